@@ -1,0 +1,23 @@
+"""Reading and writing parameter counts: 300k, 1.2M, 300_000, 300,000."""
+
+import re
+from decimal import Decimal
+
+from tenslora_search.spec.table import QuestionError
+
+_SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+
+
+def parse_count(text: str | int) -> int:
+    """The number of parameters that a text means; `QuestionError` if it is not a whole number of 1 or more."""
+    match = re.fullmatch(r"(?i)(\d[\d_,]*(?:\.\d+)?|\.\d+)([kmb]?)", str(text).strip())
+    if match:
+        value = Decimal(match[1].replace("_", "").replace(",", "")) * _SUFFIXES[match[2].lower()]
+        if value >= 1 and value == int(value):
+            return int(value)
+    raise QuestionError(f"{str(text)!r} is not a parameter count; write 300000, 300k or 1.2M.")
+
+
+def format_count(count: int) -> str:
+    """A count for reading: 216,093."""
+    return f"{count:,}"

@@ -1,0 +1,147 @@
+"""TASKS: what a search can be asked about; one row each: where the rows come from, which columns, which score."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tenslora_search.spec.table import Table
+
+Kind = Literal["text", "text_pair", "image"]
+
+DEFAULT_MODELS: dict[Kind, str] = {
+    "text": "roberta-base",
+    "text_pair": "roberta-base",
+    "image": "google/vit-base-patch16-224",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine (`hub` is None).
+
+    `columns` are the input columns in order; `report_split` is the labelled split that a search never sees.
+    `max_steps` and `batch_size` are sensible defaults for one trial, not limits.
+    """
+
+    name: str
+    about: str
+    kind: Kind
+    columns: tuple[str, ...]
+    metric: str = "accuracy"
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    label: str = "label"
+    train_split: str = "train"
+    report_split: str = "validation"
+    own_model: str | None = None
+    max_steps: int = 1000
+    batch_size: int = 32
+    regression: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model that is searched when none is named."""
+        return self.own_model or DEFAULT_MODELS[self.kind]
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the rows come from the hub when no local files are given."""
+        return self.hub is not None
+
+
+def _glue(config: str, about: str, *columns: str, report_split: str = "validation", **fields: object) -> Task:
+    """A GLUE task; its test splits carry no labels, so its validation split is the report."""
+    kind: Kind = "text" if len(columns) == 1 else "text_pair"
+    return Task(config, about, kind, columns, hub="nyu-mll/glue", config=config, report_split=report_split, **fields)  # type: ignore[arg-type]
+
+
+_ROWS = (
+    _glue("sst2", "GLUE SST-2: is a film review's phrase positive?", "sentence", max_steps=2000),
+    _glue("cola", "GLUE CoLA: is the sentence grammatical?", "sentence", metric="matthews"),
+    _glue("mrpc", "GLUE MRPC: do two news sentences say the same?", "sentence1", "sentence2", max_steps=600),
+    _glue("rte", "GLUE RTE: does the first sentence entail the second?", "sentence1", "sentence2", max_steps=600),
+    _glue(
+        "stsb",
+        "GLUE STS-B: how alike are two sentences, 0 to 5?",
+        "sentence1",
+        "sentence2",
+        metric="pearson_spearman",
+        regression=True,
+        max_steps=800,
+    ),
+    _glue("qnli", "GLUE QNLI: does the sentence answer the question?", "question", "sentence", max_steps=3000),
+    _glue("qqp", "GLUE QQP: do two questions ask the same?", "question1", "question2", max_steps=4000),
+    _glue(
+        "mnli",
+        "GLUE MNLI: entailment, neutral or contradiction?",
+        "premise",
+        "hypothesis",
+        report_split="validation_matched",
+        max_steps=4000,
+    ),
+    Task(
+        "trec",
+        "TREC: what kind of answer does the question ask for? 6 classes",
+        "text",
+        ("text",),
+        hub="CogComp/trec",
+        revision="refs/convert/parquet",
+        label="coarse_label",
+        report_split="test",
+        max_steps=800,
+    ),
+    Task(
+        "ag_news",
+        "AG News: topic of a news item, 4 classes",
+        "text",
+        ("text",),
+        hub="fancyzhx/ag_news",
+        report_split="test",
+        max_steps=2000,
+    ),
+    Task(
+        "eurosat",
+        "EuroSAT RGB: land use from satellite images, 10 classes",
+        "image",
+        ("image",),
+        hub="blanchon/EuroSAT_RGB",
+        report_split="test",
+    ),
+    Task(
+        "dtd",
+        "Describable Textures: 47 classes",
+        "image",
+        ("image",),
+        hub="tanganke/dtd",
+        report_split="test",
+    ),
+    Task(
+        "cifar10",
+        "CIFAR-10: small photographs, 10 classes",
+        "image",
+        ("img",),
+        hub="uoft-cs/cifar10",
+        report_split="test",
+        max_steps=1500,
+    ),
+    Task(
+        "digits",
+        "scikit-learn's handwritten digits 5 to 9; no network",
+        "image",
+        ("image",),
+        report_split="test",
+        own_model="digits-vit",
+        max_steps=240,
+    ),
+    Task(
+        "docstrings",
+        "which library does a docstring's sentence come from? 5 classes; no network",
+        "text",
+        ("text",),
+        report_split="test",
+        own_model="minilm",
+        max_steps=600,
+    ),
+)
+
+TASKS: Table[Task] = Table("task", {task.name: task for task in _ROWS})
