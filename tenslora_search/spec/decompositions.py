@@ -13,7 +13,7 @@ from tenslora_search.spec.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A named axis of a factor: a mode (or a part of one, `input.1`) with its size, or a bond, whose size is a rank."""
+    """A named axis of a factor: a mode (or a part of one, `input:1`) with its size, or a bond, whose size is a rank."""
 
     name: str
     size: int | None = None
@@ -24,7 +24,7 @@ class Axis:
 
     @property
     def mode(self) -> str:
-        return self.name.partition(".")[0]
+        return self.name.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def block_term(modes: tuple[Axis, ...]) -> tuple[Factor, ...]:
 def tensorised_tt(modes: tuple[Axis, ...]) -> tuple[Factor, ...]:
     """A tensor train over reshaped weights: input and output are cut into two balanced parts, a core each.
 
-    768 = 24 x 32. The chain runs input.1, input.2, layer, projection, head, output.1, output.2; bonds r_1, r_2, ... along
+    768 = 24 x 32. The chain runs input:1, input:2, layer, projection, head, output:1, output:2; bonds r_1, r_2, ... along
     it. Input parts stand before output parts, so the update is a pair whose rank is the smallest bond between them.
     The last core starts at zero. Reference: TT-LoRA, arXiv 2408.01008; LoRETTA, arXiv 2402.11417.
     """
@@ -144,7 +144,7 @@ def _halves(mode: Axis) -> tuple[Axis, ...]:
     """Two parts whose sizes are as close as the divisors allow; a prime stays whole."""
     assert mode.size is not None
     small = max(n for n in range(1, math.isqrt(mode.size) + 1) if mode.size % n == 0)
-    return (mode,) if small == 1 else (Axis(f"{mode.name}.1", small), Axis(f"{mode.name}.2", mode.size // small))
+    return (mode,) if small == 1 else (Axis(f"{mode.name}:1", small), Axis(f"{mode.name}:2", mode.size // small))
 
 
 DECOMPOSITIONS: Table[Callable[[tuple[Axis, ...]], tuple[Factor, ...]]] = Table(
