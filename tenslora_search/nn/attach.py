@@ -1,7 +1,8 @@
 """attach(): freeze a model, find its sites, check the geometry, and lay K adapters beside its weights."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -41,7 +42,7 @@ class Adapter(nn.Module):
             for group in range(len(self.geometry.groups))
         )
         self._model = [model]  # in a list, so that the model is no child of its own adapter
-        self._sites = self._install()
+        self._sites, self._held = self._install(), False
         self._hook = model.register_forward_pre_hook(_refresh)
 
     @property
@@ -57,6 +58,11 @@ class Adapter(nn.Module):
             for name in tensor.factors
             for trial in range(tensor.n_trials)
         )
+
+    def tensors_and_members(self) -> list[tuple[FactoredTensor, list[int]]]:
+        """All tensors, each with the trials it holds, in its order."""
+        n_groups = len(self.geometry.groups)
+        return [(tensor, self._members[index // n_groups]) for index, tensor in enumerate(self._tensors)]
 
     def tensors_of(self, trial: int) -> list[tuple[FactoredTensor, int]]:
         """The trial's tensors, one a shape group, each with the trial's place in it."""
@@ -85,8 +91,20 @@ class Adapter(nn.Module):
                     found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
         return found
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the pairs are made once and kept: for many forward passes, without gradients, of factors that stay."""
+        self.refresh()
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
     def refresh(self) -> None:
         """Contracts the factors and hands every site its pairs, in the type the frozen maps compute in."""
+        if self._held:
+            return
         weight = next(iter(self._sites.values())).weight
         device = weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype

@@ -1,0 +1,204 @@
+"""Pack: K trials in lockstep over one frozen backbone. Their batches lie side by side; their losses are summed.
+
+So gradients stay apart, and a trial alone is the same trial in any pack. Between segments a trial is a small
+safetensors file: factors, head, and the optimizer's moments of both.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tenslora_search.nn.attach import attach
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.data import Batches, Split, TaskData
+from tenslora_search.training.heads import StackedHeads
+from tenslora_search.training.metrics import METRICS
+from tenslora_search.training.optimizer import PackedAdamW, schedule
+from tenslora_search.training.rules import RULES
+
+EVALUATION_ROWS = 4096
+"""Rows of all trials together in one forward pass of an evaluation."""
+
+
+class Pack:
+    """Trains `specs` on `data` from `from_step`; use it as a context, which gives the backbone back as it was.
+
+    The model is in eval mode throughout: no dropout, so that nothing but seeds and data decides a score.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: TaskData,
+        specs: Sequence[TrialSpec],
+        *,
+        max_steps: int,
+        batch_size: int,
+        data_seed: int = 0,
+        from_step: int = 0,
+        states: Sequence[Path | None] | None = None,
+    ) -> None:
+        self.model, self.data, self.specs = model.eval(), data, tuple(specs)
+        self.max_steps, self.step = max_steps, from_step
+        self.device = next(model.parameters()).device
+        self.batches = Batches(data.fit, batch_size, data_seed)
+        self.heads = StackedHeads(model, [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in specs])
+        try:
+            self.adapter = attach(
+                model, [spec.adapter for spec in specs], seeds=[spec.seed for spec in specs], train_head=False
+            )
+        except BaseException:
+            self.heads.detach()
+            raise
+        for parameter in self.heads.parameters.values():
+            parameter.requires_grad_(True)
+        self.optimizer = self._optimizer()
+        self.first_bad = torch.full((len(specs),), -1, device=self.device)
+        for trial, state in enumerate(states or ()):
+            if state is not None:
+                self._load(trial, state)
+
+    def __enter__(self) -> "Pack":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.adapter.detach()
+        self.heads.detach()
+
+    def advance(self, to_step: int) -> list[float]:
+        """Trains every trial to `to_step`; the mean training loss of each since the last call.
+
+        A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says so.
+        """
+        steps = range(self.step, to_step)
+        shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs], device=self.device)
+        total = torch.zeros(len(self.specs), device=self.device)
+        for index, step in enumerate(steps):
+            batch = self.batches.take(self.data.fit, self.batches[step])
+            losses = self._losses(batch)
+            losses.sum().backward()
+            self.optimizer.step(step + 1, shares[:, index])
+            losses = losses.detach()
+            self.first_bad = torch.where((self.first_bad < 0) & ~losses.isfinite(), step + 1, self.first_bad)
+            total += losses
+        self.step = to_step
+        return (total / max(1, len(steps))).tolist()
+
+    def failure(self, trial: int) -> str | None:
+        """Why a trial cannot go on, or None."""
+        step = int(self.first_bad[trial])
+        return None if step < 0 else f"the loss was not finite at step {step}"
+
+    def scores(self, split: Split) -> list[float]:
+        """Each trial's score on a split by the task's metric; NaN where its predictions are not finite."""
+        predictions = self.predict(split)
+        labels, metric = split.labels.cpu().numpy(), METRICS[self.data.metric]
+        return [metric(one, labels) if np.isfinite(one).all() else math.nan for one in predictions]
+
+    @torch.no_grad()
+    def predict(self, split: Split) -> np.ndarray:
+        """Logits (trial, row, label), or (trial, row) for regression, float32."""
+        order = split.lengths.cpu().argsort(stable=True)
+        parts = []
+        with self.adapter.held():
+            for rows in order.split(max(1, EVALUATION_ROWS // len(self.specs))):
+                parts.append(self._logits(self.batches.take(split, rows)))
+        logits = torch.cat(parts, 1)[:, order.argsort()].cpu().numpy()
+        return logits[..., 0] if self.data.regression else logits
+
+    def save(self, trial: int, path: Path) -> Path:
+        """Writes a paused trial: its factors, its head and the moments of both; no padding of its neighbours."""
+        tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
+        about = {"step": self.step, "spec": self.specs[trial].to_json()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path, metadata={"format": "pt", "tenslora_state": json.dumps(about)})
+        return path
+
+    def _load(self, trial: int, path: Path) -> None:
+        about, tensors = read_state(path)
+        if about["step"] != self.step or TrialSpec.from_json(about["spec"]) != self.specs[trial]:
+            raise QuestionError(f"{path} holds another trial, or another step ({about['step']}) than {self.step}.")
+        with torch.no_grad():
+            for name, view in self._views(trial):
+                view.copy_(tensors[name])
+
+    def _views(self, trial: int) -> Iterator[tuple[str, Tensor]]:
+        """Views of all that a trial has learnt, by name: factors, head, and the two moments of each."""
+        moments = {
+            id(p): (m, s)
+            for p, m, s in zip(self.optimizer.parameters, self.optimizer.means, self.optimizer.squares, strict=True)
+        }
+        for group, (tensor, place) in enumerate(self.adapter.tensors_of(trial)):
+            for name, parameter in tensor.factors.items():
+                for kind, value in zip(KINDS, (parameter.data, *moments[id(parameter)]), strict=True):
+                    yield f"{kind}.{group}.{name}", tensor.of_trial(name, value, place)
+        for name, parameter in self.heads.parameters.items():
+            for kind, value in zip(KINDS, (parameter.data, *moments[id(parameter)]), strict=True):
+                yield f"{kind}.head.{name}", value[trial]
+
+    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The mean loss of each trial on one batch: (trial,)."""
+        labels, logits = batch["labels"], self._logits(batch)
+        n_trials = len(self.specs)
+        if self.data.regression:
+            return (logits[..., 0] - labels).square().mean(1)
+        each = functional.cross_entropy(logits.flatten(0, 1), labels.repeat(n_trials), reduction="none")
+        return each.view(n_trials, -1).mean(1)
+
+    def _logits(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """(trial, row, label) in float32; every trial sees the same rows."""
+        dtype, n_trials = next(self.model.parameters()).dtype, len(self.specs)
+        inputs = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.items() if name != "labels"
+        }
+        repeated = {name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()}
+        return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
+
+    def _optimizer(self) -> PackedAdamW:
+        parameters, owners, rates = [], [], []
+        everyone = torch.arange(len(self.specs), device=self.device)
+        for tensor, members in self.adapter.tensors_and_members():
+            owner = torch.tensor(members, device=self.device)
+            for factor in tensor.network.factors:
+                each = [self.specs[k].learning_rate * RULES[self.specs[k].rule](factor) for k in members]
+                parameters.append(tensor.factors[factor.name])
+                owners.append(owner)
+                rates.append(torch.tensor(each, device=self.device))
+        head_rates = torch.tensor([spec.head_learning_rate for spec in self.specs], device=self.device)
+        for parameter in self.heads.parameters.values():
+            parameters.append(parameter)
+            owners.append(everyone)
+            rates.append(head_rates)
+        return PackedAdamW(
+            parameters,
+            owners,
+            rates,
+            weight_decay=torch.tensor([spec.weight_decay for spec in self.specs], device=self.device),
+            clip=torch.tensor([spec.clip for spec in self.specs], device=self.device),
+        )
+
+
+HEAD_SEED = 1_000_003
+"""Added to a trial's seed for its head, so that head and factors do not start from the same draws."""
+
+KINDS = ("value", "mean", "square")
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `Pack.save` wrote: {"step", "spec"} and the tensors; `QuestionError` if the file is missing, cut off or foreign."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["tenslora_state"])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise QuestionError(f"{path} is no paused trial of ours: {error}.") from error

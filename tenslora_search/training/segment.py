@@ -1,0 +1,108 @@
+"""run_segment(): the unit of work. A worker keeps its backbone and data between segments and halves packs that do not fit."""
+
+import gc
+import math
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
+from tenslora_search.training.data import TaskData, load_task
+from tenslora_search.training.models import load_backbone
+from tenslora_search.training.pack import Pack
+
+_largest: dict[tuple[str, int], int] = {}
+"""Trials that fit into memory together, by (model, batch size), once more have not."""
+
+
+def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
+    """Trains the trials to `to_step`, scores them on the segment's split and writes `state_folder/NUMBER.safetensors` for each.
+
+    A pure function of the segment, so it can be run again. A trial whose loss is not finite fails alone; a pack that
+    runs out of memory is halved, down to a single trial, which then fails with the reason.
+    """
+    return _run(segment, list(zip(segment.trials, segment.states, strict=True)), state_folder)
+
+
+def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
+    key = (segment.model, segment.batch_size)
+    limit = _largest.get(key, len(trials))
+    if len(trials) > limit:
+        return [
+            result for start in range(0, len(trials), limit) for result in _run(segment, trials[start : start + limit], folder)
+        ]
+    try:
+        return _train(segment, trials, folder)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = f"out of memory with {len(trials)} trial(s) in the pack: {str(error).splitlines()[0]}"
+    # Outside the except block, where the traceback no longer holds the pack's tensors.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(trials) == 1:
+        return [TrialResult(trials[0][0][0], segment.to_step, None, None, reason, 0.0)]
+    _largest[key] = len(trials) // 2
+    return _run(segment, trials, folder)
+
+
+def _train(segment: Segment, trials: Sequence[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
+    began = time.perf_counter()
+    model, data = worker_backbone(segment)
+    pack = Pack(
+        model,
+        data,
+        [spec for (_, spec), _ in trials],
+        max_steps=segment.max_steps,
+        batch_size=segment.batch_size,
+        data_seed=segment.data_seed,
+        from_step=segment.from_step,
+        states=[Path(state) if state else None for _, state in trials],
+    )
+    with pack:
+        losses = pack.advance(segment.to_step)
+        scores = pack.scores(data.report if segment.split == "report" else data.select)
+        seconds = (time.perf_counter() - began) / len(trials)
+        results = []
+        for place, (((number, _), _), loss, score) in enumerate(zip(trials, losses, scores, strict=True)):
+            reason = pack.failure(place) or (None if math.isfinite(score) else "its predictions are not finite")
+            if reason:
+                results.append(TrialResult(number, segment.to_step, None, None, reason, seconds))
+                continue
+            pack.save(place, folder / f"{number}.safetensors")
+            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds))
+    return results
+
+
+def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
+    """This process's backbone, on its GPU if it has one, in bfloat16 there, and the task's data; loaded once."""
+    data = _data(segment.model, tuple(sorted(segment.task.items(), key=lambda item: item[0])))
+    return _backbone(segment.model, data.n_labels, data.regression), data
+
+
+@lru_cache(maxsize=2)
+def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
+    model: nn.Module = load_backbone(name, n_labels=n_labels, regression=regression)
+    return model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
+
+
+@lru_cache(maxsize=2)
+def _data(model: str, task: tuple[tuple[str, Any], ...]) -> TaskData:
+    data = load_task(**dict(task), model=model)
+    if torch.cuda.is_available():
+        for part in (data.fit, data.select, data.report):
+            part.inputs = {name: value.to("cuda") for name, value in part.inputs.items()}
+            part.labels = part.labels.to("cuda")
+    return data
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the host."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
