@@ -89,7 +89,7 @@ def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
 @lru_cache(maxsize=2)
 def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
     model: nn.Module = load_backbone(name, n_labels=n_labels, regression=regression)
-    return model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
+    return model.to(device="cuda", dtype=torch.bfloat16) if torch.cuda.is_available() else model
 
 
 @lru_cache(maxsize=2)
