@@ -132,6 +132,7 @@ _ROWS = (
         report_split="test",
         own_model="digits-vit",
         max_steps=240,
+        batch_size=16,
     ),
     Task(
         "docstrings",

@@ -1,0 +1,110 @@
+"""ImageProcessor: from image bytes to the pixels a model was trained on, by the numbers of its preprocessor config.
+
+Pillow decodes and resizes; nothing else is needed (transformers' own image processors may ask for torchvision).
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenslora_search.spec.table import QuestionError
+
+CONFIG_NAME = "preprocessor_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProcessor:
+    """Resize to height x width, or (`shortest_edge`) the short side and cut height x width from the middle.
+
+    Pixels become (value * rescale - mean) / std per channel. `resample` is Pillow's number: 2 bilinear, 3 bicubic.
+    """
+
+    height: int
+    width: int
+    shortest_edge: int | None = None
+    resample: int = 2
+    rescale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @classmethod
+    def from_config(cls, config: dict, *, image_size: int) -> "ImageProcessor":
+        """Read a Hugging Face preprocessor config; what it leaves out falls back to `image_size` and plain scaling."""
+        size = config.get("size") or image_size
+        size = {"height": size, "width": size} if isinstance(size, int) else dict(size)
+        crop = config.get("crop_size") if config.get("do_center_crop") else None
+        crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
+        edge = size.get("shortest_edge")
+        frame = crop or ({"height": edge, "width": edge} if edge else size)
+        normalises: bool = config.get("do_normalize", True)
+        return cls(
+            height=int(frame.get("height", image_size)),
+            width=int(frame.get("width", image_size)),
+            shortest_edge=int(edge) if edge else (int(size["height"]) if crop else None),
+            resample=int(config.get("resample", 2)),
+            rescale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+            mean=_channels(config.get("image_mean") or 0.5) if normalises else _channels(0.0),
+            std=_channels(config.get("image_std") or 0.5) if normalises else _channels(1.0),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the numbers as a preprocessor config that transformers reads too."""
+        size: dict[str, int] = {"height": self.height, "width": self.width}
+        config = {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True, "do_rescale": True, "do_normalize": True,
+            "size": {"shortest_edge": self.shortest_edge} if self.shortest_edge else size,
+            "resample": self.resample, "rescale_factor": self.rescale, "image_mean": self.mean, "image_std": self.std,
+        }  # fmt: skip
+        if self.shortest_edge:
+            config |= {"do_center_crop": True, "crop_size": size}
+        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def key(self) -> str:
+        """What decides the resized pixels, as text: the part of a cache key that this processor adds."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name not in ("rescale", "mean", "std")})
+
+    def pixels(self, images: Sequence[bytes], *, where: str) -> Tensor:
+        """Decode and resize: (n, 3, height, width) uint8. `where` names the rows in errors."""
+        out = np.empty((len(images), self.height, self.width, 3), dtype=np.uint8)
+        for row, image in enumerate(images):
+            out[row] = self._decoded(image, where=f"row {row + 1} of {where}")
+        return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """From uint8 pixels (..., 3, height, width) to the model's float32."""
+        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        return (pixels.to(torch.float32) * self.rescale - mean) / std
+
+    def _decoded(self, image: bytes, *, where: str) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            picture = Image.open(io.BytesIO(image)).convert("RGB")
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            raise QuestionError(f"{where} holds no image that Pillow can read ({len(image):,} bytes): {error}.") from error
+        width, height = picture.size
+        if self.shortest_edge is None:
+            target = (self.width, self.height)
+        else:
+            ratio = self.shortest_edge / min(width, height)
+            target = (max(round(width * ratio), self.width), max(round(height * ratio), self.height))
+        if picture.size != target:
+            picture = picture.resize(target, resample=Image.Resampling(self.resample))
+        left, top = (target[0] - self.width) // 2, (target[1] - self.height) // 2
+        return np.asarray(picture)[top : top + self.height, left : left + self.width]
+
+
+def _channels(values: float | Sequence[float]) -> tuple[float, float, float]:
+    """One number a channel, red, green, blue; a lone number, or a list of one, stands for all three."""
+    listed = [values] if isinstance(values, (int, float)) else list(values)
+    red, green, blue = listed * 3 if len(listed) == 1 else listed
+    return float(red), float(green), float(blue)
