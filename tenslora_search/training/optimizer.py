@@ -37,11 +37,10 @@ class PackedAdamW:
         clip: Tensor,  # (trial,)
     ) -> None:
         self.parameters: list[Tensor] = list(parameters)
-        self.owners, self.clip = list(owners), clip
-        shapes = [(-1, *(1,) * (parameter.ndim - 1)) for parameter in parameters]
-        self.rates = [rate.reshape(shape) for rate, shape in zip(rates, shapes, strict=True)]
-        self.decay = [weight_decay[owner].reshape(shape) for owner, shape in zip(owners, shapes, strict=True)]
-        self.shapes = shapes
+        self.owners, self.clip = torch.cat(list(owners)), clip
+        self.sizes = [len(owner) for owner in owners]
+        self.shapes = [(-1, *(1,) * (parameter.ndim - 1)) for parameter in parameters]
+        self.rates, self.decay = torch.cat(list(rates)), self._split(weight_decay[self.owners])
         self.means = [torch.zeros_like(parameter) for parameter in parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in parameters]
 
@@ -51,8 +50,7 @@ class PackedAdamW:
         gradients = [
             parameter.grad if parameter.grad is not None else torch.zeros_like(parameter) for parameter in self.parameters
         ]
-        shares = self._clipping(gradients)
-        _foreach_mul_(gradients, shares)
+        _foreach_mul_(gradients, self._clipping(gradients))
         _foreach_lerp_(self.means, gradients, 1 - BETAS[0])
         _foreach_mul_(self.squares, BETAS[1])
         _foreach_addcmul_(self.squares, gradients, gradients, 1 - BETAS[1])
@@ -62,21 +60,19 @@ class PackedAdamW:
         updates = _foreach_div(self.means, updates)
         _foreach_mul_(updates, 1 / (1 - BETAS[0] ** number))
         _foreach_add_(updates, _foreach_mul(self.parameters, self.decay))
-        rates = [
-            rate * schedule[owner].reshape(shape)
-            for rate, owner, shape in zip(self.rates, self.owners, self.shapes, strict=True)
-        ]
-        _foreach_sub_(self.parameters, _foreach_mul(updates, rates))
+        _foreach_sub_(self.parameters, _foreach_mul(updates, self._split(self.rates * schedule[self.owners])))
         for parameter in self.parameters:
             parameter.grad = None
 
     def _clipping(self, gradients: list[Tensor]) -> list[Tensor]:
         """For each parameter what its trials' gradients are multiplied by, so that no trial's norm exceeds its own limit."""
-        squared = torch.zeros_like(self.clip)
-        for gradient, owner in zip(gradients, self.owners, strict=True):
-            squared.index_add_(0, owner, gradient.flatten(1).square().sum(1))
-        share = (self.clip / squared.sqrt().clamp_min(1e-12)).clamp_max(1.0)
-        return [share[owner].reshape(shape) for owner, shape in zip(self.owners, self.shapes, strict=True)]
+        squared = torch.cat([gradient.flatten(1).square().sum(1) for gradient in gradients])
+        norms = torch.zeros_like(self.clip).index_add_(0, self.owners, squared).sqrt()
+        return self._split((self.clip / norms.clamp_min(1e-12)).clamp_max(1.0)[self.owners])
+
+    def _split(self, values: Tensor) -> list[Tensor]:
+        """One value a trial of each parameter, parameter after parameter -> for each parameter (trial, 1, ...)."""
+        return [one.view(shape) for one, shape in zip(values.split(self.sizes), self.shapes, strict=True)]
 
 
 def schedule(warmup: float, max_steps: int, steps: range) -> list[float]:
