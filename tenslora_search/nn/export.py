@@ -186,7 +186,7 @@ def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
         for name, parameter in tensor.factors.items():
             mask = tensor.entries(name, place)
             value = tensor.of_trial(name, parameter.detach(), place).cpu()
-            found[f"{group}.{name}"] = value.contiguous() if bool(mask.all()) else value[mask]
+            found[f"{group}.{name}"] = value.clone() if bool(mask.all()) else value[mask]
     return found
 
 

@@ -54,19 +54,22 @@ class Pack:
         self.batches = Batches(data.fit, batch_size, data_seed)
         self.heads = StackedHeads(model, [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in specs])
         try:
-            self.adapter = attach(
-                model, [spec.adapter for spec in specs], seeds=[spec.seed for spec in specs], train_head=False
-            )
+            seeds = [spec.seed for spec in specs]
+            self.adapter = attach(model, [spec.adapter for spec in specs], seeds=seeds, train_head=False)
         except BaseException:
             self.heads.detach()
             raise
-        for parameter in self.heads.parameters.values():
-            parameter.requires_grad_(True)
-        self.optimizer = self._optimizer()
-        self.first_bad = torch.full((len(specs),), -1, device=self.device)
-        for trial, state in enumerate(states or ()):
-            if state is not None:
-                self._load(trial, state)
+        try:
+            for parameter in self.heads.parameters.values():
+                parameter.requires_grad_(True)
+            self.optimizer = self._optimizer()
+            self.first_bad = torch.full((len(specs),), -1, device=self.device)
+            for trial, state in enumerate(states or ()):
+                if state is not None:
+                    self._load(trial, state)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Pack":
         return self

@@ -1,0 +1,220 @@
+"""A trial is the same trial alone, in any pack, paused and resumed; what happens to one does not touch its neighbours."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.export import set_trial_factors, trial_factors
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import proportional
+from tenslora_search.spec.constructions import CONSTRUCTIONS
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.data import Split, TaskData
+from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.rules import RULES
+
+MAX_STEPS = 12
+
+
+def tokens(n_rows: int, seed: int, *, regression: bool = False) -> Split:
+    """Rows of uneven length whose label is whether their first token is among the upper half of the vocabulary."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, 14, (n_rows,), generator=generator)
+    ids = torch.randint(4, 30, (n_rows, 14), generator=generator)
+    mask = (torch.arange(14) < lengths[:, None]).long()
+    labels = (ids[:, 1] >= 17).long()
+    return Split({"input_ids": ids * mask, "attention_mask": mask}, labels.float() if regression else labels, lengths)
+
+
+@pytest.fixture(scope="module")
+def data() -> TaskData:
+    fit, select, report = (tokens(n, seed) for seed, n in enumerate((60, 40, 40)))
+    return TaskData("first token", "accuracy", ("low", "high"), False, fit, select, report, "")
+
+
+@pytest.fixture(scope="module")
+def bert():
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    return BertForSequenceClassification(BertConfig(vocab_size=32, max_position_embeddings=16, **sizes)).eval()
+
+
+@pytest.fixture(scope="module")
+def trials(bert) -> list[TrialSpec]:
+    """Every construction x decomposition x rule, with rates, clipping and decay of its own."""
+    geometry = geometry_of(bert)
+    rules = list(RULES)
+    pairs = [(construction, decomposition) for construction in CONSTRUCTIONS for decomposition in DECOMPOSITIONS]
+    return [
+        TrialSpec(
+            AdapterSpec.of(*pair, proportional(*pair, geometry, 1500), geometry),
+            learning_rate=(1 + number % 5) * 2e-3,
+            head_learning_rate=(1 + number % 3) * 1e-3,
+            weight_decay=0.1 * (number % 2),
+            clip=(0.05, 1.0)[number % 2],
+            rule=rules[number % len(rules)],
+            seed=number,
+        )
+        for number, pair in enumerate(pairs)
+    ]
+
+
+def pack(model, data, specs, **options) -> Pack:
+    return Pack(model, data, specs, max_steps=MAX_STEPS, batch_size=8, **options)
+
+
+def learnt(pack: Pack, folder, trial: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(pack.save(trial, folder / f"{trial}.safetensors"))
+
+
+def assert_same(one: dict, other: dict, tolerance: float = 1e-5) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(
+            one[name], other[name], rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+def test_alone_is_packed(bert, data, trials, tmp_path):
+    with pack(bert, data, trials) as all_of_them:
+        losses = all_of_them.advance(MAX_STEPS)
+        scores = all_of_them.scores(data.select)
+        together = [learnt(all_of_them, tmp_path / "together", k) for k in range(len(trials))]
+    assert len(set(scores)) > 1
+    for number, spec in enumerate(trials):
+        with pack(bert, data, [spec]) as alone:
+            assert alone.advance(MAX_STEPS)[0] == pytest.approx(losses[number], abs=1e-5)
+            assert alone.scores(data.select)[0] == pytest.approx(scores[number], abs=1e-5)
+            assert_same(learnt(alone, tmp_path / "alone"), together[number])
+
+
+def test_paused_and_resumed_in_another_pack_is_unbroken(bert, data, trials, tmp_path):
+    chosen = trials[::7]
+    with pack(bert, data, chosen) as unbroken:
+        unbroken.advance(MAX_STEPS)
+        expected = [learnt(unbroken, tmp_path / "unbroken", k) for k in range(len(chosen))]
+    with pack(bert, data, chosen) as first:
+        first.advance(5)
+        states = [first.save(k, tmp_path / "paused" / f"{k}.safetensors") for k in range(len(chosen))]
+    order = list(reversed(range(len(chosen))))[:4]
+    with pack(bert, data, [chosen[k] for k in order], from_step=5, states=[states[k] for k in order]) as second:
+        second.advance(MAX_STEPS)
+        for place, k in enumerate(order):
+            assert_same(learnt(second, tmp_path / "second", place), expected[k])
+
+
+def test_one_trial_follows_torch_adamw(bert, data, trials):
+    spec = trials[0]
+    with pack(bert, data, [spec]) as ours:
+        start = trial_factors(ours.adapter, 0)
+        head = {name: parameter[0].detach().clone() for name, parameter in ours.heads.parameters.items()}
+        batches = [ours.batches.take(data.fit, ours.batches[step]) for step in range(MAX_STEPS)]
+        ours.advance(MAX_STEPS)
+        expected = trial_factors(ours.adapter, 0)
+    adapter = attach(bert, spec.adapter, seeds=5)
+    try:
+        set_trial_factors(adapter, start)
+        with torch.no_grad():
+            bert.classifier.weight.copy_(head["classifier.weight"].T)
+            bert.classifier.bias.copy_(head["classifier.bias"].reshape(-1))
+        heads = [bert.classifier.weight, bert.classifier.bias]
+        factors = list(adapter.parameters())
+        groups = [{"params": factors, "lr": spec.learning_rate}, {"params": heads, "lr": spec.head_learning_rate}]
+        optimizer = torch.optim.AdamW(groups, weight_decay=spec.weight_decay)
+        warmup = max(1, round(spec.warmup * MAX_STEPS))
+        for step, batch in enumerate(batches):
+            share = (
+                (step + 1) / warmup if step < warmup else (1 + math.cos(math.pi * (step - warmup) / (MAX_STEPS - warmup))) / 2
+            )
+            for group, rate in zip(optimizer.param_groups, (spec.learning_rate, spec.head_learning_rate), strict=True):
+                group["lr"] = rate * share
+            logits = bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            functional.cross_entropy(logits, batch["labels"]).backward()
+            torch.nn.utils.clip_grad_norm_([*factors, *heads], spec.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        found = trial_factors(adapter, 0)
+    finally:
+        adapter.detach()
+    assert_same(found, expected, tolerance=1e-4)
+
+
+def test_a_loss_that_is_not_finite_fails_its_trial_alone(bert, data, trials, tmp_path):
+    calm = [trials[1], trials[9]]
+    wild = TrialSpec(trials[0].adapter, learning_rate=1e38, head_learning_rate=1e38, clip=1e30, seed=1)
+    with pack(bert, data, [calm[0], wild, calm[1]]) as mixed:
+        mixed.advance(MAX_STEPS)
+        failures = [mixed.failure(k) for k in range(3)]
+        scores = mixed.scores(data.select)
+        kept = [learnt(mixed, tmp_path / "mixed", k) for k in (0, 2)]
+    assert failures[0] is None
+    assert failures[2] is None
+    assert failures[1] is not None
+    assert "not finite at step" in failures[1]
+    assert math.isnan(scores[1])
+    with pack(bert, data, calm) as without:
+        without.advance(MAX_STEPS)
+        for k in range(2):
+            assert_same(learnt(without, tmp_path / "without", k), kept[k])
+
+
+def test_regression_learns(bert, trials):
+    fit, select, report = (tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40)))
+    task = TaskData("score", "pearson_spearman", (), True, fit, select, report, "")
+    from transformers import BertForSequenceClassification
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(type(bert.config).from_dict({**bert.config.to_dict(), "num_labels": 1}))
+    spec = TrialSpec(trials[0].adapter, learning_rate=1e-2, head_learning_rate=1e-2)
+    with Pack(model, task, [spec, spec], max_steps=60, batch_size=8) as regressors:
+        (before, _), (after, _) = regressors.advance(10), regressors.advance(60)
+        scores = regressors.scores(select)
+    assert after < before
+    assert scores[0] == scores[1]
+    assert -1 <= scores[0] <= 1
+
+
+def test_the_backbone_is_given_back_untouched(bert, data, trials):
+    before = {name: value.clone() for name, value in bert.state_dict().items()}
+    with pack(bert, data, trials[:3]) as some:
+        some.advance(3)
+    after = bert.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("trouble", ["another trial", "another step", "truncated", "foreign", "missing"])
+def test_a_wrong_state_is_one_line(bert, data, trials, tmp_path, trouble):
+    with pack(bert, data, [trials[0]]) as first:
+        first.advance(4)
+        path = first.save(0, tmp_path / "0.safetensors")
+    spec, step = (trials[1] if trouble == "another trial" else trials[0]), (8 if trouble == "another step" else 4)
+    if trouble == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif trouble == "foreign":
+        path.write_text(json.dumps({}))
+    elif trouble == "missing":
+        path.unlink()
+    with pytest.raises(QuestionError) as error:
+        pack(bert, data, [spec], from_step=step, states=[path])
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_states_are_small_and_hold_no_padding(bert, data, trials, tmp_path):
+    small, large = trials[0], trials[7 * 7]
+    with pack(bert, data, [small, large]) as mixed:
+        mixed.advance(2)
+        about, tensors = read_state(mixed.save(0, tmp_path / "0.safetensors"))
+    assert about["step"] == 2
+    factors = sum(value.numel() for name, value in tensors.items() if name.startswith("value.") and ".head." not in name)
+    assert factors == small.adapter.n_params
