@@ -124,7 +124,7 @@ class Pack:
         tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
         about = {"step": self.step, "spec": self.specs[trial].to_json()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={"format": "pt", "tenslora_state": json.dumps(about)})
+        save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
         return path
 
     def _load(self, trial: int, path: Path) -> None:

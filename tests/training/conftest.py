@@ -84,5 +84,7 @@ def reviews():
     for number in range(120):
         mood = number % 4 == 0
         adjective = WORDS[5 + number % 5] if mood else WORDS[number % 5]
-        rows.append((f"the {WORDS[10 + number % 5]} was {'very ' * (number % 7)}{adjective}", "negative" if mood else "positive"))
+        rows.append(
+            (f"the {WORDS[10 + number % 5]} was {'very ' * (number % 7)}{adjective}", "negative" if mood else "positive")
+        )
     return pd.DataFrame(rows, columns=["sentence", "label"])

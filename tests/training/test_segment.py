@@ -1,0 +1,125 @@
+"""run_segment on real digits: a result and a state for every trial, a pack that halves itself, a worker's caches."""
+
+import pytest
+import torch
+
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.training import segment as worker
+from tenslora_search.training.pack import Pack, read_state
+
+OUT_OF_MEMORY = (
+    MemoryError("Unable to allocate 3.2 GiB"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+    ),
+)
+
+
+def make(n_trials: int = 4, *, from_step: int = 0, to_step: int = 3, split: str = "select", states=None) -> Segment:
+    geometry = geometry_of_model("digits-vit")
+    specs = [AdapterSpec.of("none", "cp", (1 + k,), geometry) for k in range(n_trials)]
+    return Segment(
+        id="s",
+        trials=tuple((10 + k, TrialSpec(spec, 1e-2, 5e-3, seed=k)) for k, spec in enumerate(specs)),
+        states=tuple(states or [None] * n_trials),
+        from_step=from_step,
+        to_step=to_step,
+        max_steps=6,
+        batch_size=16,
+        model="digits-vit",
+        task={"name": "digits"},
+        split=split,
+    )
+
+
+@pytest.fixture(autouse=True)
+def fresh_limits():
+    worker._largest.clear()
+    yield
+    worker._largest.clear()
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """A machine that holds `largest` trials at once, however it says so; returns the sizes of the packs that were tried."""
+
+    def install(largest: int, error: Exception) -> list[int]:
+        tried = []
+        advance = Pack.advance
+
+        def limited(self, to_step):
+            tried.append(len(self.specs))
+            if len(self.specs) > largest:
+                raise error
+            return advance(self, to_step)
+
+        monkeypatch.setattr(Pack, "advance", limited)
+        return tried
+
+    return install
+
+
+def test_each_trial_has_a_score_and_a_state(tmp_path):
+    results = worker.run_segment(make(), tmp_path)
+    assert [result.number for result in results] == [10, 11, 12, 13]
+    for result in results:
+        assert result.reason is None
+        assert result.step == 3
+        assert 0 <= result.score <= 1
+        assert read_state(tmp_path / f"{result.number}.safetensors")[0]["step"] == 3
+    states = [str(tmp_path / f"{result.number}.safetensors") for result in results]
+    later = worker.run_segment(make(from_step=3, to_step=6, states=states), tmp_path / "later")
+    assert [result.step for result in later] == [6] * 4
+
+
+def test_it_is_a_pure_function_of_the_segment(tmp_path):
+    first, second = (worker.run_segment(make(), tmp_path / name) for name in ("first", "second"))
+    assert [(r.score, r.loss) for r in first] == [(r.score, r.loss) for r in second]
+    for number in range(10, 14):
+        files = [(tmp_path / name / f"{number}.safetensors").read_bytes() for name in ("first", "second")]
+        assert files[0] == files[1]
+
+
+def test_report_is_scored_where_asked(tmp_path):
+    select, report = (worker.run_segment(make(1, to_step=6, split=split), tmp_path) for split in ("select", "report"))
+    _, data = worker.worker_backbone(make())
+    assert select[0].score * len(data.select) == pytest.approx(round(select[0].score * len(data.select)))
+    assert report[0].score * len(data.report) == pytest.approx(round(report[0].score * len(data.report)))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_memory, error):
+    expected = worker.run_segment(make(), tmp_path / "expected")
+    tried = small_memory(2, error)
+    results = worker.run_segment(make(), tmp_path / "halved")
+    assert tried == [4, 2, 2]
+    for one, other in zip(results, expected, strict=True):
+        assert (one.number, one.reason) == (other.number, None)
+        assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    worker.run_segment(make(), tmp_path / "again")
+    assert tried == [4, 2, 2, 2, 2]
+
+
+def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_memory):
+    small_memory(0, OUT_OF_MEMORY[0])
+    results = worker.run_segment(make(2), tmp_path)
+    assert [result.score for result in results] == [None, None]
+    assert all("out of memory with 1 trial" in result.reason for result in results)
+
+
+def test_other_errors_are_not_swallowed(tmp_path, small_memory):
+    small_memory(0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        worker.run_segment(make(2), tmp_path)
+    model, _ = worker.worker_backbone(make())
+    assert not hasattr(model, "adapter")
+
+
+def test_the_worker_keeps_its_backbone_and_data(tmp_path):
+    model, data = worker.worker_backbone(make())
+    again = worker.worker_backbone(make(2))
+    assert again[0] is model
+    assert again[1] is data
