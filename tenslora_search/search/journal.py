@@ -1,0 +1,75 @@
+"""Journal: trials.jsonl, one event a line, append only; the truth from which a killed search goes on."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.spec.table import QuestionError
+
+VERSION = 1
+"""Of the events' form; a journal from a newer version is refused rather than misread."""
+
+Event = Mapping[str, Any]
+
+
+class Journal:
+    """Events in a file. What `append` returned from survives a crash; a line cut short by one is taken off in reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, *events: Event) -> None:
+        """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
+        lines = "".join(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events)
+        try:
+            with self.path.open("ab") as file:
+                start = file.tell()
+                try:
+                    file.write(lines.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.truncate(self.path, start)
+                    raise
+        except OSError as error:
+            raise QuestionError(f"cannot write {self.path}: {error.strerror}. What was done so far is kept.") from error
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events, the first of them `{"event": "journal", "version": ...}`; none where there is no file.
+
+        `QuestionError` for a broken line that is not the last, and for a newer version.
+        """
+        try:
+            content = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            raise QuestionError(f"cannot read {self.path}: {error.strerror}.") from error
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            self._cut(len(whole))
+        events = [self._parsed(number, line) for number, line in enumerate(whole.splitlines(), start=1) if line.strip()]
+        for event in events:
+            if event["event"] == "journal" and event.get("version", 0) > VERSION:
+                raise QuestionError(
+                    f"{self.path} was written by a newer tenslora-search: its form is {event['version']}, this one reads up to "
+                    f"{VERSION}. Upgrade, or choose another --out."
+                )
+        return events
+
+    def _parsed(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            event = json.loads(line)
+            if isinstance(event, dict) and "event" in event:
+                return event
+        except ValueError:
+            pass
+        raise QuestionError(
+            f"{self.path} is damaged: line {number} is no event. Mend or remove the line, or choose another --out."
+        )
+
+    def _cut(self, length: int) -> None:
+        try:
+            os.truncate(self.path, length)
+        except OSError as error:
+            raise QuestionError(f"cannot mend the last line of {self.path}: {error.strerror}.") from error
