@@ -127,8 +127,9 @@ class SearchSpace:
         points = [({"structure": _joined(pair)}, 1.0) for pair in known]
         low, high = _bounds(self.parameters["size"])
         fitting = {_joined(pair) for pair in self.structures}
+        middle = {name: _middle(one) for name, one in self.searched.items()}
         return [
-            {**point, "size": share}
+            {**middle, **point, "size": share}
             for point, share in (points[:1] + smaller[:1] + points[1:] + smaller[1:])
             if point["structure"] in fitting and low <= share <= high
         ]

@@ -1,0 +1,352 @@
+"""Study: many trials as pure decisions: what to propose, who climbs, what to train next. It knows neither Ray nor torch.
+
+`trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study beside it proposes, and
+shows the search in optuna-dashboard: a trial there is running until it is complete, failed, or left paused at the end.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from tenslora_search.search.journal import VERSION, Journal
+from tenslora_search.search.pruners import PRUNERS, Standing
+from tenslora_search.search.samplers import SAMPLERS
+from tenslora_search.search.space import Choice, SearchSpace
+from tenslora_search.spec.trial import TrialResult, TrialSpec
+
+State = Literal["waiting", "running", "paused", "complete", "failed"]
+MOST_RETRIES = 1
+"""A segment that cannot be run gives its trials back this often before they fail."""
+
+
+@dataclass
+class Record:
+    """A trial so far. `waiting` trials are cleared for their next rung; `step` is the last one they are trained to."""
+
+    number: int
+    spec: TrialSpec
+    optuna_number: int
+    state: State = "waiting"
+    step: int = 0
+    curve: dict[int, float] = field(default_factory=dict)
+    """score on select by step"""
+    loss: float | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+    file: str | None = None
+    """the paused state, relative to the run folder"""
+    retries: int = 0
+
+    @property
+    def n_params(self) -> int:
+        return self.spec.adapter.n_params
+
+    @property
+    def score(self) -> float | None:
+        return self.curve.get(self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Trials on one rung, to be trained to the next; `states` are relative to the run folder."""
+
+    id: str
+    numbers: tuple[int, ...]
+    specs: tuple[TrialSpec, ...]
+    states: tuple[str | None, ...]
+    from_step: int
+    to_step: int
+
+
+class Study:
+    """Proposes `n_trials` trials from a space and takes them up the rungs (cumulative steps, eta apart).
+
+    `objective` is "front" (score and log10 parameters) or "score". Trial 0, LoRA at the budget, always climbs: it is the
+    reference that every report compares with.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        folder: Path,
+        *,
+        n_trials: int,
+        rungs: Sequence[int],
+        eta: int = 3,
+        sampler: str = "tpe",
+        pruner: str = "hyperband",
+        objective: str = "front",
+        seed: int = 0,
+    ) -> None:
+        self.space, self.n_trials, self.rungs, self.objective, self.seed = space, n_trials, tuple(rungs), objective, seed
+        self.journal = Journal(folder / "trials.jsonl")
+        self._judge = PRUNERS[pruner](eta, len(self.rungs))
+        self._random = random.Random(seed)
+        self._stopped = self._exhausted = False
+        self._n_segments = 0
+        events = self.journal.read()
+        self.records: dict[int, Record] = {}
+        for event in events:
+            self._replay(event)
+        for record in self.records.values():
+            if record.state == "running":
+                record.state = "waiting"
+        self._keys = {space.key(record.spec) for record in self.records.values()}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
+        self._optuna = self._open(folder / "study.journal", SAMPLERS[sampler](seed))
+        if not events:
+            self.journal.append({"event": "journal", "version": VERSION})
+        self._reconcile()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train, and nothing is running."""
+        return not self._running and not self._waiting and (self._stopped or not self._proposals_left)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the space held fewer configurations than trials were asked for."""
+        return self._exhausted
+
+    def next_segment(self, limit: int) -> Work | None:
+        """Up to `limit` trials to train next; None while running work has to come back first, or nothing is left.
+
+        The highest rung with a full pack goes first, then new trials, then what is there.
+        """
+        if self._stopped:
+            return None
+        groups = self._waiting
+        full = [rung for rung, members in groups.items() if len(members) >= limit and rung >= 0]
+        if full:
+            return self._start(max(full), groups[max(full)][:limit])
+        fresh = groups.get(-1, [])
+        while len(fresh) < limit and (record := self._propose()):
+            fresh.append(record)
+        if fresh:
+            return self._start(-1, fresh[:limit])
+        if groups:
+            rung = max(groups, key=lambda rung: (len(groups[rung]), rung))
+            return self._start(rung, groups[rung])
+        return None
+
+    def record(self, work: Work, results: Sequence[TrialResult], states: Mapping[int, str], seconds: float) -> None:
+        """Takes down what a segment gave; judges everyone on its rung. `states`: files relative to the run folder."""
+        events: list[dict[str, Any]] = []
+        ended: list[Record] = []
+        for result in results:
+            record = self.records[result.number]
+            record.seconds += result.seconds
+            bad = result.score is None or not math.isfinite(result.score)
+            if bad or (result.loss is not None and not math.isfinite(result.loss)):
+                reason = result.reason or "its score is not finite"
+                events.append({"event": "failed", "number": result.number, "step": result.step, "reason": reason})
+                ended.append(record)
+                continue
+            rung = {name: getattr(result, name) for name in ("number", "step", "score", "loss", "seconds")}
+            events.append({"event": "rung", **rung, "state": states[result.number]})
+            if result.step == self.rungs[-1]:
+                events.append({"event": "complete", "number": result.number, "step": result.step, "score": result.score})
+                ended.append(record)
+        steps = {"from_step": work.from_step, "to_step": work.to_step, "seconds": seconds}
+        events.append({"event": "segment", "id": work.id, "numbers": list(work.numbers), **steps})
+        self._write(events)
+        if work.to_step != self.rungs[-1]:
+            self._climb(self.rungs.index(work.to_step))
+        for record in ended:
+            self._tell(record)
+
+    def give_back(self, work: Work) -> None:
+        """The work was not done and may be handed out again."""
+        for number in work.numbers:
+            self.records[number].state = "waiting"
+
+    def fail(self, work: Work, reason: str) -> None:
+        """The work cannot be done: its trials are given back once, then they have failed."""
+        self.give_back(work)
+        for record in (self.records[number] for number in work.numbers):
+            record.retries += 1
+            if record.retries > MOST_RETRIES:
+                self._write([{"event": "failed", "number": record.number, "step": record.step, "reason": reason}])
+                self._tell(record)
+
+    def stop(self) -> None:
+        """No more segments: the time is used up, or the user wants to see what there is."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """At the end: Optuna hears that what is paused will not go on."""
+        for record in self.records.values():
+            self._tell(record, at_the_end=True)
+
+    def front(self, margin: float = 0.0, most: int = 8) -> list[int]:
+        """Complete trials that no smaller or equal one beats by more than `margin`, best score first; at most `most`."""
+        complete = [one for one in self.records.values() if one.state == "complete" and one.score is not None]
+
+        def behind(one: Record) -> float:
+            """By how much the best trial of its size or smaller is ahead; negative for the front itself."""
+            rivals = [other for other in complete if other.n_params <= one.n_params and other is not one]
+            return max((other.score - one.score for other in rivals), default=-math.inf)  # type: ignore[operator]
+
+        near = sorted((one for one in complete if behind(one) <= margin), key=behind)[:most]
+        return [one.number for one in sorted(near, key=lambda one: (-(one.score or 0.0), one.n_params))]
+
+    @property
+    def _running(self) -> bool:
+        return any(record.state == "running" for record in self.records.values())
+
+    @property
+    def _waiting(self) -> dict[int, list[Record]]:
+        """Trials cleared for their next rung, by the rung they stand on (-1: untrained)."""
+        groups: dict[int, list[Record]] = {}
+        for record in self.records.values():
+            if record.state == "waiting":
+                groups.setdefault(self._rung(record), []).append(record)
+        return groups
+
+    @property
+    def _proposals_left(self) -> bool:
+        return len(self.records) < self.n_trials and not self._exhausted
+
+    def _rung(self, record: Record) -> int:
+        return self.rungs.index(record.step) if record.step else -1
+
+    def _start(self, rung: int, members: Sequence[Record]) -> Work:
+        for record in members:
+            record.state = "running"
+        self._n_segments += 1
+        return Work(
+            id=f"segment-{self._n_segments:05d}",
+            numbers=tuple(record.number for record in members),
+            specs=tuple(record.spec for record in members),
+            states=tuple(record.file for record in members),
+            from_step=self.rungs[rung] if rung >= 0 else 0,
+            to_step=self.rungs[rung + 1],
+        )
+
+    def _propose(self) -> Record | None:
+        """A new trial, unlike all before; None if enough are proposed, or the space holds no other."""
+        if not self._proposals_left:
+            return None
+        number = len(self.records)
+        trial = self._optuna.ask(self._distributions)
+        point: dict[str, Any] = dict(trial.params)
+        spec = self.space.trial(point, self.seed + number)
+        reach = 0.02
+        while self.space.key(spec) in self._keys:
+            if reach > LARGEST_REACH:
+                self._exhausted = True
+                self._optuna.tell(trial, state=TrialState.FAIL)
+                return None
+            point = self.space.nudged(point, self._random, reach)
+            spec = self.space.trial(point, self.seed + number)
+            reach *= 1.1
+        adapter = spec.adapter
+        about = {name: getattr(adapter, name) for name in ("n_params", "method", "construction", "decomposition")}
+        about["ranks"] = list(adapter.ranks)
+        for name, value in {"number": number, **about, "learning_rate": spec.learning_rate}.items():
+            trial.set_user_attr(name, value)
+        event = {"event": "proposed", "number": number, "optuna": trial.number, "point": point, "spec": spec.to_json()}
+        self._write([{**event, **about}])
+        self._keys.add(self.space.key(spec))
+        return self.records[number]
+
+    def _climb(self, rung: int) -> None:
+        """Asks the pruner about all that stand on a rung and are not on their way."""
+        standings = [
+            Standing(one.number, one.n_params, tuple(one.curve[step] for step in sorted(one.curve)), one.state == "complete")
+            for one in self.records.values()
+            if one.curve and one.state != "failed"
+        ]
+        kept = self._judge(standings, rung) | {0}
+        events = []
+        for one in self.records.values():
+            if one.step == self.rungs[rung] and one.state in ("running", "paused"):
+                if one.number in kept:
+                    events.append({"event": "promoted", "number": one.number, "step": one.step})
+                elif one.state == "running":
+                    events.append({"event": "paused", "number": one.number, "step": one.step})
+        self._write(events)
+
+    def _write(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """To the disk first, then into memory, by the way a replay takes."""
+        if events:
+            self.journal.append(*events)
+        for event in events:
+            self._replay(event)
+
+    def _replay(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "proposed":
+            number = event["number"]
+            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["optuna"])
+            return
+        if kind == "segment":
+            self._n_segments = max(self._n_segments, int(event["id"].rpartition("-")[2]))
+        if kind not in ("rung", "promoted", "paused", "complete", "failed"):
+            return
+        record = self.records[event["number"]]
+        if kind == "rung":
+            record.step, record.loss, record.file = event["step"], event["loss"], event["state"]
+            record.curve[event["step"]] = event["score"]
+            record.state = "running"  # until it is judged
+        elif kind == "promoted":
+            record.state = "waiting"
+        elif kind == "failed":
+            record.state, record.reason = "failed", event["reason"]
+        else:
+            record.state = kind
+
+    def _open(self, path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+        directions = ["maximize", "minimize"] if self.objective == "front" else ["maximize"]
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name="tenslora-search",
+            sampler=sampler,
+            directions=directions,
+            load_if_exists=True,
+        )
+        if not self.records and not study.trials:
+            if self.objective == "front":
+                study.set_metric_names(["score", "log10 parameters"])
+            for point in self.space.seeds()[: max(1, self.n_trials // 2)]:
+                study.enqueue_trial(point)
+        return study
+
+    def _reconcile(self) -> None:
+        """After a crash: Optuna hears what it missed; what it proposed in vain no longer counts as running."""
+        known = {record.optuna_number for record in self.records.values()}
+        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number not in known:
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
+        for record in self.records.values():
+            self._tell(record)
+
+    def _tell(self, record: Record, *, at_the_end: bool = False) -> None:
+        trials = self._optuna.get_trials(deepcopy=False)
+        if record.optuna_number >= len(trials) or trials[record.optuna_number].state.is_finished():
+            return
+        if record.state == "complete" and record.score is not None:
+            values = [float(record.score), math.log10(record.n_params)]
+            self._optuna.tell(record.optuna_number, values[: len(self._optuna.directions)])
+        elif record.state == "failed":
+            self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
+        elif at_the_end:
+            self._optuna.tell(record.optuna_number, state=TrialState.PRUNED)
+
+
+LARGEST_REACH = 3.0
+"""`nudged` draws everything anew beyond 1; some dozen such draws that give nothing new mean that the space is used up."""
+
+
+def _distribution(one: Any) -> BaseDistribution:
+    return CategoricalDistribution(one.values) if isinstance(one, Choice) else FloatDistribution(one.low, one.high, log=one.log)

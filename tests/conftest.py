@@ -1,0 +1,188 @@
+"""What many tests share: the tables as parameters, strategies over geometries and specs, tiny models, a dense oracle.
+
+torch and transformers are imported only where a fixture needs them: the tests of spec and report run without.
+"""
+
+import pytest
+
+from tenslora_search.spec.adapter import AdapterSpec, bonds, clip
+from tenslora_search.spec.constructions import CONSTRUCTIONS
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.geometry import Geometry
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+TEXT = {"vocab_size": 32, "max_position_embeddings": 34, "pad_token_id": 0}
+GROUPED = {"num_key_value_heads": 2}
+TINY: dict[str, tuple[str, str, dict[str, object]]] = {
+    "bert": ("Bert", "ForSequenceClassification", {**SIZES, **TEXT}),
+    "roberta": ("Roberta", "ForSequenceClassification", {**SIZES, **TEXT}),
+    "distilbert": (
+        "DistilBert",
+        "ForSequenceClassification",
+        {**TEXT, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
+    ),
+    "deberta-v2": (
+        "DebertaV2",
+        "ForSequenceClassification",
+        {
+            **SIZES,
+            **TEXT,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "share_att_key": True,
+            "position_buckets": 8,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+        },
+    ),
+    "modernbert": ("ModernBert", "ForSequenceClassification", {**SIZES, **TEXT, "cls_token_id": 1, "sep_token_id": 2}),
+    "vit": ("ViT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
+    "deit": ("DeiT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
+    "llama": ("Llama", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
+    "mistral": ("Mistral", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
+    "qwen2": ("Qwen2", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
+    "qwen3": ("Qwen3", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED, "head_dim": 16}),
+    "gpt2": (
+        "GPT2",
+        "ForSequenceClassification",
+        {"vocab_size": 32, "n_positions": 34, "n_embd": 32, "n_layer": 2, "n_head": 4, "pad_token_id": 0},
+    ),
+    "t5": (
+        "T5",
+        "ForConditionalGeneration",
+        {"vocab_size": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64, "d_kv": 8, "decoder_start_token_id": 0},
+    ),
+}
+"""Architecture, task and config of a 2-layer model of width 32 for each family."""
+
+
+@pytest.fixture(params=list(CONSTRUCTIONS))
+def construction(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=list(DECOMPOSITIONS))
+def decomposition(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=list(TINY))
+def family(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def geometries():
+    """A strategy: attention with equal or grouped heads, with the transposed output projection, with an MLP's maps."""
+    from hypothesis import strategies as st
+
+    @st.composite
+    def draw(choose) -> Geometry:
+        kv_heads, shared, head_dim, layers = (choose(st.integers(1, high)) for high in (3, 3, 6, 4))
+        heads, names = kv_heads * shared, choose(st.sampled_from(["qkv", "q", "kv", "qkvo"]))
+        hidden, inner = choose(st.integers(1, 12)), choose(st.integers(1, 12))
+        widths = {"q": ("query", heads), "k": ("key", kv_heads), "v": ("value", kv_heads), "o": ("out", heads)}
+        maps = [(widths[name][0], hidden, widths[name][1], head_dim, name == "o") for name in names]
+        if choose(st.booleans()):
+            maps += [("up", hidden, 1, inner, False), ("down", hidden, 1, inner, True)]
+        return Geometry.of_maps(maps, layers)
+
+    return draw()
+
+
+@pytest.fixture(scope="session")
+def ranks_of():
+    """Useful ranks of a construction x decomposition on a geometry, drawn by a strategy's `choose`."""
+    from hypothesis import strategies as st
+
+    def draw(choose, construction: str, decomposition: str, geometry: Geometry) -> tuple[int, ...]:
+        n_bonds = len(bonds(construction, decomposition, geometry))
+        wanted = choose(st.tuples(*[st.integers(1, 6)] * n_bonds))
+        return clip(construction, decomposition, wanted, geometry)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """tiny(family, **config) -> a model with random weights large enough to matter, and inputs of 4 examples for it."""
+    import torch
+    import transformers
+
+    def make(family: str, **more: object):
+        architecture, task, sizes = TINY[family]
+        config = getattr(transformers, f"{architecture}Config")(**{**sizes, **more})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = getattr(transformers, architecture + task)(config).eval()
+            for name, parameter in model.named_parameters():
+                if parameter.ndim > 1 and "embed" not in name:
+                    torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+            ids = torch.randint(3, 32, (4, 6))
+            images = torch.randn(4, 3, 8, 8)
+        if family in ("vit", "deit"):
+            return model, {"pixel_values": images}
+        mask = torch.ones_like(ids)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if family == "t5":
+            inputs["decoder_input_ids"] = ids.flip(0)
+        return model, inputs
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def perturb():
+    """perturb(adapter, size) -> draws all entries of all factors anew, so that every update has the Frobenius norm `size`."""
+    import torch
+
+    def draw(adapter, size: float = 1.0, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for tensor, _ in adapter.tensors_and_members():
+                for trial in range(tensor.n_trials):
+                    for name, parameter in tensor.factors.items():
+                        mask = tensor.entries(name, trial)
+                        tensor.of_trial(name, parameter, trial)[mask] = torch.randn(int(mask.sum()), generator=generator)
+                left, right = tensor.pairs()
+                norm = (left @ right).flatten(1).norm(dim=1) / len(left[0].flatten(0, 1)) ** 0.5
+                last = list(tensor.factors.values())[-1]
+                last.mul_((size / norm).reshape(-1, *[1] * (last.ndim - 1)))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def dense_update():
+    """The oracle: (projection, layer, input, output) of one trial, by one einsum over all factors, with no cut and no pair."""
+    import string
+
+    import torch
+
+    def build(tensor, trial: int = 0):
+        group, net = tensor.network.group, tensor.network
+        heads = ("head", "head_dim") if tensor.head_layout == "true" else ("head_dim", "head")
+        axes = [axis.name for factor in net.factors for axis in factor.axes if not axis.is_bond]
+        ends = [sorted(name for name in axes if name.partition(":")[0] == mode) for mode in ("input", "output", *heads)]
+        letters = dict(zip(dict.fromkeys([*net.looped, *(a.name for f in net.factors for a in f.axes)]), string.ascii_letters))  # noqa: B905
+        terms = ["".join(letters[name] for name in (*net.looped, *(a.name for a in factor.axes))) for factor in net.factors]
+        output = "".join(letters[name] for name in ("projection", "layer", *sum(ends, [])) if name in letters)
+        parameters = [tensor.factors[factor.name][trial] for factor in net.factors]
+        full = torch.einsum(f"{','.join(terms)}->{output}", *parameters)
+        scale = tensor.scale[trial].reshape(*(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1)
+        return full.reshape(len(group.projections), group.layers, group.input, group.output) * scale
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_spec():
+    """A spec with ranks of 2 (3 where copies may take it) on a geometry, as far as they are useful."""
+
+    def make(construction: str, decomposition: str, geometry: Geometry, rank: int = 2, **options) -> AdapterSpec:
+        wanted = [rank] * len(bonds(construction, decomposition, geometry))
+        return AdapterSpec.of(
+            construction, decomposition, clip(construction, decomposition, wanted, geometry), geometry, **options
+        )
+
+    return make

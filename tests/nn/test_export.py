@@ -1,0 +1,254 @@
+"""For every construction x decomposition on every kind of model: adapter, merged weights, peft and native file agree."""
+
+import copy
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.func import functional_call
+
+from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.export import (
+    NATIVE_FILE,
+    load_adapter,
+    merge,
+    save_merged,
+    save_native,
+    save_peft,
+    set_trial_factors,
+    trial_factors,
+)
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import linear
+from tenslora_search.spec.table import QuestionError
+
+KINDS = ("bert", "roberta", "vit", "llama", "gpt2")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def subject(request, tiny):
+    """One model a family; each test takes its adapter off again."""
+    model, inputs = tiny(request.param)
+    return model, inputs, logits(model, inputs)
+
+
+def logits(model, inputs):
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+def assert_close(found, expected, tolerance: float = 1e-5) -> None:
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def dense_weights(adapter, dense_update, trial: int = 0) -> dict[str, torch.Tensor]:
+    """Every adapted weight with its update added, built without pairs, from the adapter's parameters."""
+    model, weights = adapter.model, {}
+    for tensor, place in adapter.tensors_of(trial):
+        group, updates = tensor.network.group, dense_update(tensor, place)
+        for p, projection in enumerate(group.projections):
+            for layer, where in enumerate(adapter.places[projection]):
+                frozen = model.get_submodule(where.module).frozen
+                update = updates[p, layer].T if projection in group.transposed else updates[p, layer]
+                blocks = [torch.zeros_like(update)] * where.of
+                blocks[where.block] = update
+                update = torch.cat(blocks, 1)
+                old = weights.get(f"{where.module}.weight", frozen.weight)
+                weights[f"{where.module}.weight"] = old + (update.T if isinstance(frozen, torch.nn.Linear) else update)
+    return weights
+
+
+def check_everywhere(model, inputs, before, spec, folder, perturb, dense_update) -> None:
+    from peft import PeftModel
+
+    adapter = attach(model, spec, seeds=1)
+    try:
+        assert torch.equal(logits(model, inputs), before)
+        perturb(adapter, size=2.0)
+        output = model(**inputs).logits
+        assert (output - before).abs().max() > 1e-2
+        output.square().sum().backward()
+        gradients = [p.grad for p in adapter.parameters()]
+        for parameter in model.parameters():
+            parameter.grad = None
+        weights = dense_weights(adapter, dense_update)
+        save_peft(adapter, folder / "peft"), save_native(adapter, folder / "native")
+    finally:
+        merged, plain = copy.deepcopy(model), adapter.detach()
+    expected = functional_call(plain, weights, (), inputs).logits
+    assert_close(output, expected)
+    for found, dense in zip(gradients, torch.autograd.grad(expected.square().sum(), list(adapter.parameters())), strict=True):
+        assert_close(found, dense, 1e-4)
+    assert_close(logits(merge(merged.adapter), inputs), output)
+    assert_close(logits(PeftModel.from_pretrained(copy.deepcopy(plain), folder / "peft"), inputs), output)
+    again = load_adapter(plain, folder / "native")
+    try:
+        assert_close(logits(plain, inputs), output)
+        assert again.specs == (spec,)
+    finally:
+        again.detach()
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".safetensors", ".json"}
+
+
+def test_all_forms_agree(subject, construction, decomposition, small_spec, perturb, dense_update, tmp_path):
+    model, inputs, before = subject
+    spec = small_spec(construction, decomposition, geometry_of(model))
+    check_everywhere(model, inputs, before, spec, tmp_path, perturb, dense_update)
+
+
+@pytest.mark.parametrize("projections", [("query", "key", "value", "out"), ("up", "down"), ("query", "value")], ids="-".join)
+def test_other_projections(subject, projections, construction, small_spec, perturb, dense_update, tmp_path):
+    model, inputs, before = subject
+    spec = small_spec(construction, "tucker", geometry_of(model, projections), head_layout="interleaved", scale="alpha")
+    check_everywhere(model, inputs, before, spec, tmp_path, perturb, dense_update)
+
+
+def test_ranks_of_their_own(tiny, decomposition, perturb, dense_update, tmp_path):
+    """A ramp over the layers: peft's ranks and the native file's size follow each copy."""
+    model, inputs = tiny("llama")
+    geometry = geometry_of(model)
+    spec = AdapterSpec.of("none", decomposition, linear("none", decomposition, geometry, 3000), geometry)
+    assert len(set(spec.ranks)) > 1
+    check_everywhere(model, inputs, logits(model, inputs), spec, tmp_path, perturb, dense_update)
+    head = sum(p.numel() for p in model.score.parameters())
+    held = (tmp_path / "native" / NATIVE_FILE).stat().st_size
+    assert 0 <= held - 4 * (spec.n_params + head) < 8000
+
+
+def test_native_file_holds_the_parameters_and_little_more(tiny, construction, decomposition, small_spec, tmp_path):
+    model, _ = tiny("bert")
+    spec = small_spec(construction, decomposition, geometry_of(model))
+    adapter = attach(model, spec, train_head=False)
+    assert sum(value.numel() for value in trial_factors(adapter).values()) == spec.n_params
+    save_native(adapter, tmp_path)
+    assert 0 <= (tmp_path / NATIVE_FILE).stat().st_size - 4 * spec.n_params < 4000
+
+
+def test_export_of_one_trial_of_a_pack(tiny, small_spec, perturb, tmp_path):
+    """Trials of unequal ranks and structures: each file holds its own trial, and the pack is left as it was."""
+    from peft import PeftModel
+
+    model, inputs = tiny("vit")
+    plain, geometry = copy.deepcopy(model), geometry_of(model)
+    specs = [
+        small_spec("qkv_depth", "tucker", geometry, 2),
+        small_spec("none", "cp", geometry),
+        small_spec("qkv_depth", "tucker", geometry, 3),
+    ]
+    adapter = attach(model, specs, seeds=(1, 2, 3))
+    perturb(adapter)
+    packed = logits(model, {name: value.repeat(3, 1, 1, 1) for name, value in inputs.items()}).chunk(3)
+    for trial, expected in enumerate(packed):
+        one = copy.deepcopy(plain)
+        load_adapter(one, save_native(adapter, tmp_path / f"native{trial}", trial=trial))
+        assert_close(logits(one, inputs), expected)
+        peft = PeftModel.from_pretrained(copy.deepcopy(plain), save_peft(adapter, tmp_path / f"peft{trial}", trial=trial))
+        assert_close(logits(peft, inputs), expected)
+
+
+def test_save_merged(tiny, small_spec, perturb, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    model, inputs = tiny("bert")
+    adapter = attach(model, small_spec("depth", "cp", geometry_of(model)))
+    perturb(adapter)
+    expected = logits(model, inputs)
+    save_merged(adapter, tmp_path)
+    assert_close(logits(AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(), inputs), expected)
+    assert torch.equal(logits(model, inputs), expected)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_factors_there_and_back(tiny, small_spec, perturb):
+    model, _ = tiny("bert")
+    adapter = attach(model, small_spec("att_qkv_depth", "block_term", geometry_of(model)))
+    perturb(adapter)
+    before = trial_factors(adapter)
+    perturb(adapter, seed=1)
+    set_trial_factors(adapter, before)
+    assert all(torch.equal(value, before[name]) for name, value in trial_factors(adapter).items())
+
+
+@pytest.fixture
+def saved(tiny, small_spec, tmp_path):
+    """A native checkpoint, and a fresh model of its geometry."""
+    model, _ = tiny("bert")
+    adapter = attach(model, small_spec("depth", "tucker", geometry_of(model)))
+    save_native(adapter, tmp_path)
+    return adapter.detach(), tmp_path / NATIVE_FILE
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def text(path):
+    path.write_text("no tensors here", encoding="utf-8")
+
+
+def foreign(path):
+    save_file({"weight": torch.zeros(2)}, path)
+
+
+def another_version(path):
+    save_file({"weight": torch.zeros(2)}, path, metadata={"tenslora": json.dumps({"version": 99, "spec": {}})})
+
+
+def no_factors(path):
+    from tenslora_search.nn.export import read_native
+
+    spec, _ = read_native(path)
+    save_file({"weight": torch.zeros(2)}, path, metadata={"tenslora": json.dumps({"version": 1, "spec": spec.to_json()})})
+
+
+def wrong_spec(path):
+    save_file({"weight": torch.zeros(2)}, path, metadata={"tenslora": json.dumps({"version": 1, "spec": {"ranks": [1]}})})
+
+
+def missing(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncated, "no whole safetensors file"),
+        (empty, "no whole safetensors file"),
+        (text, "no whole safetensors file"),
+        (foreign, "holds no spec of ours"),
+        (another_version, "another version"),
+        (no_factors, "does not hold the factor"),
+        (wrong_spec, "no adapter spec of ours"),
+        (missing, "there is no adapter at"),
+    ],
+)
+def test_damaged_files_say_so_and_leave_the_model_alone(saved, damage, message):
+    model, path = saved
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    damage(path)
+    with pytest.raises(QuestionError, match=message) as error:
+        load_adapter(model, path)
+    assert "\n" not in str(error.value)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"num_hidden_layers": 3}, "2 layers of query; this model has 3"),
+        ({"hidden_size": 64}, "head classifier.weight|32 x 32"),
+        ({"num_labels": 5}, "head classifier.weight"),
+    ],
+)
+def test_another_model(saved, tiny, more, message):
+    _, path = saved
+    other, _ = tiny("bert", **more)
+    with pytest.raises(QuestionError, match=message):
+        load_adapter(other, path)
