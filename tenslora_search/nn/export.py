@@ -127,16 +127,14 @@ def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | Non
             found = tuple(parameters[name].shape) if name in parameters else "none"
             raise QuestionError(f"{path} has a head {name} of shape {tuple(value.shape)}; this model's is {found}.")
     adapter = attach(model, spec, targets=targets)
+    for name, value in trial_factors(adapter).items():
+        stored = tensors.get(f"factors.{name}")
+        if stored is None or stored.shape != value.shape:
+            adapter.detach()
+            raise QuestionError(f"{path} does not hold the factor {name} of shape {tuple(value.shape)} that its spec asks for.")
     with torch.no_grad():
         for name, value in head.items():
             parameters[name].copy_(value)
-        for name, value in trial_factors(adapter).items():
-            stored = tensors.get(f"factors.{name}")
-            if stored is None or stored.shape != value.shape:
-                adapter.detach()
-                raise QuestionError(
-                    f"{path} does not hold the factor {name} of shape {tuple(value.shape)} that its spec asks for."
-                )
         set_trial_factors(adapter, {name.removeprefix("factors."): value for name, value in tensors.items()})
     return adapter
 

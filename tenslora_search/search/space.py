@@ -85,7 +85,7 @@ class SearchSpace:
         if not fitting:
             raise NothingFitsError(_nothing_fits(smallest, budget))
         parameters: dict[str, Choice | Range] = {
-            key: _parameter(f"space {name}: {key}", chosen[key], KEYS[key]) for key in KEYS if KEYS[key] is not None
+            key: _parameter(f"space {name}: {key}", chosen[key], kind) for key, kind in KEYS.items() if kind is not None
         }
         parameters |= {role: Range(0.0, 1.0) for role in ROLES}
         return cls(name, geometry, budget, fitting, parameters)

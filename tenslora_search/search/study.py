@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tenslora_search.search.journal import VERSION, Journal
@@ -97,15 +98,13 @@ class Study:
         self.records: dict[int, Record] = {}
         for event in events:
             self._replay(event)
-        for record in self.records.values():
-            if record.state == "running":
-                record.state = "waiting"
         self._keys = {space.key(record.spec) for record in self.records.values()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
         self._optuna = self._open(folder / "study.journal", SAMPLERS[sampler](seed))
         if not events:
             self.journal.append({"event": "journal", "version": VERSION})
+        self._finish_judging()
         self._reconcile()
 
     @property
@@ -277,6 +276,16 @@ class Study:
                     events.append({"event": "paused", "number": one.number, "step": one.step})
         self._write(events)
 
+    def _finish_judging(self) -> None:
+        """After a crash between a segment's rows and their judgement, which alone leaves replayed trials `running`."""
+        reached = sorted({one.step for one in self.records.values() if one.state == "running"})
+        for step in reached:
+            if step == self.rungs[-1]:
+                done = [one for one in self.records.values() if one.state == "running" and one.step == step]
+                self._write([{"event": "complete", "number": one.number, "step": step, "score": one.score} for one in done])
+            else:
+                self._climb(self.rungs.index(step))
+
     def _write(self, events: Sequence[Mapping[str, Any]]) -> None:
         """To the disk first, then into memory, by the way a replay takes."""
         if events:
@@ -307,12 +316,12 @@ class Study:
             record.state = kind
 
     def _open(self, path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-        directions = ["maximize", "minimize"] if self.objective == "front" else ["maximize"]
+        both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="tenslora-search",
             sampler=sampler,
-            directions=directions,
+            directions=both if self.objective == "front" else both[:1],
             load_if_exists=True,
         )
         if not self.records and not study.trials:

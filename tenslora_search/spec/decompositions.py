@@ -141,10 +141,13 @@ def _chain(modes: tuple[Axis, ...]) -> tuple[Factor, ...]:
 
 
 def _halves(mode: Axis) -> tuple[Axis, ...]:
-    """Two parts whose sizes are as close as the divisors allow; a prime stays whole."""
+    """Two parts whose sizes are as close as the divisors allow.
+
+    A prime is 1 x itself: every shape group then has the same bonds.
+    """
     assert mode.size is not None
     small = max(n for n in range(1, math.isqrt(mode.size) + 1) if mode.size % n == 0)
-    return (mode,) if small == 1 else (Axis(f"{mode.name}:1", small), Axis(f"{mode.name}:2", mode.size // small))
+    return (Axis(f"{mode.name}:1", small), Axis(f"{mode.name}:2", mode.size // small))
 
 
 DECOMPOSITIONS: Table[Callable[[tuple[Axis, ...]], tuple[Factor, ...]]] = Table(
