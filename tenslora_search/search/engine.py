@@ -1,0 +1,89 @@
+"""EXECUTORS: who runs segments. `inline` in this process; `ray` through Ray Tune, one Tune trial a segment.
+
+Both take segments from a `Source` and give their rows and states back to it. What a worker needs besides the segment it
+loads once: backbone and data stay in it between segments (`reuse_actors`).
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tenslora_search.spec.table import QuestionError, Table
+from tenslora_search.spec.trial import Segment, TrialResult
+
+
+class Source(Protocol):
+    """What an executor serves."""
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to run, and nothing is running."""
+        ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Running segments are to be dropped."""
+        ...
+
+    def next_segment(self) -> Segment | None:
+        """None: wait until a running segment is back, or nothing is left."""
+        ...
+
+    def finished(self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float) -> None:
+        """`folder` holds NUMBER.safetensors for each result without a reason."""
+        ...
+
+    def failed(self, segment: Segment, reason: str) -> None:
+        """The segment could not be run, tries again included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where segments run."""
+
+    folder: Path
+    """the run folder; on a cluster, one that all nodes share"""
+    ray_address: str | None = None
+    """a running cluster ("auto", or its address); None starts one on this machine"""
+    gpus_per_worker: float | None = None
+    """None: 1 where there are GPUs, else 0"""
+
+
+def inline(source: Source, place: Place) -> None:
+    """One segment after another in this process."""
+    from tenslora_search.training.segment import run_segment
+
+    while not source.done and not source.interrupted:
+        segment = source.next_segment()
+        if segment is None:
+            return
+        with tempfile.TemporaryDirectory(dir=place.folder, prefix=".segment-") as scratch:
+            began = time.perf_counter()
+            try:
+                results = run_segment(segment, Path(scratch))
+            except QuestionError:
+                raise
+            except Exception as error:  # whatever goes wrong in a trial's mathematics, the search goes on
+                source.failed(segment, one_line(error))
+                continue
+            source.finished(segment, results, Path(scratch), time.perf_counter() - began)
+
+
+def ray(source: Source, place: Place) -> None:
+    """Ray Tune places segments on CPU workers (one core each) or on GPUs, whole or shared, and runs a killed one again."""
+    from tenslora_search.search.ray_tune import run
+
+    run(source, place)
+
+
+def one_line(error: object) -> str:
+    """The last line of an error's text that says something: of Ray's long ones, the original error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+EXECUTORS: Table[Callable[[Source, Place], None]] = Table("executor", {entry.__name__: entry for entry in (ray, inline)})

@@ -1,0 +1,158 @@
+"""Question: everything that decides a search's answer, checked before anything costly starts; and the run folder's run.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.budget import parse_count
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError, unknown
+from tenslora_search.spec.tasks import TASKS
+
+VERSION = 1
+"""Of a run folder's form."""
+
+OBJECTIVES = ("front", "score")
+FREE = ("trials", "retest")
+"""What may be another in the same folder: a search can be taken further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: a task or own data, a model, a budget, and how to search. The same question is the same search."""
+
+    budget: int
+    """trainable parameters of an adapter at most (with `count_head`, of adapter and task head)"""
+    model: str
+    task: str | None = None
+    data: str | None = None
+    columns: Mapping[str, str] | None = None
+    space: str = "default"
+    trials: int = 64
+    max_steps: int = 1000
+    """of one trial; the rungs below are eta apart"""
+    batch_size: int = 32
+    max_length: int = 128
+    fit_rows: int | None = None
+    sampler: str = "tpe"
+    pruner: str = "hyperband"
+    objective: str = "front"
+    retest: int = 2
+    """fresh seeds on which each member of the front is trained again"""
+    seed: int = 0
+    count_head: bool = False
+    eta: int = 3
+
+    @classmethod
+    def of(cls, *, budget: str | int, task: str | None = None, data: str | Path | None = None, **options: Any) -> "Question":
+        """From what a user says; what is left out (None) takes the task's default, else the tool's.
+
+        `QuestionError` for anything that cannot be, before torch, Ray or Optuna are imported.
+        """
+        row = TASKS[task] if task is not None else None
+        if row is None and data is None:
+            raise QuestionError(f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}.")
+        path = _data_path(data)
+        chosen = {name: value for name, value in options.items() if value is not None}
+        names = [field.name for field in fields(cls)]
+        for name in chosen:
+            if name not in names:
+                raise QuestionError(unknown("option", name, names))
+        if row is not None:
+            chosen = {"model": row.model, "max_steps": row.max_steps, "batch_size": row.batch_size, **chosen}
+        if "model" not in chosen:
+            raise QuestionError(
+                "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
+            )
+        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
+            _at_least(name, chosen.get(name, 1), 1)
+        _at_least("retest", chosen.get("retest", 0), 0)
+        _at_least("seed", chosen.get("seed", 0), 0)
+        _at_least("eta", chosen.get("eta", 2), 2)
+        if chosen.get("objective", "front") not in OBJECTIVES:
+            raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
+        space = Path(str(chosen.get("space", "default")))
+        if space.suffix == ".toml":
+            chosen["space"] = str(space.expanduser().resolve())
+        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Cumulative steps at which trials are scored, eta apart, the last one `max_steps`: 240 -> 27, 80, 240."""
+        steps = [self.max_steps]
+        while len(steps) < 3 and steps[0] >= 4 * self.eta:
+            steps.insert(0, round(steps[0] / self.eta))
+        return tuple(steps)
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The arguments of `load_task` besides the model."""
+        options = {"name": self.task, "data": self.data, "columns": self.columns, "fit_rows": self.fit_rows}
+        return {**options, "max_length": self.max_length, "seed": self.seed}
+
+    @property
+    def geometry(self) -> Geometry:
+        """The model's, from its config alone."""
+        return geometry_of_model(self.model)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Question":
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+    def check_same(self, other: "Question", folder: Path) -> None:
+        """`QuestionError` if the folder's question (self) is another than the one asked now."""
+        before, now = self.to_json(), other.to_json()
+        changed = [
+            f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name] and name not in FREE
+        ]
+        if changed:
+            raise QuestionError(f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force.")
+
+
+def read_run_file(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder; `QuestionError` if there is none, it is broken, or it is from a newer version."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise QuestionError(f"{folder} is no run folder: run.json is missing.")
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        version = int(run["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise QuestionError(f"{path} cannot be read: {error}.") from error
+    if version > VERSION:
+        raise QuestionError(
+            f"{path} was written by a newer tenslora-search: its form is {version}, this one reads up to {VERSION}. "
+            "Upgrade, or choose another --out."
+        )
+    return run
+
+
+def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
+    """Writes run.json whole or not at all."""
+    temporary = folder / "run.json.part"
+    try:
+        temporary.write_text(json.dumps({"version": VERSION, **run}, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(folder / "run.json")
+    except OSError as error:
+        raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error
+
+
+def _data_path(data: str | Path | None) -> str | None:
+    if data is None:
+        return None
+    path = Path(data).expanduser().resolve()
+    if not path.exists():
+        raise QuestionError(f"--data {data}: no such file or folder.")
+    return str(path)
+
+
+def _at_least(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise QuestionError(f"--{name.replace('_', '-')} is a whole number of {least} or more; got {value}.")

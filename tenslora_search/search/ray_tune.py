@@ -1,0 +1,159 @@
+"""The home of Ray: segments as Ray Tune trials, one each, on workers that keep their backbone between them."""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.update(
+    {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+)  # before Ray is imported: it is quiet then, and leaves Ctrl-C to us
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from tenslora_search.search.engine import Place, Source, one_line
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import Segment, TrialResult
+
+
+def run(source: Source, place: Place) -> None:
+    """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
+    start(place)
+    share, n_workers = workers(place)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
+    outcomes = Outcomes()
+    tuner = tune.Tuner(
+        tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),
+        tune_config=tune.TuneConfig(search_alg=Segments(source, outcomes), num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="segments",
+            storage_path=str(place.folder.resolve() / "ray"),
+            failure_config=tune.FailureConfig(max_failures=2),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[outcomes],
+            stop=Interrupted(source),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def start(place: Place) -> None:
+    """A cluster on this machine, or the one at `ray_address`; `QuestionError` if none answers there."""
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {} if place.ray_address else {"include_dashboard": False}
+    try:
+        ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level="ERROR", **options)
+    except (ConnectionError, ValueError) as error:
+        raise QuestionError(f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}") from error
+
+
+def workers(place: Place) -> tuple[float, int]:
+    """GPUs a worker, and how many workers the cluster holds: one a core without GPUs."""
+    found = ray.cluster_resources()
+    gpus, cpus = found.get("GPU", 0.0), found.get("CPU", 1.0)
+    share = place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+    if share > gpus:
+        raise QuestionError(f"--gpus-per-worker asks for {share:g} GPUs; Ray finds {gpus:g}.")
+    return share, max(1, int(min(cpus, gpus / share) if share else cpus))
+
+
+def train_segment(config: dict[str, Any]) -> None:
+    """The trainable: a segment in, one row a trial and a folder of their states out."""
+    from tenslora_search.training.segment import run_segment
+
+    segment = Segment.from_json(json.loads(config["segment"]))
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [result.to_json() for result in run_segment(segment, Path(folder))]
+        metrics = {"results": rows, "seconds": time.perf_counter() - began, "trials": len(rows)}
+        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+class Outcomes(tune.Callback):
+    """What a Searcher is not told: where the states lie, and why a segment failed."""
+
+    def __init__(self) -> None:
+        self.checkpoints: dict[str, Any] = {}
+        self.errors: dict[str, str] = {}
+
+    def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
+        self.checkpoints[trial.trial_id] = trial.checkpoint
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.errors[trial.trial_id] = one_line(trial.get_error())
+
+
+class Segments(Searcher):
+    """Hands out segments; hears of each once, after Tune's own retries.
+
+    Tune's saved copy of it holds nothing: what a search resumes from is the run folder's own journal.
+    """
+
+    def __init__(self, source: Source, outcomes: Outcomes) -> None:
+        super().__init__(metric="trials", mode="max")
+        self.source, self.outcomes = source, outcomes
+        self.running: dict[str, Segment] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict | str | None:
+        segment = None if self.source.interrupted else self.source.next_segment()
+        if segment is None:
+            return Searcher.FINISHED if self.source.interrupted or self.source.done else None
+        self.running[trial_id] = segment
+        return {"id": segment.id, "segment": json.dumps(segment.to_json())}
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        segment = self.running.pop(trial_id, None)
+        checkpoint = self.outcomes.checkpoints.pop(trial_id, None)
+        if segment is None or self.source.interrupted:
+            return
+        if error or not result or "results" not in result or checkpoint is None:
+            reason = self.outcomes.errors.pop(trial_id, "its worker was lost again and again")
+            self.source.failed(segment, reason)
+            return
+        results = [TrialResult.from_json(row) for row in result["results"]]
+        with checkpoint.as_directory() as folder:
+            self.source.finished(segment, results, Path(folder), result["seconds"])
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+    def __deepcopy__(self, memo: dict) -> "Segments":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Searcher, ()
+
+
+class Interrupted(tune.Stopper):
+    """Ends all running segments when the source says so."""
+
+    def __init__(self, source: Source | None) -> None:
+        self.source = source
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.source is not None and self.source.interrupted
+
+    def __deepcopy__(self, memo: dict) -> "Interrupted":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Interrupted, (None,)
