@@ -1,0 +1,38 @@
+"""tenslora-search: which low-rank adapter should I train, if I may train at most N parameters?"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tenslora_search.nn.attach import Adapter, attach, geometry_of
+    from tenslora_search.nn.export import load_adapter, merge, save_merged, save_native, save_peft
+    from tenslora_search.search.run import Progress, Run, load_run, search
+    from tenslora_search.spec.adapter import AdapterSpec
+    from tenslora_search.spec.geometry import Geometry
+    from tenslora_search.spec.table import NothingFitsError, QuestionError
+
+_HOMES = {
+    "tenslora_search.nn.attach": ("Adapter", "attach", "geometry_of"),
+    "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
+    "tenslora_search.search.run": ("Progress", "Run", "load_run", "search"),
+    "tenslora_search.spec.adapter": ("AdapterSpec",),
+    "tenslora_search.spec.geometry": ("Geometry",),
+    "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),
+}
+
+__all__ = [
+    "Adapter", "AdapterSpec", "Geometry", "NothingFitsError", "Progress", "QuestionError", "Run", "attach", "geometry_of",
+    "load_adapter", "load_run", "merge", "save_merged", "save_native", "save_peft", "search",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are asked for: counting a spec needs no torch."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,6 +3,8 @@
 torch and transformers are imported only where a fixture needs them: the tests of spec and report run without.
 """
 
+from itertools import chain
+
 import pytest
 
 from tenslora_search.spec.adapter import AdapterSpec, bonds, clip
@@ -56,17 +58,17 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
 """Architecture, task and config of a 2-layer model of width 32 for each family."""
 
 
-@pytest.fixture(params=list(CONSTRUCTIONS))
+@pytest.fixture(scope="session", params=list(CONSTRUCTIONS))
 def construction(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=list(DECOMPOSITIONS))
+@pytest.fixture(scope="session", params=list(DECOMPOSITIONS))
 def decomposition(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=list(TINY))
+@pytest.fixture(scope="session", params=list(TINY))
 def family(request) -> str:
     return request.param
 
@@ -122,7 +124,8 @@ def tiny():
             images = torch.randn(4, 3, 8, 8)
         if family in ("vit", "deit"):
             return model, {"pixel_values": images}
-        mask = torch.ones_like(ids)
+        ids[1, 4:] = 0
+        mask = (ids > 0).long()
         inputs = {"input_ids": ids, "attention_mask": mask}
         if family == "t5":
             inputs["decoder_input_ids"] = ids.flip(0)
@@ -166,7 +169,7 @@ def dense_update():
         ends = [sorted(name for name in axes if name.partition(":")[0] == mode) for mode in ("input", "output", *heads)]
         letters = dict(zip(dict.fromkeys([*net.looped, *(a.name for f in net.factors for a in f.axes)]), string.ascii_letters))  # noqa: B905
         terms = ["".join(letters[name] for name in (*net.looped, *(a.name for a in factor.axes))) for factor in net.factors]
-        output = "".join(letters[name] for name in ("projection", "layer", *sum(ends, [])) if name in letters)
+        output = "".join(letters[name] for name in ("projection", "layer", *chain(*ends)) if name in letters)
         parameters = [tensor.factors[factor.name][trial] for factor in net.factors]
         full = torch.einsum(f"{','.join(terms)}->{output}", *parameters)
         scale = tensor.scale[trial].reshape(*(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1)

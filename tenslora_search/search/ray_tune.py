@@ -1,6 +1,7 @@
 """The home of Ray: segments as Ray Tune trials, one each, on workers that keep their backbone between them."""
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -54,7 +55,7 @@ def start(place: Place) -> None:
         return
     options: dict[str, Any] = {} if place.ray_address else {"include_dashboard": False}
     try:
-        ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
         raise QuestionError(f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}") from error
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 import shutil
 import signal
 import sys
@@ -219,9 +218,9 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
         except OSError as error:
             raise QuestionError(f"another search runs in {folder}; wait for it, or choose another --out.") from error
         others = [path for path in folder.iterdir() if path.name != ".lock"]
-        is_run = (folder / "run.json").exists() or not others
-        if not is_run and not any(path.name == "trials.jsonl" for path in others):
-            raise QuestionError(f"{folder} holds other files and no run; choose another --out.")
+        foreign = sorted(path.name for path in others if path.name not in OURS and not path.name.startswith(".segment-"))
+        if foreign and not (folder / "run.json").exists():
+            raise QuestionError(f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out.")
         if force:
             for path in others:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -233,6 +232,8 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
 
 def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     """Loads model and data once in this process, so that all that is wrong with them shows at once; writes run.json."""
+    import torch
+
     from tenslora_search.nn.attach import geometry_of
     from tenslora_search.training.data import load_task
     from tenslora_search.training.heads import StackedHeads
@@ -241,8 +242,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     data = load_task(**question.task_options, model=question.model)
     model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
     geometry = geometry_of(model)
-    head = StackedHeads(model, [])
-    head_params = head.n_params
+    head_params = StackedHeads(model, [torch.Generator()]).n_params
     budget = question.budget - (head_params if question.count_head else 0)
     if budget < 1:
         raise NothingFitsError(
@@ -321,10 +321,6 @@ class _Search:
     def next_segment(self) -> Segment | None:
         if self.time_limit is not None and self._seconds > self.time_limit * (1 - RETEST_SHARE * (self.question.retest > 0)):
             self.study.stop()
-        if self.was_interrupted and self._running:
-            for work in self._running.values():
-                self.study.give_back(work)
-            self._running = {}
         work = self.study.next_segment(self.pack or _usual_pack())
         if work is not None:
             self._running[work.id] = work
@@ -454,6 +450,11 @@ class _Search:
         )
 
 
+OURS = {
+    "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters", "report.html", "front.csv",
+    "front.png", "trials.csv",
+}  # fmt: skip
+"""What a run folder holds."""
 RETEST_SEEDS = 1_000_000
 """Retest seeds are this far from the seeds of the search."""
 VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
@@ -486,7 +487,7 @@ def _usual_pack() -> int:
 def _move(source: Path, target: Path) -> None:
     """By renaming, which is whole or not at all; across file systems by a copy that is renamed."""
     try:
-        os.replace(source, target)
+        source.replace(target)
     except OSError:
         try:
             part = target.with_suffix(".part")

@@ -110,7 +110,7 @@ class Study:
     @property
     def done(self) -> bool:
         """Whether nothing is left to train, and nothing is running."""
-        return not self._running and not self._waiting and (self._stopped or not self._proposals_left)
+        return not self._running and (self._stopped or not (self._waiting or self._proposals_left))
 
     @property
     def exhausted(self) -> bool:

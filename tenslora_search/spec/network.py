@@ -58,13 +58,15 @@ class Network:
 
         For the factors around a bond, leaving out what all of them share: the bond is at most the product of all sizes
         but one factor's. A tall factor gives r <= n, a Tucker core r_k <= product of the others, CP the product of all
-        modes but the largest.
+        modes but the largest. Bonds around the same factors (a ring of two cores) share one limit,
+        of which the earlier takes first.
         """
         sizes = dict(zip(self.bonds, ranks, strict=True))
         result: list[int] = []
-        for carriers in self._carriers:
+        for carriers, twins in zip(self._carriers, self._twins, strict=True):
             around = [fixed * math.prod(sizes[name] for name in names) for fixed, names in carriers]
-            result.append(max(1, math.prod(around) // max(around)))
+            taken = math.prod(sizes[name] for name in twins if sizes[name] < UNBOUNDED)
+            result.append(max(1, math.prod(around) // max(around) // taken))
         return tuple(result)
 
     def clip(self, ranks: Sequence[int]) -> tuple[int, ...]:
@@ -133,6 +135,15 @@ class Network:
                 )
             )
         return tuple(result)
+
+    @cached_property
+    def _twins(self) -> tuple[tuple[str, ...], ...]:
+        """For each bond the earlier ones that join the same factors."""
+        around = [frozenset(f.name for f in self.factors if any(axis.name == name for axis in f.axes)) for name in self.bonds]
+        return tuple(
+            tuple(earlier for earlier, other in zip(self.bonds, around[:place], strict=False) if other == carriers)
+            for place, carriers in enumerate(around)
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from tenslora_search.nn.export import (
     NATIVE_FILE,
     load_adapter,
     merge,
+    read_native,
     save_merged,
     save_native,
     save_peft,
@@ -200,10 +201,9 @@ def another_version(path):
 
 
 def no_factors(path):
-    from tenslora_search.nn.export import read_native
-
-    spec, _ = read_native(path)
-    save_file({"weight": torch.zeros(2)}, path, metadata={"tenslora": json.dumps({"version": 1, "spec": spec.to_json()})})
+    spec, tensors = read_native(path)
+    head = {name: value + 1 for name, value in tensors.items() if name.startswith("head.")}
+    save_file(head, path, metadata={"tenslora": json.dumps({"version": 1, "spec": spec.to_json()})})
 
 
 def wrong_spec(path):
@@ -243,8 +243,8 @@ def test_damaged_files_say_so_and_leave_the_model_alone(saved, damage, message):
     ("more", "message"),
     [
         ({"num_hidden_layers": 3}, "2 layers of query; this model has 3"),
-        ({"hidden_size": 64}, "head classifier.weight|32 x 32"),
-        ({"num_labels": 5}, "head classifier.weight"),
+        ({"hidden_size": 64}, "head classifier|32 x 32"),
+        ({"num_labels": 5}, "head classifier"),
     ],
 )
 def test_another_model(saved, tiny, more, message):

@@ -1,0 +1,287 @@
+"""The command line. Options without a verb run a search; torch, Ray and Optuna are imported only by what needs them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tenslora_search.spec.budget import format_count, parse_count
+from tenslora_search.spec.table import QuestionError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which low-rank adapter should I train on this model and task, if I may train at most N parameters?",
+)
+
+
+@app.callback(invoke_without_command=True)
+def search(
+    context: typer.Context,
+    budget: Annotated[str | None, typer.Option(metavar="N|300k|1.2M", help="trainable parameters at most")] = None,
+    task: Annotated[str | None, typer.Option(help="see: list tasks")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder, or a hub id")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DIR|FILE", help="local data: csv, tsv, jsonl, parquet")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column")
+    ] = None,
+    space: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")] = None,
+    trials: Annotated[int | None, typer.Option(help="configurations to try [64]")] = None,
+    time_limit: Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")] = None,
+    sampler: Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")] = None,
+    pruner: Annotated[str | None, typer.Option(help="who climbs on: see list pruners [hyperband]")] = None,
+    objective: Annotated[str | None, typer.Option(metavar="front|score", help="[front]")] = None,
+    pack: Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")] = "auto",
+    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
+    ray_address: Annotated[str | None, typer.Option(help="a running Ray cluster")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(help="1, or a share such as 0.25")] = None,
+    retest: Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")] = None,
+    seed: Annotated[int | None, typer.Option(help="[0]")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="of one trial [by task]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[by task]")] = None,
+    max_length: Annotated[int | None, typer.Option(help="tokens a text at most [128]")] = None,
+    fit_rows: Annotated[int | None, typer.Option(help="train on at most so many rows")] = None,
+    count_head: Annotated[bool, typer.Option("--count-head", help="the budget covers the task head too")] = False,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="run folder [runs/TASK-BUDGET]; an old one goes on")] = None,
+    force: Annotated[bool, typer.Option("--force", help="empty the run folder first")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="the space in numbers; trains nothing")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("tenslora-search"))
+        return
+    if budget is None:
+        raise QuestionError("a search needs --budget, such as --budget 300k.")
+    columns = _columns(column or [])
+    asked = {
+        "task": task, "model": model, "data": data, "columns": columns, "space": space, "trials": trials, "sampler": sampler,
+        "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
+        "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows, "count_head": count_head,
+    }  # fmt: skip
+    if dry_run:
+        _dry_run(budget, asked, as_json=as_json)
+        return
+    from tenslora_search.search.run import Interrupted, parse_seconds
+    from tenslora_search.search.run import search as run_search
+
+    limit = parse_seconds(time_limit) if time_limit is not None else None
+    with _display(quiet=quiet or as_json) as progress:
+        code = 0
+        try:
+            run = run_search(
+                budget=budget, time_limit=limit, pack=_pack(pack), executor=executor, ray_address=ray_address,
+                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress, **asked,
+            )  # fmt: skip
+        except Interrupted as interrupted:
+            run, code = interrupted.run, 130
+    _print_result(run, as_json=as_json, quiet=quiet)
+    trials_frame = run.trials()
+    if code == 0 and len(trials_frame) and (trials_frame["state"] == "failed").all():
+        reason = trials_frame["reason"].iloc[0]
+        print(f"tenslora-search: every trial failed; the first: {reason}", file=sys.stderr)
+        code = 4
+    raise typer.Exit(code)
+
+
+@app.command()
+def count(
+    construction: Annotated[str, typer.Option()],
+    decomposition: Annotated[str, typer.Option()],
+    ranks: Annotated[
+        str, typer.Option(metavar="R,R,...", help="in the order input, output or head_dim, head, projection, layer")
+    ],
+    model: Annotated[str | None, typer.Option(metavar="NAME|DIR")] = None,
+    hidden: Annotated[int | None, typer.Option()] = None,
+    heads: Annotated[int | None, typer.Option()] = None,
+    layers: Annotated[int | None, typer.Option()] = None,
+    kv_heads: Annotated[int | None, typer.Option()] = None,
+    head_dim: Annotated[int | None, typer.Option()] = None,
+    projections: Annotated[str, typer.Option(help="of query, key, value, out, up, gate, down")] = "query,key,value",
+    as_json: Annotated[bool, typer.Option("--json", help="the parts too")] = False,
+) -> None:
+    """The exact number of trainable parameters of an adapter."""
+    from tenslora_search.spec.adapter import AdapterSpec, bonds
+    from tenslora_search.spec.backbones import geometry_of_model
+    from tenslora_search.spec.geometry import Geometry
+
+    names = tuple(projections.split(","))
+    if model is not None:
+        geometry = geometry_of_model(model, names)
+    elif hidden is None or heads is None or layers is None:
+        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
+    else:
+        geometry = Geometry.attention(hidden, heads, layers, kv_heads=kv_heads, head_dim=head_dim, projections=names)
+    spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
+    if not as_json:
+        print(spec.n_params)
+        return
+    parts = {
+        "n_params": spec.n_params,
+        "method": spec.method,
+        "construction": construction,
+        "decomposition": decomposition,
+        "ranks": dict(zip(bonds(construction, decomposition, geometry), spec.ranks, strict=True)),
+        "slice_rank": spec.slice_rank,
+        "factors": spec.factor_counts(),
+    }
+    print(json.dumps(parts, indent=2))
+
+
+@app.command("list")
+def list_(what: Annotated[str, typer.Argument(metavar="tasks|models|methods|constructions|...")]) -> None:
+    """What there is: tasks, models, methods, constructions, decompositions, allocators, rules, samplers, pruners, spaces."""
+    from tenslora_search.listing import KINDS
+
+    lines = KINDS[what]()
+    width = max(len(name) for name in lines)
+    for name, about in lines.items():
+        print(f"{name:<{width}}  {about}".rstrip())
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+) -> None:
+    """Rebuild report.html, front.csv, trials.csv and front.png from a run folder alone."""
+    from tenslora_search.report.build import build
+
+    build(run)
+    print(run / "report.html")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    pick: Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")] = "best",
+    to: Annotated[Path, typer.Option(metavar="DIR", help="where the adapter goes")] = Path("adapter"),
+    format: Annotated[str, typer.Option(metavar="peft|native|merged")] = "peft",
+) -> None:
+    """Write a trained adapter of a run, its task head included."""
+    from tenslora_search.search.run import load_run
+
+    loaded = load_run(run)
+    number = loaded.pick(pick)
+    print(f"trial {number}: {loaded.export(number, to, format)}")
+
+
+def main() -> None:
+    """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4: all failed; 130: Ctrl-C)."""
+    try:
+        code = app(standalone_mode=False)
+    except QuestionError as error:
+        code = _say(str(error), error.exit_code)
+    except typer.Abort:
+        code = _say("interrupted.", 130)
+    except KeyboardInterrupt:
+        code = _say("interrupted.", 130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # a usage error of the command line's own
+            raise
+        code = _say(error.format_message(), 2)  # type: ignore[attr-defined]
+    sys.exit(code or 0)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"tenslora-search: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _dry_run(budget: str, asked: dict[str, Any], *, as_json: bool) -> None:
+    from tenslora_search.search.question import Question
+    from tenslora_search.search.space import SearchSpace
+
+    question = Question.of(budget=budget, **asked)
+    rows = SearchSpace.load(question.space, question.geometry, question.budget).table()
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    print(f"{question.task or question.data} on {question.model}, at most {format_count(question.budget)} parameters")
+    print(f"{'construction':<15}{'decomposition':<15}{'smallest':>10}{'largest':>10}  feasible ranks")
+    for row in rows:
+        about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
+        print(f"{row.construction:<15}{row.decomposition:<15}{row.smallest:>10,}{row.largest:>10,}  {about}")
+    rungs = ", ".join(map(str, question.rungs))
+    print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; sampler {question.sampler}, "
+          f"pruner {question.pruner}")  # fmt: skip
+
+
+def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
+    checked, over = run.proof
+    front = run.front()
+    if as_json:
+        rows = json.loads(front.to_json(orient="records"))
+        proof = {"checked": checked, "over": over}
+        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+    elif not quiet:
+        _print_front(front, run.file["metric"])
+        print(f"proof: {over} of {checked} configurations over budget ({format_count(run.file['budget'])} parameters)")
+        print(f"report: {run.folder / 'report.html'}   adapters: {run.folder / 'adapters'}")
+
+
+def _print_front(front: Any, metric: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if front.empty:
+        print("no trial is complete: give more time (--time-limit) or fewer steps (--max-steps)")
+        return
+    table = Table(title=f"front ({metric})", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in ("trial", "method", "ranks", "parameters", "select", "report"):
+        table.add_column(name, justify="left" if name in ("method", "ranks") else "right")
+    for row in front.itertuples():
+        known = row.report_score == row.report_score  # nan is unequal to itself
+        spread = f" ± {row.report_std:.4f}" if known and row.report_std == row.report_std else ""
+        again = f"{row.report_score:.4f}{spread}" if known else "-"
+        table.add_row(str(row.number), row.method, str(row.ranks), f"{row.n_params:,}", f"{row.score:.4f}", again)
+    Console().print(table)
+
+
+def _display(*, quiet: bool) -> Any:
+    """A context that gives what `search` calls with its progress: a live table on a terminal, else plain lines."""
+    from tenslora_search.display import live, plain, silent
+
+    if quiet:
+        return silent()
+    return live() if sys.stdout.isatty() else plain()
+
+
+def _columns(given: list[str]) -> dict[str, str] | None:
+    columns = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not name:
+            raise QuestionError(f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}.")
+        columns[role] = name
+    return columns or None
+
+
+def _pack(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
+    return int(text)
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(rank) for rank in text.split(","))
+    except ValueError:
+        raise QuestionError(f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}.") from None
+
+
+__all__ = ["app", "main", "parse_count"]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""attach(): every family's sites, old and new names, packs beside the single trial, and models that cannot be served."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tenslora_search.nn.attach import attach, find_sites, geometry_of
+from tenslora_search.nn.export import merge, trial_factors
+from tenslora_search.nn.sites import Site
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.backbones import geometry_of_config
+from tenslora_search.spec.constructions import CONSTRUCTIONS
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
+
+ALONE = ("deberta-v2",)
+"""Families whose adapted maps also see something without a batch (relative positions): no packs."""
+EVERYTHING = [(construction, decomposition) for construction in CONSTRUCTIONS for decomposition in DECOMPOSITIONS]
+
+
+def logits(model, inputs):
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+def repeated(inputs, times: int):
+    return {name: value.repeat(times, *[1] * (value.ndim - 1)) for name, value in inputs.items()}
+
+
+def assert_close(found, expected, tolerance: float = 1e-5) -> None:
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_every_family(family, tiny, small_spec, perturb):
+    """The geometry by shapes is the geometry by config; a pack is each of its trials merged; detach undoes all."""
+    model, inputs = tiny(family)
+    names = [name for name, _ in model.named_modules()]
+    geometry, before = geometry_of(model), logits(model, inputs)
+    assert geometry == geometry_of_config(model.config.to_dict())
+    specs = [small_spec("att_qkv_depth", "tucker", geometry), small_spec("none", "cp", geometry)]
+    for trials in [[spec] for spec in specs] if family in ALONE else [specs]:
+        pack = attach(model, trials, seeds=range(len(trials)))
+        assert pack.n_params == sum(spec.n_params for spec in trials)
+        batch = repeated(inputs, len(trials))
+        assert_close(logits(model, batch), before.repeat(len(trials), *[1] * (before.ndim - 1)))
+        perturb(pack)
+        for trial, found in enumerate(logits(model, batch).chunk(len(trials))):
+            assert (found - before).abs().max() > 1e-2
+            assert_close(found, logits(merge(copy.deepcopy(model).adapter, trial=trial), inputs))
+        assert pack.detach() is model
+        assert torch.equal(logits(model, inputs), before)
+        assert names == [name for name, _ in model.named_modules()]
+
+
+@pytest.mark.parametrize("family", ALONE)
+def test_a_family_that_cannot_be_packed_says_so(family, tiny, small_spec):
+    model, inputs = tiny(family)
+    spec = small_spec("qkv", "cp", geometry_of(model))
+    attach(model, [spec, spec])
+    assert "one trial at a time" in refusal(lambda: logits(model, repeated(inputs, 2)))
+
+
+def test_all_trials_side_by_side(tiny, small_spec, perturb):
+    """All constructions x decompositions with mixed ranks in one pack: outputs and gradients of each alone."""
+    model, inputs = tiny("llama")
+    geometry = geometry_of(model)
+    specs = [small_spec(*pair, geometry, 2 + number % 3) for number, pair in enumerate(EVERYTHING)]
+    pack = attach(model, specs, seeds=range(len(specs)))
+    perturb(pack)
+    factors = [trial_factors(pack, trial) for trial in range(len(specs))]
+    outputs = model(**repeated(inputs, len(specs))).logits.chunk(len(specs))
+    sum(output.square().sum() for output in outputs).backward()
+    gradients = [gradient_of(pack, trial) for trial in range(len(specs))]
+    plain = pack.detach()
+    for trial, spec in enumerate(specs):
+        adapter = attach(plain, spec)
+        with torch.no_grad():
+            for group, (tensor, _) in enumerate(adapter.tensors_of(0)):
+                for name, parameter in tensor.factors.items():
+                    parameter.copy_(factors[trial][f"{group}.{name}"])
+        output = plain(**inputs).logits
+        assert_close(outputs[trial], output)
+        output.square().sum().backward()
+        for name, expected in gradient_of(adapter, 0).items():
+            assert_close(gradients[trial][name], expected, 1e-4)
+        adapter.detach()
+
+
+def gradient_of(adapter, trial):
+    return {
+        f"{group}.{name}": tensor.of_trial(name, parameter.grad, place)
+        for group, (tensor, place) in enumerate(adapter.tensors_of(trial))
+        for name, parameter in tensor.factors.items()
+    }
+
+
+def test_only_factors_and_head_train(tiny, small_spec):
+    model, _ = tiny("bert")
+    adapter = attach(model, small_spec("depth", "cp", geometry_of(model)))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    factors = {f"adapter.{name}" for name, _ in adapter.named_parameters()}
+    assert trained == factors | {"classifier.weight", "classifier.bias"}
+    adapter.detach()
+    attach(model, small_spec("depth", "cp", geometry_of(model)), train_head=False)
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == factors
+
+
+def test_fused_and_shared_inputs(tiny, small_spec):
+    """One site a fused map, with a pair for each block that is adapted."""
+    model, inputs = tiny("gpt2")
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model, ("query", "value"))))
+    adapter.refresh()
+    sites = [module for module in model.modules() if isinstance(module, Site)]
+    assert len(sites) == 2
+    assert all([pair is None for pair in site.pairs] == [False, True, False] for site in sites)
+    assert logits(model, inputs).isfinite().all()
+
+
+def test_held_pairs(tiny, small_spec, perturb, monkeypatch):
+    """The factors are contracted before every forward pass, but once while the pairs are held."""
+    model, inputs = tiny("vit")
+    adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
+    perturb(adapter)
+    made, pairs = [], adapter.pairs
+    monkeypatch.setattr(adapter, "pairs", lambda dtype: made.append(dtype) or pairs(dtype))
+    expected = logits(model, inputs)
+    assert torch.equal(logits(model, inputs), expected)
+    assert len(made) == 2
+    with adapter.held():
+        assert all(torch.equal(logits(model, inputs), expected) for _ in range(3))
+    assert len(made) == 3
+    perturb(adapter, seed=1)
+    assert not torch.equal(logits(model, inputs), expected)
+
+
+def test_bfloat16(tiny, small_spec, perturb):
+    """A model in bfloat16 keeps its factors in float32 and computes in its own type; so does autocast."""
+    model, inputs = tiny("roberta")
+    adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)), train_head=False)
+    perturb(adapter)
+    expected = logits(model, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(logits(model, inputs).float(), expected, 0.1)
+    plain = adapter.detach().bfloat16()
+    adapter = attach(plain, small_spec("qkv_depth", "tucker", geometry_of(plain)), train_head=False)
+    perturb(adapter)
+    assert {parameter.dtype for parameter in adapter.parameters()} == {torch.float32}
+    assert logits(plain, inputs).dtype == torch.bfloat16
+    assert_close(logits(plain, inputs).float(), expected, 0.1)
+
+
+class Own(nn.Module):
+    """A model of nobody's family: a fused query-key map and a value map in each of two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(nn.ModuleDict({"mix": nn.Linear(6, 12), "carry": nn.Linear(6, 6)}) for _ in range(2))
+
+    def forward(self, x):
+        for step in self.steps:
+            query, key = step["mix"](x).chunk(2, -1)
+            x = x + torch.sigmoid(query * key) * step["carry"](x)
+        return x
+
+
+TARGETS = {"query": "mix 0/2", "key": "mix 1/2", "value": "steps.*.carry"}
+
+
+def test_targets_on_a_model_of_ones_own(perturb, small_spec):
+    model, x = Own(), torch.randn(5, 3, 6)
+    geometry = geometry_of(model, targets=TARGETS, heads=2)
+    assert geometry == Geometry.attention(hidden=6, heads=2, layers=2)
+    adapter = attach(model, small_spec("att_qkv_depth", "tucker", geometry), targets=TARGETS)
+    perturb(adapter)
+    expected = model(x)
+    assert_close(merge(adapter)(x), expected)
+
+
+def stand_in(model_type: str, names: list[str]) -> nn.Module:
+    """A model with a config and these linear maps, to show how another generation of transformers names them."""
+    root = nn.Module()
+    root.config = type("Config", (), {"model_type": model_type})()
+    for name in names:
+        *path, last = name.split(".")
+        parent = root
+        for part in path:
+            if part not in dict(parent.named_children()):
+                parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(last, nn.Linear(4, 4))
+    return root
+
+
+OLD = {
+    "query": "attention.attention.query",
+    "key": "attention.attention.key",
+    "value": "attention.attention.value",
+    "out": "attention.output.dense",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+}
+NEW = {
+    "query": "attention.q_proj",
+    "key": "attention.k_proj",
+    "value": "attention.v_proj",
+    "out": "attention.o_proj",
+    "up": "mlp.fc1",
+    "down": "mlp.fc2",
+}
+
+
+@pytest.mark.parametrize(("prefix", "names"), [("vit.encoder.layer", OLD), ("vit.layers", NEW)], ids=["4.5x", "5.x"])
+@pytest.mark.parametrize("model_type", ["vit", "deit"])
+def test_both_generations_of_names(prefix, names, model_type):
+    model = stand_in(model_type, [f"{prefix}.{layer}.{name}" for layer in range(2) for name in names.values()])
+    found = find_sites(model, list(names))
+    assert {name: [place.module for place in places] for name, places in found.items()} == {
+        name: [f"{prefix}.{layer}.{end}" for layer in range(2)] for name, end in names.items()
+    }
+
+
+def test_an_mlp_is_a_shape_group_of_its_own(tiny):
+    model, _ = tiny("llama")
+    geometry = geometry_of(model, ("query", "key", "value", "out", "up", "gate", "down"))
+    assert [(group.projections, group.heads, group.transposed) for group in geometry.groups] == [
+        (("query", "out"), 4, ("out",)),
+        (("key", "value"), 2, ()),
+        (("up", "gate", "down"), 1, ("down",)),
+    ]
+
+
+def spec_for(geometry: Geometry) -> AdapterSpec:
+    return AdapterSpec.of("depth", "cp", (2,), geometry)
+
+
+def refusal(call) -> str:
+    with pytest.raises(QuestionError) as error:
+        call()
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 2
+    return str(error.value)
+
+
+def test_a_model_without_sites_lists_its_linear_maps():
+    assert "Its linear maps: steps.*.mix, steps.*.carry" in refusal(lambda: find_sites(Own()))
+    message = refusal(lambda: find_sites(Own(), ("query",), {"query": "attention"}))
+    assert "ends in 'attention'" in message
+    assert "steps.*.carry" in message
+    assert "Its linear maps: none" in refusal(lambda: find_sites(nn.ReLU()))
+
+
+def test_unknown_family_and_projections(tiny):
+    assert "Known: bert" in refusal(lambda: find_sites(stand_in("mamba", ["a.b"])))
+    assert "gate" in refusal(lambda: find_sites(tiny("bert")[0], ("gate",)))
+    assert "no pattern for key, value" in refusal(lambda: find_sites(Own(), targets={"query": "mix"}))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Geometry.attention(32, 4, 3), "3 layers of query; this model has 2"),
+        (Geometry.attention(64, 4, 2), "query of 64 x 64; bert.encoder.layer.0.attention.self.query is 32 x 32"),
+        (Geometry.attention(32, 4, 2, kv_heads=2), "key of 32 x 16"),
+    ],
+)
+def test_another_geometry(tiny, other, message):
+    model, inputs = tiny("bert")
+    before = logits(model, inputs)
+    assert message in refusal(lambda: attach(model, spec_for(other)))
+    assert torch.equal(logits(model, inputs), before)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_specs_and_seeds_must_match(tiny):
+    model, _ = tiny("bert")
+    spec, other = spec_for(geometry_of(model)), spec_for(Geometry.attention(64, 4, 2))
+    assert "2 specs and 1 seeds" in refusal(lambda: attach(model, [spec, spec], seeds=[1]))
+    assert "one geometry" in refusal(lambda: attach(model, [spec, other]))
+    assert "0 specs" in refusal(lambda: attach(model, []))
+    attach(model, spec)
+    assert "detach" in refusal(lambda: attach(model, spec))
+
+
+def test_heads_that_do_not_divide(tiny):
+    model, _ = tiny("bert")
+    assert "heads" in refusal(lambda: geometry_of(model, heads=5))
+    assert "3 blocks" in refusal(
+        lambda: geometry_of(nn.ModuleDict({"a": nn.Linear(4, 4)}), ("query",), targets={"query": "a 0/3"}, heads=2)
+    )

@@ -1,0 +1,72 @@
+"""Backbones: geometries by name, by a folder's config and by the hub's cache; families and their patterns."""
+
+import json
+
+import pytest
+
+from tenslora_search.spec.backbones import BACKBONES, FAMILIES, family_of, geometry_of_config, geometry_of_model
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_a_geometry_and_a_family(name):
+    backbone = BACKBONES[name]
+    geometry = geometry_of_model(name)
+    assert geometry.n_maps >= 3 * int(backbone.config["num_hidden_layers"])
+    assert not backbone.hub or geometry_of_model(backbone.hub) == geometry
+    family_of(backbone.config["model_type"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_families_do_not_share_model_types(name):
+    family = FAMILIES[name]
+    assert all(family_of(model_type) is family for model_type in family.model_types)
+    assert set(family.patterns(("query", "key", "value", "out", "up", "down"))) == {
+        "query",
+        "key",
+        "value",
+        "out",
+        "up",
+        "down",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "geometry"),
+    [
+        ("roberta-base", Geometry.attention(768, 12, 12)),
+        ("Llama-3.2-1B", Geometry.attention(2048, 32, 16, kv_heads=8)),
+        ("Qwen3-0.6B", Geometry.attention(1024, 16, 28, kv_heads=8, head_dim=128)),
+        ("t5-base", Geometry.attention(768, 12, 36, head_dim=64)),
+    ],
+)
+def test_known_geometries(name, geometry):
+    assert geometry_of_model(name) == geometry
+
+
+def test_a_folder_and_the_cache(tmp_path, monkeypatch):
+    config = {"model_type": "gpt2", "n_embd": 12, "n_head": 3, "n_layer": 2}
+    snapshot = tmp_path / "hub" / "models--some--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert geometry_of_model(str(snapshot)) == geometry_of_model("some/model") == Geometry.attention(12, 3, 2)
+    (snapshot / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(QuestionError, match="cannot be read as a model's config"):
+        geometry_of_model(str(snapshot))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: geometry_of_model("roberta-bse"), "no model named 'roberta-bse' here. Known: digits-vit"),
+        (lambda: geometry_of_config({"hidden_size": 8}), "does not say heads and layers"),
+        (lambda: family_of("mamba"), "no patterns for a model of type 'mamba'"),
+        (lambda: FAMILIES["bert"].patterns(("gate",)), "no projection named 'gate' in bert. Known: query"),
+    ],
+)
+def test_refused(call, message):
+    with pytest.raises(QuestionError) as error:
+        call()
+    assert message in str(error.value)
