@@ -45,7 +45,7 @@ class Site(nn.Module):
             return y
         trials = next(pair[0].shape[0] for pair in self.pairs if pair)
         if x.shape[0] % trials:  # DeBERTa sends positions, which have no batch, through its query and key maps
-            raise QuestionError(f"{trials} trials cannot share a batch of {x.shape[0]} here; attach one trial at a time.")
+            raise QuestionError(f"{trials} trials cannot share a batch of {x.shape[0]} here; attach one at a time (--pack 1).")
         rows, columns = x.reshape(trials, -1, x.shape[-1]), y.view(trials, -1, y.shape[-1])
         updated = [_update(part, rows, pair) for part, pair in zip(columns.chunk(len(self.pairs), -1), self.pairs, strict=True)]
         return (updated[0] if len(updated) == 1 else torch.cat(updated, -1)).view(y.shape)

@@ -35,7 +35,13 @@ def run(source: Source, place: Place) -> None:
     outcomes = Outcomes()
     tuner = tune.Tuner(
         tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),
-        tune_config=tune.TuneConfig(search_alg=Segments(source, outcomes), num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(
+            search_alg=Segments(source, outcomes),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
         run_config=tune.RunConfig(
             name="segments",
             storage_path=str(place.folder.resolve() / "ray"),
@@ -82,6 +88,10 @@ def train_segment(config: dict[str, Any]) -> None:
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
+def _name(trial: Any) -> str:
+    return f"{trial.config['id']}-{trial.trial_id}"
+
+
 class Outcomes(tune.Callback):
     """What a Searcher is not told: where the states lie, and why a segment failed."""
 
@@ -90,7 +100,7 @@ class Outcomes(tune.Callback):
         self.errors: dict[str, str] = {}
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
-        self.checkpoints[trial.trial_id] = trial.checkpoint
+        self.checkpoints[trial.trial_id] = checkpoint
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.errors[trial.trial_id] = one_line(trial.get_error())

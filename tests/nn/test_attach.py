@@ -10,7 +10,7 @@ from tenslora_search.nn.attach import attach, find_sites, geometry_of
 from tenslora_search.nn.export import merge, trial_factors
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.backbones import geometry_of_config
+from tenslora_search.spec.backbones import family_of, geometry_of_config
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
@@ -60,7 +60,41 @@ def test_a_family_that_cannot_be_packed_says_so(family, tiny, small_spec):
     model, inputs = tiny(family)
     spec = small_spec("qkv", "cp", geometry_of(model))
     attach(model, [spec, spec])
-    assert "one trial at a time" in refusal(lambda: logits(model, repeated(inputs, 2)))
+    assert "attach one at a time" in refusal(lambda: logits(model, repeated(inputs, 2)))
+
+
+@pytest.mark.parametrize(
+    "projections", [("query", "key", "value", "out"), ("up", "down"), ("up", "gate", "down")], ids="-".join
+)
+def test_every_projection_of_every_family(family, projections, tiny, small_spec, perturb):
+    model, inputs = tiny(family)
+    if not all(getattr(family_of(family), name) for name in projections):
+        assert "no projection named 'gate'" in refusal(lambda: geometry_of(model, projections))
+        return
+    if family == "t5" and "gate" in projections:
+        model, inputs = tiny(family, feed_forward_proj="gated-gelu")
+    before = logits(model, inputs)
+    adapter = attach(model, small_spec("qkv", "tucker", geometry_of(model, projections)))
+    perturb(adapter)
+    found = logits(model, inputs)
+    assert (found - before).abs().max() > 1e-2
+    assert_close(logits(merge(adapter), inputs), found)
+
+
+def test_gradient_checkpointing(tiny, small_spec, perturb):
+    """The pairs are made outside the checkpointed layers, once for all; gradients are the same."""
+    model, inputs = tiny("llama")
+    adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
+    perturb(adapter)
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model(**inputs).logits.square().sum().backward()
+        gradients.append([parameter.grad for parameter in adapter.parameters()])
+        model.zero_grad()
+    for plain, checkpointed in zip(*gradients, strict=True):
+        assert_close(checkpointed, plain)
 
 
 def test_all_trials_side_by_side(tiny, small_spec, perturb):
