@@ -119,7 +119,7 @@ def _candidate(study: optuna.Study, number: int, rung: int) -> optuna.trial.Froz
 
 
 def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
-    peers = sorted((one for one in standings if len(one.scores) > rung), key=lambda one: one.n_params)
+    peers = sorted((one for one in standings if len(one.scores) > rung), key=lambda one: (one.n_params, one.number))
     n_bands = min(N_BANDS, max(1, len(peers) // eta))
     kept: set[int] = set()
     for band in range(n_bands):
