@@ -28,6 +28,9 @@ State = Literal["waiting", "running", "paused", "complete", "failed"]
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
 
+MOST_NUDGES = 300
+"""A proposal that repeats another is moved, farther each time and beyond 42 anywhere; then the space is used up."""
+
 
 @dataclass
 class Record:
@@ -240,15 +243,15 @@ class Study:
         trial = self._optuna.ask(self._distributions)
         point: dict[str, Any] = dict(trial.params)
         spec = self.space.trial(point, self.seed + number)
-        reach = 0.02
+        n_nudges = 0
         while self.space.key(spec) in self._keys:
-            if reach > LARGEST_REACH:
+            if n_nudges == MOST_NUDGES:
                 self._exhausted = True
                 self._optuna.tell(trial, state=TrialState.FAIL)
                 return None
-            point = self.space.nudged(point, self._random, reach)
+            point = self.space.nudged(point, self._random, reach=0.02 * 1.1**n_nudges)
             spec = self.space.trial(point, self.seed + number)
-            reach *= 1.1
+            n_nudges += 1
         adapter = spec.adapter
         about = {name: getattr(adapter, name) for name in ("n_params", "method", "construction", "decomposition")}
         about["ranks"] = list(adapter.ranks)
@@ -351,10 +354,6 @@ class Study:
             self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
         elif at_the_end:
             self._optuna.tell(record.optuna_number, state=TrialState.PRUNED)
-
-
-LARGEST_REACH = 3.0
-"""`nudged` draws everything anew beyond 1; some dozen such draws that give nothing new mean that the space is used up."""
 
 
 def _distribution(one: Any) -> BaseDistribution:
