@@ -8,6 +8,10 @@ from torch import Tensor, nn
 from tenslora_search.spec.table import QuestionError
 
 
+class PackError(QuestionError):
+    """This model sends something without a batch through a site, which K trials cannot share; one at a time works."""
+
+
 class Place(NamedTuple):
     """Where a projection of one layer lives: the module's name and which columns of its outputs are its own."""
 
@@ -45,7 +49,7 @@ class Site(nn.Module):
             return y
         trials = next(pair[0].shape[0] for pair in self.pairs if pair)
         if x.shape[0] % trials:  # DeBERTa sends positions, which have no batch, through its query and key maps
-            raise QuestionError(f"{trials} trials cannot share a batch of {x.shape[0]} here; attach one at a time (--pack 1).")
+            raise PackError(f"{trials} trials cannot share a batch of {x.shape[0]} here; attach one at a time (--pack 1).")
         rows, columns = x.reshape(trials, -1, x.shape[-1]), y.view(trials, -1, y.shape[-1])
         updated = [_update(part, rows, pair) for part, pair in zip(columns.chunk(len(self.pairs), -1), self.pairs, strict=True)]
         return (updated[0] if len(updated) == 1 else torch.cat(updated, -1)).view(y.shape)

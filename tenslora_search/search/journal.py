@@ -47,7 +47,7 @@ class Journal:
             raise QuestionError(f"cannot read {self.path}: {error.strerror}.") from error
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
-            self._cut(len(whole))
+            mend(self.path)
         events = [self._parsed(number, line) for number, line in enumerate(whole.splitlines(), start=1) if line.strip()]
         for event in events:
             if event["event"] == "journal" and event.get("version", 0) > VERSION:
@@ -68,8 +68,11 @@ class Journal:
             f"{self.path} is damaged: line {number} is no event. Mend or remove the line, or choose another --out."
         )
 
-    def _cut(self, length: int) -> None:
-        try:
-            os.truncate(self.path, length)
-        except OSError as error:
-            raise QuestionError(f"cannot mend the last line of {self.path}: {error.strerror}.") from error
+
+def mend(path: Path) -> None:
+    """Takes off a last line that a crash or a full disk cut short; lines end in a newline."""
+    try:
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+    except OSError as error:
+        raise QuestionError(f"cannot mend the last line of {path}: {error.strerror}.") from error

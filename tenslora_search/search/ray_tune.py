@@ -59,6 +59,7 @@ def start(place: Place) -> None:
     """A cluster on this machine, or the one at `ray_address`; `QuestionError` if none answers there."""
     if ray.is_initialized():
         return
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed segments are told of in trials.jsonl
     options: dict[str, Any] = {} if place.ray_address else {"include_dashboard": False}
     try:
         ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)

@@ -1,6 +1,7 @@
 """search(): from a question to a front; Run: a run folder's results and adapters. The one place where all parts meet."""
 
 import contextlib
+import errno
 import fcntl
 import shutil
 import signal
@@ -97,7 +98,7 @@ def search(
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
     folder = Path(out) if out is not None else default_folder(asked)
     place = Place(folder, ray_address, gpus_per_worker)
-    with run_folder(folder, asked, force=force):
+    with run_folder(folder, asked, force=force), _disk_errors(folder):
         if executor == "ray":
             from tenslora_search.search import ray_tune
 
@@ -228,6 +229,17 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
             Question.from_json(read_run_file(folder)["question"]).check_same(question, folder)
         (folder / "states").mkdir(exist_ok=True)
         yield
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """A full or read-only disk is one line, whichever library met it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+            raise
+        raise QuestionError(f"cannot write in {folder}: {error.strerror}. What was done so far is kept.") from error
 
 
 def _prepared(folder: Path, question: Question) -> dict[str, Any]:

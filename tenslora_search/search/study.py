@@ -6,6 +6,7 @@ shows the search in optuna-dashboard: a trial there is running until it is compl
 
 import math
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from tenslora_search.search.journal import VERSION, Journal
+from tenslora_search.search.journal import VERSION, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
@@ -74,8 +76,7 @@ class Work:
 class Study:
     """Proposes `n_trials` trials from a space and takes them up the rungs (cumulative steps, eta apart).
 
-    `objective` is "front" (score and log10 parameters) or "score". Trial 0, LoRA at the budget, always climbs: it is the
-    reference that every report compares with.
+    `objective` is "front" (score and log10 parameters) or "score". The first LoRA, which has the whole budget, always climbs.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Study:
             self._replay(event)
         self._keys = {space.key(record.spec) for record in self.records.values()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
         self._optuna = self._open(folder / "study.journal", SAMPLERS[sampler](seed))
         if not events:
@@ -219,6 +221,11 @@ class Study:
     def _proposals_left(self) -> bool:
         return len(self.records) < self.n_trials and not self._exhausted
 
+    @property
+    def _reference(self) -> int:
+        """The first LoRA, which always climbs: every report compares with it."""
+        return min((one.number for one in self.records.values() if one.spec.adapter.method == "LoRA"), default=-1)
+
     def _rung(self, record: Record) -> int:
         return self.rungs.index(record.step) if record.step else -1
 
@@ -269,7 +276,7 @@ class Study:
             for one in self.records.values()
             if one.curve and one.state != "failed"
         ]
-        kept = self._judge(standings, rung) | {0}
+        kept = self._judge(standings, rung) | {self._reference}
         events = []
         for one in self.records.values():
             if one.step == self.rungs[rung] and one.state in ("running", "paused"):
@@ -320,6 +327,8 @@ class Study:
 
     def _open(self, path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
         both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+        if path.exists():
+            mend(path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="tenslora-search",
@@ -340,6 +349,8 @@ class Study:
         for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in known:
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
+                if "fixed_params" in trial.system_attrs:  # one of the seeds
+                    self._optuna.enqueue_trial(trial.system_attrs["fixed_params"])
         for record in self.records.values():
             self._tell(record)
 

@@ -123,8 +123,11 @@ class Pack:
         """Writes a paused trial: its factors, its head and the moments of both; no padding of its neighbours."""
         tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
         about = {"step": self.step, "spec": self.specs[trial].to_json()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
+        except (OSError, SafetensorError) as error:
+            raise QuestionError(f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept.") from error
         return path
 
     def _load(self, trial: int, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
 from tenslora_search.training.data import TaskData, load_task
 from tenslora_search.training.models import load_backbone
@@ -38,10 +39,11 @@ def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]
         ]
     try:
         return _train(segment, trials, folder)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except (MemoryError, RuntimeError, PackError) as error:
+        if not is_out_of_memory(error) and not isinstance(error, PackError):
             raise
-        reason = f"out of memory with {len(trials)} trial(s) in the pack: {str(error).splitlines()[0]}"
+        kind = "no room for" if isinstance(error, PackError) else "out of memory with"
+        reason = f"{kind} {len(trials)} trial(s) in the pack: {str(error).splitlines()[0]}"
     # Outside the except block, where the traceback no longer holds the pack's tensors.
     gc.collect()
     if torch.cuda.is_available():

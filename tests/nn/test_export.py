@@ -148,6 +148,22 @@ def test_export_of_one_trial_of_a_pack(tiny, small_spec, perturb, tmp_path):
         assert_close(logits(peft, inputs), expected)
 
 
+def test_export_of_an_untrained_adapter(tiny, decomposition, small_spec, tmp_path):
+    """Even where both sides of a pair may be zero, peft gets a rank of 1 or more, and the update is zero."""
+    from peft import PeftModel
+
+    model, inputs = tiny("bert")
+    before = logits(model, inputs)
+    adapter = attach(model, small_spec("qkv_depth", decomposition, geometry_of(model)))
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.zero_()
+    save_peft(adapter, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["r"] >= 1
+    assert_close(logits(PeftModel.from_pretrained(adapter.detach(), tmp_path), inputs), before)
+
+
 def test_save_merged(tiny, small_spec, perturb, tmp_path):
     from transformers import AutoModelForSequenceClassification
 

@@ -151,6 +151,7 @@ def test_ranks_for_each_copy(data, construction, decomposition, geometries, rank
     made = tensors(spec)
     assert spec.n_params == sum(int(tensor.entries(name, 0).sum()) for tensor in made for name in tensor.factors)
     for tensor in made:
+        assert not any(value[0][~tensor.entries(name, 0)].any() for name, value in tensor.factors.items())
         randomise(tensor)
         assert close(updates(tensor)[0], dense_update(tensor))
 

@@ -84,7 +84,7 @@ def test_bonds(construction, decomposition, names):
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_clip_lowers_to_the_caps_and_no_further(data, construction, decomposition, geometries):
     geometry = data.draw(geometries)
     n_bonds = len(bonds(construction, decomposition, geometry))
@@ -106,7 +106,7 @@ def test_clip_lowers_to_the_caps_and_no_further(data, construction, decompositio
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_canonical_form_and_json(data, construction, decomposition, geometries, ranks_of):
     """The canonical form is its own and costs no more; JSON there and back, and every option with it."""
     geometry = data.draw(geometries)

@@ -20,7 +20,7 @@ def smallest(construction: str, decomposition: str, geometry: Geometry) -> int:
 
 @pytest.mark.parametrize("allocator", ALLOCATORS)
 @given(data=st.data())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_within_budget_and_caps(data, allocator, construction, decomposition, geometries):
     """`AdapterSpec.of` refuses what is above a cap; the same question has the same answer."""
     geometry = data.draw(geometries)
@@ -35,7 +35,7 @@ def test_within_budget_and_caps(data, allocator, construction, decomposition, ge
 
 
 @given(data=st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_proportional_stops_when_no_bond_can_grow(data, construction, decomposition, geometries):
     geometry = data.draw(geometries)
     names = bonds(construction, decomposition, geometry)
@@ -49,7 +49,7 @@ def test_proportional_stops_when_no_bond_can_grow(data, construction, decomposit
 
 
 @given(data=st.data())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_copies_stop_when_none_can_step(data, construction, decomposition, geometries):
     """A copy steps on all its bonds at once, each as far as its cap."""
     geometry = data.draw(geometries)

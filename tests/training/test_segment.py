@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import Segment, TrialSpec
 from tenslora_search.training import segment as worker
 from tenslora_search.training.pack import Pack, read_state
 
-OUT_OF_MEMORY = (
+DOES_NOT_FIT = (
+    PackError("4 trials cannot share a batch of 1 here; attach one at a time (--pack 1)."),
     MemoryError("Unable to allocate 3.2 GiB"),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError(
@@ -90,7 +92,7 @@ def test_report_is_scored_where_asked(tmp_path):
     assert report[0].score * len(data.report) == pytest.approx(round(report[0].score * len(data.report)))
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", DOES_NOT_FIT, ids=lambda error: type(error).__name__)
 def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_memory, error):
     expected = worker.run_segment(make(), tmp_path / "expected")
     tried = small_memory(2, error)
@@ -104,7 +106,7 @@ def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_me
 
 
 def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_memory):
-    small_memory(0, OUT_OF_MEMORY[0])
+    small_memory(0, DOES_NOT_FIT[1])
     results = worker.run_segment(make(2), tmp_path)
     assert [result.score for result in results] == [None, None]
     assert all("out of memory with 1 trial" in result.reason for result in results)

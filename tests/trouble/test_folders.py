@@ -1,0 +1,95 @@
+"""Run folders that cannot be used, or hold something else: one line, and nothing in them is touched."""
+
+import fcntl
+import json
+
+import pytest
+
+from .conftest import SMALL, events
+
+ASKED = [*SMALL, "--executor", "inline"]
+
+
+@pytest.fixture
+def finished(here, tmp_path):
+    """A finished run of the small question."""
+    assert here(*ASKED, "--out", str(tmp_path / "run"))[0] == 0
+    return tmp_path / "run"
+
+
+def refused(here, *arguments: str) -> str:
+    code, out, err = here(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_half_written_last_line_is_mended(here, finished):
+    path = finished / "trials.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event":"rung","number":1,"st')
+    code, _, _ = here(*ASKED, "--out", str(finished))
+    assert code == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_crash_before_the_last_events_is_made_good(here, finished):
+    path = finished / "trials.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    last_rung = max(k for k, line in enumerate(lines) if b'"rung"' in line)
+    path.write_bytes(b"".join(lines[: last_rung + 1]))
+    assert here(*ASKED, "--out", str(finished))[0] == 0
+    states = {event["number"]: event["event"] for event in events(finished) if event["event"] in ("paused", "complete")}
+    assert sorted(states) == list(range(6))
+
+
+def test_a_damaged_line_in_the_middle(here, finished):
+    path = finished / "trials.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"garbage\n", *lines[4:]]))
+    assert "line 4 is no event" in refused(here, *ASKED, "--out", str(finished))
+
+
+@pytest.mark.parametrize("file", ["run.json", "trials.jsonl"])
+def test_a_newer_version(here, finished, file):
+    path = finished / file
+    if file == "run.json":
+        path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
+    else:
+        path.write_bytes(path.read_bytes() + b'{"event":"journal","version":99}\n')
+    assert "newer tenslora-search" in refused(here, *ASKED, "--out", str(finished))
+
+
+def test_another_question(here, finished):
+    before = (finished / "trials.jsonl").read_bytes()
+    line = refused(here, *ASKED, "--seed", "7", "--out", str(finished))
+    assert "seed was 0, now 7" in line
+    assert (finished / "trials.jsonl").read_bytes() == before
+    code, _, _ = here(*ASKED, "--seed", "7", "--out", str(finished), "--force")
+    assert code == 0
+    assert (finished / "trials.jsonl").read_bytes() != before
+
+
+def test_a_folder_that_cannot_be_made(here, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write the run folder" in refused(here, *ASKED, "--out", str(tmp_path / "file" / "run"))
+
+
+def test_a_folder_of_something_else(here, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert "thesis.tex" in refused(here, *ASKED, "--out", str(tmp_path))
+    refused(here, *ASKED, "--out", str(tmp_path), "--force")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_in_use(here, finished):
+    with (finished / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another search runs in" in refused(here, *ASKED, "--out", str(finished))
+
+
+def test_changed_data(here, tmp_path, finished):
+    path = finished / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_digest": "another"}))
+    assert "data of" in refused(here, *ASKED, "--out", str(finished))

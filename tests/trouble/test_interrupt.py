@@ -1,0 +1,28 @@
+"""Ctrl-C: the search ends, what is complete is retested and reported, exit code 130; the same command goes on later."""
+
+import os
+import signal
+
+import pytest
+
+from .conftest import SMALL, events, scores, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_ctrl_c_writes_the_report_and_loses_nothing(start, command, tmp_path, executor):
+    asked = [*SMALL, "--trials", "24", "--executor", executor, "--pack", "2", "--out", str(tmp_path / "run")]
+    running = start(*asked)
+    wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "run")), running)
+    os.kill(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert err == ""
+    assert "report:" in out
+    assert (tmp_path / "run" / "report.html").is_file()
+    before = scores(tmp_path / "run")
+    assert len({number for number, _ in before}) < 24
+    assert command(*asked)[0] == 0
+    assert before.items() <= scores(tmp_path / "run").items()
+    assert len([event for event in events(tmp_path / "run") if event["event"] == "proposed"]) == 24

@@ -1,0 +1,44 @@
+"""kill -9 of a Ray worker in mid-segment: the segment runs again, the result is the same."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from .conftest import SMALL, events, scores, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def busy_workers(session: int) -> list[int]:
+    """Processes of the driver's session that are training a segment, by the title Ray gives them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_bytes()
+                if b"ray::" in title and b"train" in title and os.getsid(int(entry.name)) == session:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def test_a_killed_segment_runs_again(start, command, tmp_path):
+    asked = [*SMALL[:-6], "--max-steps", "120", "--batch-size", "16", "--retest", "1", "--pack", "3"]
+    assert command(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
+    killed = start(*asked, "--out", str(tmp_path / "ray"))
+    wait_for(lambda: bool(busy_workers(killed.pid)), killed)
+    wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "ray")), killed)
+    (victim, *_) = busy_workers(killed.pid)
+    os.kill(victim, signal.SIGKILL)
+    out, err = killed.communicate(timeout=240)
+    assert (killed.returncode, err) == (0, "")
+    assert "proof: 0 of 6 configurations over budget" in out
+    assert not [event for event in events(tmp_path / "ray") if event["event"] == "failed"]
+    ray, inline = scores(tmp_path / "ray"), scores(tmp_path / "inline")
+    shared = ray.keys() & inline.keys()
+    assert {number for number, _ in shared} == set(range(6))
+    assert all(ray[key] == pytest.approx(inline[key], abs=0.011) for key in shared)
+    assert list((tmp_path / "ray" / "ray" / "segments").glob("segment-*/result.json")), "Tune's own results are on disk"

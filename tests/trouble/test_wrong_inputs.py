@@ -1,0 +1,114 @@
+"""Every wrong input is one line on stderr and its exit code; no traceback, nothing on stdout, no run folder left behind."""
+
+import pytest
+
+BASE = {"--budget": "20k", "--task": "digits", "--executor": "inline"}
+
+OPTIONS = [
+    ({"--budget": "0"}, 2, "'0' is not a parameter count"),
+    ({"--budget": "-5"}, 2, "'-5' is not a parameter count"),
+    ({"--budget": "abc"}, 2, "write 300000, 300k or 1.2M"),
+    ({"--budget": "1e3x"}, 2, "'1e3x' is not a parameter count"),
+    ({"--budget": "300kk"}, 2, "'300kk' is not a parameter count"),
+    ({"--budget": None}, 2, "needs --budget"),
+    ({"--budget": "10"}, 3, "att_qkv_depth x cp 91"),
+    ({"--budget": "10", "--count-head": ""}, 3, "the task head alone has 325 parameters"),
+    ({"--task": "digit"}, 2, "Did you mean 'digits'"),
+    ({"--task": None}, 2, "name a task"),
+    ({"--model": "robeta-base"}, 2, "robeta-base"),
+    ({"--model": "no such model"}, 2, "no such model"),
+    ({"--model": "minilm"}, 2, "task digits is image"),
+    ({"--sampler": "tpee"}, 2, "Did you mean 'tpe'"),
+    ({"--pruner": "hyper"}, 2, "Did you mean 'hyperband'"),
+    ({"--space": "defalt"}, 2, "Did you mean 'default'"),
+    ({"--executor": "rai"}, 2, "Did you mean 'ray'"),
+    ({"--objective": "frontier"}, 2, "Did you mean 'front'"),
+    ({"--trials": "0"}, 2, "--trials is a whole number of 1 or more; got 0"),
+    ({"--trials": "many"}, 2, "valid integer"),
+    ({"--pack": "0"}, 2, "--pack is auto or a whole number"),
+    ({"--time-limit": "soon"}, 2, "90s, 15m, 2h"),
+    ({"--column": "label"}, 2, "ROLE=NAME"),
+    ({"--data": "/nowhere/at/all"}, 2, "no such file or folder"),
+    ({"--budgte": "3"}, 2, "--budget"),
+]
+
+
+def arguments(change: dict[str, str | None], out) -> list[str]:
+    options = {**BASE, "--out": str(out), **change}
+    return [part for name, value in options.items() if value is not None for part in (name, value) if part]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "line"), OPTIONS, ids=[" ".join(map(str, sum(c.items(), ()))) for c, _, _ in OPTIONS]
+)
+def test_a_wrong_option(here, tmp_path, change, code, line):
+    found, out, err = here(*arguments(change, tmp_path / "run"))
+    assert found == code
+    assert line in err
+    assert err.startswith("tenslora-search: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "run" / "trials.jsonl").exists()
+
+
+def test_a_space_with_a_wrong_key(here, tmp_path):
+    space = tmp_path / "mine.toml"
+    space.write_text("learning_rat = 1e-3\n")
+    code, _, err = here(*arguments({"--space": str(space)}, tmp_path / "run"))
+    assert code == 2
+    assert "Did you mean 'learning_rate'" in err
+
+
+DATA = {
+    "empty": ({"train.csv": ""}, "is empty"),
+    "no rows": ({"train.csv": "text,label\n"}, "holds no rows"),
+    "one class": ({"train.csv": "text,label\n" + "good film,1\n" * 20}, "one class only"),
+    "no label": ({"train.csv": "text,stars\ngood film,1\n"}, "stars"),
+    "other labels": (
+        {"train.csv": "text,label\n" + "good,a\nbad,b\n" * 20, "test.csv": "text,label\nfine,c\n"},
+        "labels differ between splits",
+    ),
+    "no data files": ({"readme.md": "nothing"}, "holds no data files"),
+    "no train file": ({"test.csv": "text,label\na,b\n"}, "train"),
+    "broken parquet": ({"train.parquet": "PAR1 and no more"}, "cannot read"),
+    "broken jsonl": ({"train.jsonl": '{"text": "a", "label": 1}\n{"text":\n'}, "line 2 is no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", list(DATA))
+def test_wrong_data(here, tmp_path, name):
+    files, line = DATA[name]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    change = {"--task": None, "--data": str(folder), "--model": "digits-vit"}
+    code, out, err = here(*arguments(change, tmp_path / "run"))
+    assert code == 2
+    assert line in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+ROBERTA = ["count", "--model", "roberta-base"]
+COMMANDS = [
+    ([*ROBERTA, "--construction", "qkv", "--decomposition", "tuker", "--ranks", "1,1,1"], "Did you mean 'tucker'"),
+    ([*ROBERTA, "--construction", "qkv", "--decomposition", "tucker", "--ranks", "1,1"], "got 2 ranks"),
+    ([*ROBERTA, "--construction", "qkv", "--decomposition", "cp", "--ranks", "0"], "1 or more; got 0"),
+    ([*ROBERTA, "--construction", "none", "--decomposition", "cp", "--ranks", "769"], "cap 768"),
+    ([*ROBERTA, "--construction", "none", "--decomposition", "cp", "--ranks", "a"], "whole numbers"),
+    (["count", "--hidden", "8", "--construction", "none", "--decomposition", "cp", "--ranks", "1"], "--heads and --layers"),
+    (["count", *"--hidden 9 --heads 2 --layers 1 --construction none --decomposition cp --ranks 1".split()], "divide"),
+    (["list", "task"], "Did you mean 'tasks'"),
+    (["report", "/nowhere"], "no run folder"),
+    (["export", "/nowhere"], "no run folder"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), COMMANDS, ids=[" ".join(words[-5:]) for words, _ in COMMANDS])
+def test_a_wrong_command(here, words, line):
+    code, out, err = here(*words)
+    assert code == 2
+    assert line in err
+    assert err.count("\n") == 1
+    assert out == ""
