@@ -26,7 +26,7 @@ from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
 from tenslora_search.spec.trial import TrialResult, TrialSpec
 
-State = Literal["waiting", "running", "paused", "complete", "failed"]
+State = Literal["waiting", "running", "reached", "paused", "complete", "failed"]
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
 
@@ -36,7 +36,10 @@ MOST_NUDGES = 300
 
 @dataclass
 class Record:
-    """A trial so far. `waiting` trials are cleared for their next rung; `step` is the last one they are trained to."""
+    """A trial so far: `waiting` for its next rung, for which it is cleared; `running`; a rung `reached` but not judged; ...
+
+    `step` is the last one it is trained to.
+    """
 
     number: int
     spec: TrialSpec
@@ -206,7 +209,7 @@ class Study:
 
     @property
     def _running(self) -> bool:
-        return any(record.state == "running" for record in self.records.values())
+        return any(record.state in ("running", "reached") for record in self.records.values())
 
     @property
     def _waiting(self) -> dict[int, list[Record]]:
@@ -279,19 +282,19 @@ class Study:
         kept = self._judge(standings, rung) | {self._reference}
         events = []
         for one in self.records.values():
-            if one.step == self.rungs[rung] and one.state in ("running", "paused"):
+            if one.step == self.rungs[rung] and one.state in ("reached", "paused"):
                 if one.number in kept:
                     events.append({"event": "promoted", "number": one.number, "step": one.step})
-                elif one.state == "running":
+                elif one.state == "reached":
                     events.append({"event": "paused", "number": one.number, "step": one.step})
         self._write(events)
 
     def _finish_judging(self) -> None:
-        """After a crash between a segment's rows and their judgement, which alone leaves replayed trials `running`."""
-        reached = sorted({one.step for one in self.records.values() if one.state == "running"})
+        """After a crash between a segment's rows and their judgement."""
+        reached = sorted({one.step for one in self.records.values() if one.state == "reached"})
         for step in reached:
             if step == self.rungs[-1]:
-                done = [one for one in self.records.values() if one.state == "running" and one.step == step]
+                done = [one for one in self.records.values() if one.state == "reached" and one.step == step]
                 self._write([{"event": "complete", "number": one.number, "step": step, "score": one.score} for one in done])
             else:
                 self._climb(self.rungs.index(step))
@@ -317,7 +320,7 @@ class Study:
         if kind == "rung":
             record.step, record.loss, record.file = event["step"], event["loss"], event["state"]
             record.curve[event["step"]] = event["score"]
-            record.state = "running"  # until it is judged
+            record.state = "reached"
         elif kind == "promoted":
             record.state = "waiting"
         elif kind == "failed":

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import shutil
 
 import optuna
@@ -62,6 +63,29 @@ def test_every_trial_ends_and_lora_is_among_the_complete(tmp_path, pruner, objec
     for record in study.records.values():
         assert set(record.curve) == {step for step in RUNGS if step <= record.step}
     assert (states.count("complete") == 24) == (pruner == "none" or "paused" not in states)
+
+
+@pytest.mark.parametrize("pruner", list(PRUNERS))
+def test_with_many_workers_no_trial_is_in_two_segments(tmp_path, pruner):
+    """Segments come back in any order, while trials of the same rung are on their way."""
+    study, generator = open_study(tmp_path, n_trials=40, pruner=pruner), random.Random(0)
+    ran: set = set()
+    flying: list = []
+    while not study.done:
+        work = study.next_segment(4) if len(flying) < 5 else None
+        if work is not None:
+            busy = {number for other in flying for number in other.numbers}
+            assert not busy & set(work.numbers)
+            assert not ran & {(number, work.to_step) for number in work.numbers}
+            assert all(study.records[number].step == work.from_step for number in work.numbers)
+            ran |= {(number, work.to_step) for number in work.numbers}
+            flying.append(work)
+        else:
+            back = flying.pop(generator.randrange(len(flying)))
+            study.record(back, results(back), {number: f"states/{number}" for number in back.numbers}, 1.0)
+    assert not flying
+    assert len(study.records) == 40
+    assert {record.state for record in study.records.values()} <= {"complete", "paused"}
 
 
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
