@@ -33,7 +33,7 @@ def search(
     trials: Annotated[int | None, typer.Option(help="configurations to try [64]")] = None,
     time_limit: Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")] = None,
     sampler: Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")] = None,
-    pruner: Annotated[str | None, typer.Option(help="who climbs on: see list pruners [hyperband]")] = None,
+    pruner: Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")] = None,
     objective: Annotated[str | None, typer.Option(metavar="front|score", help="[front]")] = None,
     pack: Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")] = "auto",
     executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",

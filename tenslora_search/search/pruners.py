@@ -5,7 +5,6 @@ again when others have joined its rung. Optuna's pruners judge through a single-
 each time, because a study with two objectives can neither report nor prune.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
     kept: set[int] = set()
     for band in range(n_bands):
         members = peers[band * len(peers) // n_bands : (band + 1) * len(peers) // n_bands]
-        allowed = math.ceil(len(members) / eta)
+        allowed = max(1, round(len(members) / eta))
         for one in members:
             is_here = len(one.scores) == rung + 1 and not one.is_complete
             if is_here and sum(_beats(other, one, rung) for other in members) < allowed:

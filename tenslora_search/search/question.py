@@ -38,7 +38,7 @@ class Question:
     max_length: int = 128
     fit_rows: int | None = None
     sampler: str = "tpe"
-    pruner: str = "hyperband"
+    pruner: str = "front"
     objective: str = "front"
     retest: int = 2
     """fresh seeds on which each member of the front is trained again"""

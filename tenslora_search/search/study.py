@@ -91,7 +91,7 @@ class Study:
         rungs: Sequence[int],
         eta: int = 3,
         sampler: str = "tpe",
-        pruner: str = "hyperband",
+        pruner: str = "front",
         objective: str = "front",
         seed: int = 0,
     ) -> None:

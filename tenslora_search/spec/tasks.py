@@ -131,7 +131,7 @@ _ROWS = (
         ("image",),
         report_split="test",
         own_model="digits-vit",
-        max_steps=240,
+        max_steps=160,
         batch_size=16,
     ),
     Task(
