@@ -190,6 +190,11 @@ class Batches:
             self._epoch, self._order = epoch, self._shuffled(epoch)
         return torch.from_numpy(self._order[batch])
 
+    def plan(self, steps: range) -> tuple[Tensor, list[int]]:
+        """Row numbers of all steps, (step, batch_size) int64, and the width that each step's texts are cut to."""
+        rows = torch.stack([self[step] for step in steps]) if steps else torch.empty(0, self.batch_size, dtype=torch.int64)
+        return rows, [_width(longest, self.bucket) for longest in self.split.lengths[rows].amax(1).tolist()]
+
     def _shuffled(self, epoch: int) -> np.ndarray:
         """The epoch's batches: (steps_per_epoch, batch_size)."""
         generator = np.random.default_rng([self.seed, epoch])
@@ -200,13 +205,18 @@ class Batches:
         return generator.permutation(order.reshape(-1, self.batch_size))
 
     @staticmethod
-    def take(split: Split, indices: Tensor, bucket: int = 8) -> dict[str, Tensor]:
-        """Inputs and "labels" of those rows; text is cut to the longest of them, rounded up to a multiple of `bucket`."""
-        batch = {name: tensor[indices] for name, tensor in split.inputs.items()}
+    def take(split: Split, indices: Tensor, *, width: int | None = None, bucket: int = 8) -> dict[str, Tensor]:
+        """Inputs and "labels" of those rows; texts are cut to `width`, or to the longest rounded up to `bucket`.
+
+        With a width and indices on the split's device nothing waits for that device.
+        """
         if split.processor is not None:
-            batch["pixel_values"] = split.processor.normalise(batch["pixel_values"])
-        else:
-            longest = int(split.lengths[indices].max())
-            width = -(-longest // bucket) * bucket
-            batch = {name: tensor[:, :width] for name, tensor in batch.items()}
+            pixels = split.processor.normalise(split.inputs["pixel_values"][indices])
+            return {"pixel_values": pixels, "labels": split.labels[indices]}
+        width = width or _width(int(split.lengths[indices.cpu()].max()), bucket)
+        batch = {name: tensor[:, :width][indices] for name, tensor in split.inputs.items()}
         return batch | {"labels": split.labels[indices]}
+
+
+def _width(longest: int, bucket: int) -> int:
+    return -(-longest // bucket) * bucket

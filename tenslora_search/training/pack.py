@@ -85,9 +85,11 @@ class Pack:
         """
         steps = range(self.step, to_step)
         shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs], device=self.device)
+        rows, widths = self.batches.plan(steps)
+        rows = rows.to(self.device)  # once, so that no step waits for the host
         total = torch.zeros(len(self.specs), device=self.device)
         for index, step in enumerate(steps):
-            batch = self.batches.take(self.data.fit, self.batches[step])
+            batch = self.batches.take(self.data.fit, rows[index], width=widths[index])
             losses = self._losses(batch)
             losses.sum().backward()
             self.optimizer.step(step + 1, shares[:, index])
