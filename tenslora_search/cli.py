@@ -87,7 +87,7 @@ def search(
             run, code = interrupted.run, 130
     _print_result(run, as_json=as_json, quiet=quiet)
     trials_frame = run.trials()
-    if code == 0 and len(trials_frame) and (trials_frame["state"] == "failed").all():
+    if code == 0 and set(trials_frame["state"]) == {"failed"}:
         reason = trials_frame["reason"].iloc[0]
         print(f"tenslora-search: every trial failed; the first: {reason}", file=sys.stderr)
         code = 4
@@ -133,7 +133,7 @@ def count(
         "decomposition": decomposition,
         "ranks": dict(zip(bonds(construction, decomposition, geometry), spec.ranks, strict=True)),
         "slice_rank": spec.slice_rank,
-        "factors": spec.factor_counts(),
+        "factors": spec.factor_counts,
     }
     print(json.dumps(parts, indent=2))
 
@@ -198,10 +198,13 @@ def _say(message: str, code: int) -> int:
 
 
 def _dry_run(budget: str, asked: dict[str, Any], *, as_json: bool) -> None:
+    from tenslora_search.search.pruners import PRUNERS
     from tenslora_search.search.question import Question
+    from tenslora_search.search.samplers import SAMPLERS
     from tenslora_search.search.space import SearchSpace
 
     question = Question.of(budget=budget, **asked)
+    _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # a wrong name shows here too
     rows = SearchSpace.load(question.space, question.geometry, question.budget).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -60,11 +61,24 @@ def start(place: Place) -> None:
     if ray.is_initialized():
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed segments are told of in trials.jsonl
+    if place.ray_address is not None:
+        _knock(place.ray_address)
     options: dict[str, Any] = {} if place.ray_address else {"include_dashboard": False}
     try:
         ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
         raise QuestionError(f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """`QuestionError` if nobody listens at HOST:PORT: Ray itself would try for minutes, and say so in its own words."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto" and the like, which Ray looks up at once
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise QuestionError(f"no Ray cluster at --ray-address {address}: {one_line(error)}.") from error
 
 
 def workers(place: Place) -> tuple[float, int]:
@@ -98,13 +112,24 @@ class Outcomes(tune.Callback):
 
     def __init__(self) -> None:
         self.checkpoints: dict[str, Any] = {}
-        self.errors: dict[str, str] = {}
+        self.trials: dict[str, Any] = {}
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.trials[trial.trial_id] = trial
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         self.checkpoints[trial.trial_id] = checkpoint
 
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.errors[trial.trial_id] = one_line(trial.get_error())
+    def reason(self, trial_id: str) -> str:
+        """Why a segment failed.
+
+        A Searcher hears of it before `on_trial_error` and before Tune copies the error to the storage path, where
+        `get_error` looks for it; so it is read where Tune wrote it.
+        """
+        path = getattr(self.trials.get(trial_id), "error_file", None)
+        if path is None or not Path(path).is_file():
+            return "its worker was lost again and again"
+        return one_line(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
 class Segments(Searcher):
@@ -134,8 +159,7 @@ class Segments(Searcher):
         if segment is None or self.source.interrupted:
             return
         if error or not result or "results" not in result or checkpoint is None:
-            reason = self.outcomes.errors.pop(trial_id, "its worker was lost again and again")
-            self.source.failed(segment, reason)
+            self.source.failed(segment, self.outcomes.reason(trial_id))
             return
         results = [TrialResult.from_json(row) for row in result["results"]]
         with checkpoint.as_directory() as folder:

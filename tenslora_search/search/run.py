@@ -96,6 +96,8 @@ def search(
     runs_segments = EXECUTORS[executor]
     if pack is not None and pack < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
+    if gpus_per_worker is not None and not (0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker):
+        raise QuestionError(f"--gpus-per-worker is 0, a share such as 0.25, or a whole number; got {gpus_per_worker:g}.")
     folder = Path(out) if out is not None else default_folder(asked)
     place = Place(folder, ray_address, gpus_per_worker)
     with run_folder(folder, asked, force=force), _disk_errors(folder):

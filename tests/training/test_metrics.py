@@ -22,7 +22,7 @@ CHOSEN = [0, 0, 1, 1, 1, 0]
     [
         ("accuracy", 4 / 6),
         ("f1_macro", (2 / 3 + 4 / 5 + 0) / 3),  # class 0: precision 2/3, recall 2/3; class 1: 2/3 and 1; class 2: nothing
-        ("matthews", (6 * 4 - 12) / math.sqrt((36 - 18) * (36 - 14))),  # Gorodkin 2004, from the confusion matrix
+        ("matthews", (6 * 4 - (3 * 3 + 2 * 3 + 1 * 0)) / math.sqrt((36 - 18) * (36 - 14))),  # Gorodkin 2004
     ],
 )
 def test_class_metrics_by_hand(name, expected):

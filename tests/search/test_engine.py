@@ -1,0 +1,148 @@
+"""Executors: every segment comes back once, with its rows and states or with the reason."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tenslora_search.search.engine import EXECUTORS, Place, inline, one_line
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
+
+ADAPTER = AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit"))
+
+
+def segment(name: str, model: str = "digits-vit") -> Segment:
+    trial = TrialSpec(ADAPTER, 1e-2, 5e-3)
+    return Segment(name, ((0, trial), (1, trial)), (None, None), 0, 2, 2, 8, model, {"name": "digits"})
+
+
+class Given:
+    """A source of given segments that remembers what came back."""
+
+    interrupted = False
+
+    def __init__(self, *segments: Segment) -> None:
+        self.left, self.out = list(segments), 0
+        self.rows: dict[str, list[TrialResult]] = {}
+        self.files: dict[str, list[str]] = {}
+        self.reasons: dict[str, str] = {}
+
+    @property
+    def done(self) -> bool:
+        return not self.left and not self.out
+
+    def next_segment(self) -> Segment | None:
+        if not self.left:
+            return None
+        self.out += 1
+        return self.left.pop(0)
+
+    def finished(self, segment, results, folder: Path, seconds: float) -> None:
+        self.out -= 1
+        assert segment.id not in self.rows
+        self.rows[segment.id] = list(results)
+        self.files[segment.id] = sorted(path.name for path in folder.glob("*.safetensors"))
+
+    def failed(self, segment, reason: str) -> None:
+        self.out -= 1
+        self.reasons[segment.id] = reason
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Puts a function in the place of `run_segment`."""
+    return lambda function: monkeypatch.setattr("tenslora_search.training.segment.run_segment", function)
+
+
+def scored(segment: Segment, folder: Path) -> list[TrialResult]:
+    for number, _ in segment.trials:
+        (folder / f"{number}.safetensors").touch()
+    return [TrialResult(number, segment.to_step, 0.5, 1.0, None, 0.1) for number, _ in segment.trials]
+
+
+def test_inline_brings_back_rows_and_states(worker, tmp_path):
+    worker(scored)
+    source = Given(segment("a"), segment("b"))
+    inline(source, Place(tmp_path))
+    assert source.done
+    assert [row.number for row in source.rows["a"] + source.rows["b"]] == [0, 1, 0, 1]
+    assert source.files == {"a": ["0.safetensors", "1.safetensors"], "b": ["0.safetensors", "1.safetensors"]}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inline_goes_on_after_an_error(worker, tmp_path):
+    def fails_once(segment: Segment, folder: Path) -> list[TrialResult]:
+        if segment.id == "a":
+            raise ArithmeticError("first line\n  singular matrix  \n")
+        return scored(segment, folder)
+
+    worker(fails_once)
+    source = Given(segment("a"), segment("b"))
+    inline(source, Place(tmp_path))
+    assert source.reasons == {"a": "singular matrix"}
+    assert list(source.rows) == ["b"]
+
+
+def test_a_wrong_question_ends_the_search(worker, tmp_path):
+    def asks(segment: Segment, folder: Path) -> list[TrialResult]:
+        raise QuestionError("no such data")
+
+    worker(asks)
+    with pytest.raises(QuestionError, match="no such data"):
+        inline(Given(segment("a")), Place(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_source_gets_no_more_segments(worker, tmp_path):
+    source = Given(segment("a"), segment("b"))
+
+    def interrupts(segment: Segment, folder: Path) -> list[TrialResult]:
+        source.interrupted = True
+        return scored(segment, folder)
+
+    worker(interrupts)
+    inline(source, Place(tmp_path))
+    assert list(source.rows) == ["a"]
+    assert [one.id for one in source.left] == ["b"]
+
+
+def test_one_line_is_the_last_that_says_something():
+    assert one_line("Traceback:\n  File ...\nValueError: too few rows\n\n") == "ValueError: too few rows"
+    assert one_line(MemoryError()) == "MemoryError"
+    assert len(one_line("x" * 1000)) == 300
+
+
+def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
+    from tenslora_search.search.ray_tune import start
+
+    with socket.socket() as bound:  # bound but not listening: nobody else has the port, and nobody answers
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(QuestionError, match="no Ray cluster at --ray-address"):
+            start(Place(tmp_path, ray_address=f"127.0.0.1:{bound.getsockname()[1]}"))
+
+
+@pytest.mark.slow
+def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    results = {}
+    for name in ("inline", "ray"):
+        source = Given(segment("a"), segment("b"), *([segment("lost", "no/such-model")] if name == "ray" else []))
+        (tmp_path / name).mkdir()
+        try:
+            EXECUTORS[name](source, Place(tmp_path / name))
+        finally:
+            if name == "ray":
+                ray.shutdown()
+        results[name] = source
+    both = results["ray"], results["inline"]
+    assert both[0].files == both[1].files
+    for key in ("a", "b"):
+        found, expected = ([(row.number, row.step, row.score, row.reason) for row in one.rows[key]] for one in both)
+        assert found == expected
+        assert [row.loss for row in both[0].rows[key]] == pytest.approx([row.loss for row in both[1].rows[key]], abs=1e-5)
+    assert "no/such-model" in both[0].reasons["lost"]
+    assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))

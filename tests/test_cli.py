@@ -1,0 +1,119 @@
+"""The command line: counts, lists and dry runs without torch; one small search, its report and its exports."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tenslora_search import cli
+from tenslora_search.listing import KINDS
+
+ROOT = Path(__file__).parents[1]
+COUNT = "count --construction qkv_depth --decomposition tucker --ranks 59,59,3,12".split()
+SMALL = "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 --executor inline".split()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path_factory):
+    """Runs the command in this process: exit code, stdout, stderr."""
+    if "TENSLORA_CACHE" not in os.environ:
+        monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tenslora-search", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_count(command):
+    assert command(*COUNT, "--model", "roberta-base") == (0, "216093\n", "")
+    assert command(*COUNT, *"--hidden 768 --heads 12 --layers 12".split()) == (0, "216093\n", "")
+
+
+def test_the_parts_of_a_count_add_up(command):
+    code, out, _ = command(*COUNT, "--model", "roberta-base", "--json")
+    parts = json.loads(out)
+    assert code == 0
+    assert parts["n_params"] == sum(parts["factors"].values()) == 216_093
+    assert list(parts["ranks"].values()) == [59, 59, 3, 12]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_list_has_a_line_an_entry(command, kind):
+    code, out, err = command("list", kind)
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert [line.split("  ")[0] for line in lines] == list(KINDS[kind]())
+    assert all(line.partition("  ")[2].strip() for line in lines)
+
+
+def test_dry_run_tells_the_space_in_numbers(command):
+    code, out, _ = command("--budget", "6k", "--task", "digits", "--dry-run", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert all(0 < row["smallest"] <= row["largest"] <= 6_000 and row["feasible"] > 0 for row in rows)
+    assert {"construction": "none", "decomposition": "cp"}.items() <= rows[0].items()
+
+
+@pytest.mark.parametrize(("option", "known"), [("--sampler", "tpe, random"), ("--pruner", "hyperband, successive_halving")])
+def test_dry_run_knows_wrong_names(command, option, known):
+    code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, "nobody")
+    assert (code, out) == (2, "")
+    assert known in err
+
+
+@pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])
+def test_gpus_per_worker_is_none_a_share_or_whole(command, tmp_path, gpus):
+    code, _, err = command(*SMALL, "--gpus-per-worker", gpus, "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert err.startswith("tenslora-search: --gpus-per-worker is 0, a share")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "--budget 20k --task digits --dry-run", " ".join([*COUNT, "--model", "roberta-base"])]
+)
+def test_quick_answers_import_neither_torch_nor_ray(words):
+    program = (
+        f"import sys; sys.argv = ['tenslora-search', *{words.split()!r}]\n"
+        "from tenslora_search import cli\n"
+        "try: cli.main()\n"
+        "finally: print(*[name for name in ('torch', 'ray', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.split() == []
+
+
+def test_a_search_its_report_and_its_exports(command, tmp_path):
+    folder = tmp_path / "run"
+    code, out, err = command(*SMALL, "--out", str(folder))
+    assert (code, err) == (0, "")
+    assert "proof: 0 of 6 configurations over budget" in out
+    assert str(folder / "report.html") in out.replace("\n", "")
+
+    code, out, err = command(*SMALL, "--out", str(folder), "--json")
+    result = json.loads(out)
+    assert (code, err, result["proof"]) == (0, "", {"checked": 6, "over": 0})
+    assert result["front"]
+    assert command(*SMALL, "--out", str(folder), "--quiet") == (0, "", "")
+
+    made = [folder / name for name in ("report.html", "front.csv", "front.png")]
+    for path in made:
+        path.unlink()
+    assert command("report", str(folder))[0] == 0
+    assert all(path.is_file() for path in made)
+
+    for pick in ("best", "knee", "smallest", str(result["front"][0]["number"])):
+        code, out, err = command("export", str(folder), "--pick", pick, "--to", str(tmp_path / pick))
+        assert (code, err) == (0, "")
+        assert (tmp_path / pick / "adapter_model.safetensors").is_file()
+    code, _, err = command("export", str(folder), "--pick", "99", "--to", str(tmp_path / "none"))
+    assert code == 2
+    assert "no trial 99" in err
