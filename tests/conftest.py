@@ -142,7 +142,7 @@ def perturb():
     def draw(adapter, size: float = 1.0, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for tensor, _ in adapter.tensors_and_members():
+            for tensor, _ in adapter.tensors_and_trials():
                 for trial in range(tensor.n_trials):
                     for name, parameter in tensor.factors.items():
                         mask = tensor.entries(name, trial)

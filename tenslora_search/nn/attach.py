@@ -1,5 +1,6 @@
 """attach(): freeze a model, find its sites, check the geometry, and lay K adapters beside its weights."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tenslora_search.nn.sites import Place, Site
+from tenslora_search.nn.sites import Pair, Place, Site
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import ATTENTION, TRANSPOSED, family_of, read_config
@@ -33,14 +34,15 @@ class Adapter(nn.Module):
         super().__init__()
         self.specs, self.places, self.geometry = tuple(specs), dict(places), specs[0].geometry
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        order = sorted(range(len(specs)), key=lambda k: _structure(specs[k]))
-        self._members = [list(trials) for _, trials in groupby(order, key=lambda k: _structure(specs[k]))]
-        self._order = torch.tensor(order).argsort()
+        self._runs = [list(run) for _, run in groupby(range(len(specs)), key=lambda k: layout(specs[k]))]
         self.tensors = nn.ModuleList(
-            FactoredTensor([specs[k] for k in trials], group, [generators[k] for k in trials])
-            for trials in self._members
+            FactoredTensor([specs[k] for k in run], group, [generators[k] for k in run])
+            for run in self._runs
             for group in range(len(self.geometry.groups))
         )
+        self._bundles = [
+            list(runs) for _, runs in groupby(range(len(self._runs)), key=lambda k: layout(specs[self._runs[k][0]])[0])
+        ]
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
         self._hook = model.register_forward_pre_hook(_refresh)
@@ -59,37 +61,22 @@ class Adapter(nn.Module):
             for trial in range(tensor.n_trials)
         )
 
-    def tensors_and_members(self) -> list[tuple[FactoredTensor, list[int]]]:
-        """All tensors, each with the trials it holds, in its order."""
+    def tensors_and_trials(self) -> list[tuple[FactoredTensor, range]]:
+        """All tensors, each with the trials it holds, which lie side by side."""
         n_groups = len(self.geometry.groups)
-        return [(tensor, self._members[index // n_groups]) for index, tensor in enumerate(self._tensors)]
+        runs = [range(run[0], run[-1] + 1) for run in self._runs]
+        return [(tensor, runs[index // n_groups]) for index, tensor in enumerate(self._tensors)]
 
     def tensors_of(self, trial: int) -> list[tuple[FactoredTensor, int]]:
         """The trial's tensors, one a shape group, each with the trial's place in it."""
-        n_groups = len(self.geometry.groups)
-        for structure, trials in enumerate(self._members):
-            if trial in trials:
-                return [
-                    (tensor, trials.index(trial)) for tensor in self._tensors[structure * n_groups : (structure + 1) * n_groups]
-                ]
-        raise IndexError(trial)
+        return [(tensor, trials.index(trial)) for tensor, trials in self.tensors_and_trials() if trial in trials]
 
     def pairs(self, dtype: torch.dtype = torch.float32) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
         """For each (projection, layer): A (trial, input, rank) and B (trial, rank, output), the scale in them.
 
-        Contracted in float32, then cast to `dtype`.
+        Contracted in float32, then cast to `dtype`; shorter ranks are padded with zeros.
         """
-        found: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
-        n_groups = len(self.geometry.groups)
-        for index, group in enumerate(self.geometry.groups):
-            shape = (len(group.projections), group.layers)
-            left, right = self._side_by_side([tensor.pairs() for tensor in self._tensors[index::n_groups]], dtype)
-            by_projection = zip(group.projections, _unstack(left, shape), _unstack(right, shape), strict=True)
-            for projection, lefts, rights in by_projection:
-                for layer, (a, b) in enumerate(zip(lefts, rights, strict=True)):
-                    back = projection in group.transposed
-                    found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
-        return found
+        return self._pairs(range(len(self._runs)), dtype)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -108,9 +95,13 @@ class Adapter(nn.Module):
         weight = next(iter(self._sites.values())).weight
         device = weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-        for (projection, layer), pair in self.pairs(dtype).items():
-            place = self.places[projection][layer]
-            self._sites[place.module].pairs[place.block] = pair
+        for site in self._sites.values():
+            site.pairs = []
+        for runs in self._bundles:
+            first, last = self._runs[runs[0]][0], self._runs[runs[-1]][-1] + 1
+            for (projection, layer), (a, b) in self._pairs(runs, dtype).items():
+                place = self.places[projection][layer]
+                self._sites[place.module].pairs.append(Pair(first, last, place.block, a, b))
 
     def detach(self) -> nn.Module:
         """Takes the adapter off the model, which is as it was before, still frozen; returns the model."""
@@ -130,20 +121,23 @@ class Adapter(nn.Module):
         model, sites = self.model, {}
         for place in (place for places in self.places.values() for place in places):
             if place.module not in sites:
-                sites[place.module] = Site(model.get_submodule(place.module), place.of)
+                sites[place.module] = Site(model.get_submodule(place.module), place.of, len(self.specs))
                 model.set_submodule(place.module, sites[place.module])
         return sites
 
-    def _side_by_side(self, pairs: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """All structures along the trial axis, in the order of the trials, ranks padded with zeros to the widest."""
-        sides = [(left.to(dtype), right.to(dtype)) for left, right in pairs]
-        if len(sides) == 1:
-            return sides[0]
-        rank = max(left.shape[-1] for left, _ in sides)
-        lefts = [functional.pad(left, (0, rank - left.shape[-1])) for left, _ in sides]
-        rights = [functional.pad(right, (0, 0, 0, rank - right.shape[-2])) for _, right in sides]
-        order = self._order.to(lefts[0].device)
-        return _concatenate(lefts)[order], _concatenate(rights)[order]
+    def _pairs(self, runs: Sequence[int], dtype: torch.dtype) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
+        """As `pairs`, of the trials of some runs."""
+        found: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        n_groups, tensors = len(self.geometry.groups), self._tensors
+        for index, group in enumerate(self.geometry.groups):
+            shape = (len(group.projections), group.layers)
+            left, right = _side_by_side([tensors[run * n_groups + index].pairs() for run in runs], dtype)
+            by_projection = zip(group.projections, _unstack(left, shape), _unstack(right, shape), strict=True)
+            for projection, lefts, rights in by_projection:
+                for layer, (a, b) in enumerate(zip(lefts, rights, strict=True)):
+                    back = projection in group.transposed
+                    found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
+        return found
 
 
 def attach(
@@ -247,12 +241,32 @@ def _refresh(module: nn.Module, arguments: object) -> None:
     module.adapter.refresh()  # type: ignore[operator]  (looked up, so that a copy of the model refreshes its own adapter)
 
 
-def _structure(spec: AdapterSpec) -> tuple[str, str, str]:
-    return (spec.construction, spec.decomposition, spec.head_layout)
+def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
+    """Trials that are alike in this, side by side in a pack, share their kernels; a pack in its order is the fastest.
+
+    First a class of slice ranks: at a site, a class is padded to its largest rank.
+    """
+    rank_class = max(0, math.ceil(math.log(spec.slice_rank / SMALL_RANK, RANK_STEP)))
+    return (rank_class, spec.construction, spec.decomposition, spec.head_layout)
+
+
+SMALL_RANK, RANK_STEP = 16, 4
+"""Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no longer."""
+
+
+def _side_by_side(pairs: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """All runs along the trial axis; ranks are padded with zeros to the widest, in half precision to a multiple of 8."""
+    multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
+    rank = -(-max(left.shape[-1] for left, _ in pairs) // multiple) * multiple
+    lefts = [functional.pad(left.to(dtype), (0, rank - left.shape[-1])) for left, _ in pairs]
+    rights = [functional.pad(right.to(dtype), (0, 0, 0, rank - right.shape[-2])) for _, right in pairs]
+    return _concatenate(lefts), _concatenate(rights)
 
 
 def _concatenate(sides: list[Tensor]) -> Tensor:
-    """Along the trial axis; a stacked axis of length 1 is expanded where another structure needs it."""
+    """Along the trial axis; a stacked axis of length 1 is expanded where another run needs it."""
+    if len(sides) == 1:
+        return sides[0]
     stacked = [max(side.shape[axis] for side in sides) for axis in (1, 2)]
     return torch.cat([side.expand(-1, *stacked, -1, -1) for side in sides])
 

@@ -1,78 +1,68 @@
-"""PackedAdamW: AdamW over parameters whose first axis is the trial, each trial with its own rate, schedule and clipping."""
+"""PackedAdamW: AdamW over a pack, whose parameters lie in one matrix, a row a trial; each has its own rate and clipping."""
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
-from torch import (
-    Tensor,
-    _foreach_add_,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_addcmul_,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_div,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_lerp_,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_mul,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_mul_,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_sqrt,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_sub_,  # pyright: ignore[reportPrivateImportUsage]
-    nn,
-)
+from torch import Tensor, nn
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
-class PackedAdamW:
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) on `parameters` (trial, ...); trials share nothing but the step number.
+class Part(NamedTuple):
+    """A parameter (trial, ...) of trials that lie side by side, and each trial's learning rate for it."""
 
-    `rates` (trial,) is each trial's learning rate of a parameter at the top of its schedule. `owners` says which trials
-    of the pack a parameter holds: packs of several structures keep each in parameters of its own.
+    parameter: nn.Parameter
+    trials: range
+    rates: Sequence[float]
+
+
+class PackedAdamW:
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101); trials share nothing but the step number.
+
+    The parameters become views into `values` (trial, entry), so that a step is a few operations on whole matrices, however
+    many constructions a pack mixes. Rows shorter than the longest are padded with zeros, which stay zero.
     """
 
-    def __init__(
-        self,
-        parameters: Sequence[nn.Parameter],
-        owners: Sequence[Tensor],  # (trial of the parameter,) int64
-        rates: Sequence[Tensor],  # (trial of the parameter,)
-        *,
-        weight_decay: Tensor,  # (trial,)
-        clip: Tensor,  # (trial,)
-    ) -> None:
-        self.parameters: list[Tensor] = list(parameters)
-        self.owners, self.clip = torch.cat(list(owners)), clip
-        self.sizes = [len(owner) for owner in owners]
-        self.shapes = [(-1, *(1,) * (parameter.ndim - 1)) for parameter in parameters]
-        self.rates, self.decay = torch.cat(list(rates)), self._split(weight_decay[self.owners])
-        self.means = [torch.zeros_like(parameter) for parameter in parameters]
-        self.squares = [torch.zeros_like(parameter) for parameter in parameters]
+    def __init__(self, parts: Sequence[Part], *, weight_decay: Tensor, clip: Tensor) -> None:  # (trial,), (trial,)
+        self.parameters = [part.parameter for part in parts]
+        device, n_trials = clip.device, len(clip)
+        filled, self._places = [0] * n_trials, []
+        for parameter, trials, _ in parts:
+            start = max(filled[trial] for trial in trials)
+            size = parameter[0].numel()
+            self._places.append((slice(trials.start, trials.stop), slice(start, start + size)))
+            filled[trials.start : trials.stop] = [start + size] * len(trials)
+        self.values, self.means, self.squares, self._gradients, self._rates = (
+            torch.zeros(n_trials, max(filled), device=device) for _ in range(5)
+        )
+        self._decay, self._clip = weight_decay[:, None], clip[:, None]
+        for part, (rows, columns), view in zip(parts, self._places, self.views(self.values), strict=True):
+            self._rates[rows, columns] = torch.tensor(part.rates, device=device)[:, None]
+            view.copy_(part.parameter.detach())
+            part.parameter.data = view
+
+    def views(self, matrix: Tensor) -> list[Tensor]:  # (trial, entry)
+        """For each parameter its part of a matrix, in the parameter's shape."""
+        return [matrix[place].view(parameter.shape) for parameter, place in zip(self.parameters, self._places, strict=True)]
 
     @torch.no_grad()
-    def step(self, number: int, schedule: Tensor) -> None:
-        """One step, counted from 1, from the gradients, which are then dropped; `schedule` (trial,) multiplies the rates."""
-        gradients = [
-            parameter.grad if parameter.grad is not None else torch.zeros_like(parameter) for parameter in self.parameters
-        ]
-        _foreach_mul_(gradients, self._clipping(gradients))
-        _foreach_lerp_(self.means, gradients, 1 - BETAS[0])
-        _foreach_mul_(self.squares, BETAS[1])
-        _foreach_addcmul_(self.squares, gradients, gradients, 1 - BETAS[1])
-        updates = _foreach_sqrt(self.squares)
-        _foreach_mul_(updates, 1 / math.sqrt(1 - BETAS[1] ** number))
-        _foreach_add_(updates, EPSILON)
-        updates = _foreach_div(self.means, updates)
-        _foreach_mul_(updates, 1 / (1 - BETAS[0] ** number))
-        _foreach_add_(updates, _foreach_mul(self.parameters, self.decay))
-        _foreach_sub_(self.parameters, _foreach_mul(updates, self._split(self.rates * schedule[self.owners])))
-        for parameter in self.parameters:
-            parameter.grad = None
+    def step(self, gradients: Sequence[Tensor | None], number: Tensor, schedule: Tensor) -> None:
+        """One step, counted from 1, on one gradient a parameter; `schedule` (trial,) multiplies the rates.
 
-    def _clipping(self, gradients: list[Tensor]) -> list[Tensor]:
-        """For each parameter what its trials' gradients are multiplied by, so that no trial's norm exceeds its own limit."""
-        squared = torch.cat([gradient.flatten(1).square().sum(1) for gradient in gradients])
-        norms = torch.zeros_like(self.clip).index_add_(0, self.owners, squared).sqrt()
-        return self._split((self.clip / norms.clamp_min(1e-12)).clamp_max(1.0)[self.owners])
-
-    def _split(self, values: Tensor) -> list[Tensor]:
-        """One value a trial of each parameter, parameter after parameter -> for each parameter (trial, 1, ...)."""
-        return [one.view(shape) for one, shape in zip(values.split(self.sizes), self.shapes, strict=True)]
+        Number and schedule are read on the device, so that the step can be replayed as a CUDA graph.
+        """
+        for view, gradient in zip(self.views(self._gradients), gradients, strict=True):
+            if gradient is not None:
+                view.copy_(gradient)
+        norms = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True)
+        self._gradients.mul_((self._clip / norms.clamp_min(1e-12)).clamp_max(1.0))
+        self.means.lerp_(self._gradients, 1 - BETAS[0])
+        self.squares.mul_(BETAS[1]).addcmul_(self._gradients, self._gradients, value=1 - BETAS[1])
+        of_mean, of_square = 1 - BETAS[0] ** number, 1 - BETAS[1] ** number
+        update = self.means / (self.squares / of_square).sqrt_().add_(EPSILON).mul_(of_mean)
+        self.values.sub_(update.addcmul_(self.values, self._decay).mul_(self._rates).mul_(schedule[:, None]))
 
 
 def schedule(warmup: float, max_steps: int, steps: range) -> list[float]:

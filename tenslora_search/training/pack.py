@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tenslora_search.nn.attach import attach
+from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.data import Batches, Split, TaskData
 from tenslora_search.training.heads import StackedHeads
 from tenslora_search.training.metrics import METRICS
-from tenslora_search.training.optimizer import PackedAdamW, schedule
+from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
+from tenslora_search.training.replay import Replay
 from tenslora_search.training.rules import RULES
 
 EVALUATION_ROWS = 4096
@@ -48,14 +49,17 @@ class Pack:
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
     ) -> None:
-        self.model, self.data, self.specs = model.eval(), data, tuple(specs)
+        order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
+        self._rows = [order.index(k) for k in range(len(specs))]
+        """the place in the pack of each trial as the caller counts them"""
+        self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step = max_steps, from_step
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
-        self.heads = StackedHeads(model, [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in specs])
+        self.heads = StackedHeads(model, [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs])
         try:
-            seeds = [spec.seed for spec in specs]
-            self.adapter = attach(model, [spec.adapter for spec in specs], seeds=seeds, train_head=False)
+            seeds = [spec.seed for spec in self.specs]
+            self.adapter = attach(model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False)
         except BaseException:
             self.heads.detach()
             raise
@@ -63,7 +67,10 @@ class Pack:
             for parameter in self.heads.parameters.values():
                 parameter.requires_grad_(True)
             self.optimizer = self._optimizer()
+            self._inputs = _Inputs.of(len(specs), batch_size, self.device)
+            self._replay = Replay(self._train, self.device)
             self.first_bad = torch.full((len(specs),), -1, device=self.device)
+            self._losses_sum = torch.zeros(len(specs), device=self.device)
             for trial, state in enumerate(states or ()):
                 if state is not None:
                     self._load(trial, state)
@@ -84,24 +91,34 @@ class Pack:
         A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says so.
         """
         steps = range(self.step, to_step)
-        shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs], device=self.device)
         rows, widths = self.batches.plan(steps)
-        rows = rows.to(self.device)  # once, so that no step waits for the host
-        total = torch.zeros(len(self.specs), device=self.device)
-        for index, step in enumerate(steps):
-            batch = self.batches.take(self.data.fit, rows[index], width=widths[index])
-            losses = self._losses(batch)
-            losses.sum().backward()
-            self.optimizer.step(step + 1, shares[:, index])
-            losses = losses.detach()
-            self.first_bad = torch.where((self.first_bad < 0) & ~losses.isfinite(), step + 1, self.first_bad)
-            total += losses
+        shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]).T
+        # All at once onto the device, so that no step waits for the host.
+        plan = _Inputs(rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + self.step, shares).to(self.device)
+
+        def put_in_place(index: int) -> None:
+            for place, values in zip(self._inputs, plan, strict=True):
+                place.copy_(values[index])
+
+        self._losses_sum.zero_()
+        self._replay.run(widths, put_in_place)
         self.step = to_step
-        return (total / max(1, len(steps))).tolist()
+        means = (self._losses_sum / max(1, len(steps))).tolist()
+        return [means[row] for row in self._rows]
+
+    def _train(self, width: int) -> None:
+        """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""
+        rows, number, share = self._inputs
+        losses = self._losses(self.batches.take(self.data.fit, rows, width=width))
+        gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
+        self.optimizer.step(gradients, number, share)
+        losses = losses.detach()
+        self.first_bad.copy_(torch.where((self.first_bad < 0) & ~losses.isfinite(), number.long(), self.first_bad))
+        self._losses_sum += losses
 
     def failure(self, trial: int) -> str | None:
         """Why a trial cannot go on, or None."""
-        step = int(self.first_bad[trial])
+        step = int(self.first_bad[self._rows[trial]])
         return None if step < 0 else f"the loss was not finite at step {step}"
 
     def scores(self, split: Split) -> list[float]:
@@ -118,13 +135,13 @@ class Pack:
         with self.adapter.held():
             for rows in order.split(max(1, EVALUATION_ROWS // len(self.specs))):
                 parts.append(self._logits(self.batches.take(split, rows)))
-        logits = torch.cat(parts, 1)[:, order.argsort()].cpu().numpy()
+        logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
         return logits[..., 0] if self.data.regression else logits
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: its factors, its head and the moments of both; no padding of its neighbours."""
         tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
-        about = {"step": self.step, "spec": self.specs[trial].to_json()}
+        about = {"step": self.step, "spec": self.specs[self._rows[trial]].to_json()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
@@ -134,7 +151,7 @@ class Pack:
 
     def _load(self, trial: int, path: Path) -> None:
         about, tensors = read_state(path)
-        if about["step"] != self.step or TrialSpec.from_json(about["spec"]) != self.specs[trial]:
+        if about["step"] != self.step or TrialSpec.from_json(about["spec"]) != self.specs[self._rows[trial]]:
             raise QuestionError(f"{path} holds another trial, or another step ({about['step']}) than {self.step}.")
         with torch.no_grad():
             for name, view in self._views(trial):
@@ -142,17 +159,20 @@ class Pack:
 
     def _views(self, trial: int) -> Iterator[tuple[str, Tensor]]:
         """Views of all that a trial has learnt, by name: factors, head, and the two moments of each."""
-        moments = {
-            id(p): (m, s)
-            for p, m, s in zip(self.optimizer.parameters, self.optimizer.means, self.optimizer.squares, strict=True)
+        row, optimizer = self._rows[trial], self.optimizer
+        of = {
+            id(parameter): dict(zip(KINDS, views, strict=True))
+            for parameter, *views in zip(
+                optimizer.parameters, *map(optimizer.views, (optimizer.values, optimizer.means, optimizer.squares)), strict=True
+            )
         }
-        for group, (tensor, place) in enumerate(self.adapter.tensors_of(trial)):
+        for group, (tensor, place) in enumerate(self.adapter.tensors_of(row)):
             for name, parameter in tensor.factors.items():
-                for kind, value in zip(KINDS, (parameter.data, *moments[id(parameter)]), strict=True):
+                for kind, value in of[id(parameter)].items():
                     yield f"{kind}.{group}.{name}", tensor.of_trial(name, value, place)
         for name, parameter in self.heads.parameters.items():
-            for kind, value in zip(KINDS, (parameter.data, *moments[id(parameter)]), strict=True):
-                yield f"{kind}.head.{name}", value[trial]
+            for kind, value in of[id(parameter)].items():
+                yield f"{kind}.head.{name}", value[row]
 
     def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The mean loss of each trial on one batch: (trial,)."""
@@ -173,27 +193,38 @@ class Pack:
         return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
-        parameters, owners, rates = [], [], []
-        everyone = torch.arange(len(self.specs), device=self.device)
-        for tensor, members in self.adapter.tensors_and_members():
-            owner = torch.tensor(members, device=self.device)
+        parts = [
+            Part(parameter, range(len(self.specs)), [spec.head_learning_rate for spec in self.specs])
+            for parameter in self.heads.parameters.values()
+        ]
+        for tensor, trials in self.adapter.tensors_and_trials():
             for factor in tensor.network.factors:
-                each = [self.specs[k].learning_rate * RULES[self.specs[k].rule](factor) for k in members]
-                parameters.append(tensor.factors[factor.name])
-                owners.append(owner)
-                rates.append(torch.tensor(each, device=self.device))
-        head_rates = torch.tensor([spec.head_learning_rate for spec in self.specs], device=self.device)
-        for parameter in self.heads.parameters.values():
-            parameters.append(parameter)
-            owners.append(everyone)
-            rates.append(head_rates)
+                rates = [self.specs[k].learning_rate * RULES[self.specs[k].rule](factor) for k in trials]
+                parts.append(Part(tensor.factors[factor.name], trials, rates))
         return PackedAdamW(
-            parameters,
-            owners,
-            rates,
+            parts,
             weight_decay=torch.tensor([spec.weight_decay for spec in self.specs], device=self.device),
             clip=torch.tensor([spec.clip for spec in self.specs], device=self.device),
         )
+
+
+class _Inputs(NamedTuple):
+    """What differs from step to step: one step's, or all of a plan's along a first axis."""
+
+    rows: Tensor  # (batch,) int64
+    number: Tensor  # () float64, counted from 1
+    share: Tensor  # (trial,), of the learning rates
+
+    @classmethod
+    def of(cls, n_trials: int, batch_size: int, device: torch.device) -> "_Inputs":
+        return cls(
+            torch.zeros(batch_size, dtype=torch.int64, device=device),
+            torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros(n_trials, device=device),
+        )
+
+    def to(self, device: torch.device) -> "_Inputs":
+        return _Inputs(*(values.to(device) for values in self))
 
 
 HEAD_SEED = 1_000_003

@@ -1,0 +1,53 @@
+"""Replay: a step of a pack as CUDA graphs, one a width: hundreds of small kernels are launched at once."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+class Replay:
+    """Runs `step(width)`, which reads and writes only tensors that stay in place, on the CPU as it is.
+
+    On a GPU the first steps run as they are, to warm up; then a width that comes often enough is recorded once and
+    replayed. A model that cannot be recorded (it waits for the GPU amid a step) runs on as it is.
+    """
+
+    def __init__(self, step: Callable[[int], None], device: torch.device) -> None:
+        self._step = step
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._records = device.type == "cuda"
+        self._pool = torch.cuda.graph_pool_handle() if self._records else None
+
+    def run(self, widths: Sequence[int], before: Callable[[int], None]) -> None:
+        """A step for each width in turn; `before(index)` puts the step's inputs into place."""
+        left = Counter(widths)
+        for index, width in enumerate(widths):
+            before(index)
+            if index >= WARM_UPS and width not in self._graphs and self._records and left[width] >= WORTHWHILE:
+                self._record(width)
+            graph = self._graphs.get(width)
+            if graph is not None:
+                graph.replay()
+            else:
+                self._step(width)
+            left[width] -= 1
+
+    def _record(self, width: int) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                self._step(width)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            self._records = False
+            torch.cuda.synchronize()
+        else:
+            self._graphs[width] = graph
+
+
+WARM_UPS = 2
+"""Steps of a pack before any is recorded: libraries set themselves up in them."""
+WORTHWHILE = 4
+"""Recording costs about as much as two steps that are not replayed."""
