@@ -56,59 +56,77 @@ class Site(nn.Module):
         return self.frozen.bias  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:  # x: (trial * batch, ..., input)
-        y = self.frozen(x)
         if not self.pairs:
-            return y
+            return self.frozen(x)
         if x.shape[0] % self.n_trials:  # DeBERTa sends positions, which have no batch, through its query and key maps
             raise PackError(
                 f"{self.n_trials} trials cannot share a batch of {x.shape[0]} here; attach one at a time (--pack 1)."
             )
-        spans = [(pair.first, pair.last, pair.block) for pair in self.pairs]
-        sides = [side for pair in self.pairs for side in (pair.a, pair.b)]
-        return _Update.apply(y, x, self.n_trials, self.n_blocks, spans, *sides)  # type: ignore[return-value]
+        if self._is_plain and not self.weight.requires_grad and not torch.compiler.is_compiling():
+            spans = [(pair.first, pair.last, pair.block) for pair in self.pairs]
+            sides = [side for pair in self.pairs for side in (pair.a, pair.b)]
+            return _Product.apply(x, self.frozen, self.n_trials, self.n_blocks, spans, *sides)  # type: ignore[return-value]
+        return self._by_autograd(x)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the frozen map is x W + b as it stands in memory: not a quantized one, nor one of a compiler."""
+        return type(self.frozen) is nn.Linear or type(self.frozen).__name__ == "Conv1D"
+
+    def _by_autograd(self, x: Tensor) -> Tensor:
+        y = self.frozen(x)
+        rows, columns = x.reshape(self.n_trials, -1, x.shape[-1]), y.view(self.n_trials, -1, y.shape[-1])
+        blocks = []
+        for number, block in enumerate(columns.chunk(self.n_blocks, -1)):
+            parts = [
+                torch.baddbmm(block[one.first : one.last], torch.bmm(rows[one.first : one.last].to(one.a.dtype), one.a), one.b)
+                for one in self.pairs
+                if one.block == number
+            ]
+            blocks.append(torch.cat(parts) if parts else block)
+        return torch.cat(blocks, -1).view(y.shape)
 
 
-class _Update(torch.autograd.Function):
-    """y + (x A) B for each pair, in place: autograd's own way copies y, and adds up the gradients of x, once a pair."""
+class _Product(torch.autograd.Function):
+    """x W + (x A) B with updates in place; autograd's own way copies y, and adds gradients of x, once more for each pair."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        y: Tensor,  # (trial * batch, ..., output)
         x: Tensor,  # (trial * batch, ..., input)
+        frozen: nn.Module,
         n_trials: int,
         n_blocks: int,
         spans: Sequence[tuple[int, int, int]],
         *sides: Tensor,
     ) -> Tensor:
+        y: Tensor = frozen(x)
         rows = x.reshape(n_trials, -1, x.shape[-1]).to(sides[0].dtype)
         blocks = y.view(n_trials, -1, y.shape[-1]).chunk(n_blocks, -1)
         inner = []
         for (first, last, block), a, b in zip(spans, sides[::2], sides[1::2], strict=True):
             inner.append(torch.bmm(rows[first:last], a))
             blocks[block][first:last].baddbmm_(inner[-1], b)
-        ctx.spans, ctx.n_blocks, ctx.shape = spans, n_blocks, x.shape
+        ctx.frozen, ctx.spans, ctx.n_blocks, ctx.shape = frozen, spans, n_blocks, x.shape
         ctx.save_for_backward(rows, *sides, *inner)
-        ctx.mark_dirty(y)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, *saved = ctx.saved_tensors
-        spans, n = ctx.spans, len(ctx.spans)
+        n = len(ctx.spans)
         sides, inner = saved[: 2 * n], saved[2 * n :]
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            weight = ctx.frozen.weight.to(gradient.dtype)
+            of_x = (gradient @ (weight if isinstance(ctx.frozen, nn.Linear) else weight.T)).view(rows.shape)
         blocks = gradient.reshape(len(rows), -1, gradient.shape[-1]).chunk(ctx.n_blocks, -1)
-        of_x = torch.empty_like(rows) if ctx.needs_input_grad[1] else None
-        written: set[tuple[int, int]] = set()
         of_sides: list[Tensor] = []
-        for (first, last, block), a, b, z in zip(spans, sides[::2], sides[1::2], inner, strict=True):
+        for (first, last, block), a, b, z in zip(ctx.spans, sides[::2], sides[1::2], inner, strict=True):
             of_y = blocks[block][first:last]
             of_z = torch.bmm(of_y, b.transpose(1, 2))
             of_sides += [torch.bmm(rows[first:last].transpose(1, 2), of_z), torch.bmm(z.transpose(1, 2), of_y)]
-            if of_x is not None and (first, last) in written:  # a fused map holds several blocks of the same trials
+            if of_x is not None:
                 of_x[first:last].baddbmm_(of_z, a.transpose(1, 2))
-            elif of_x is not None:
-                torch.bmm(of_z, a.transpose(1, 2), out=of_x[first:last])
-                written.add((first, last))
-        return gradient, None if of_x is None else of_x.view(ctx.shape), None, None, None, *of_sides
+        return None if of_x is None else of_x.view(ctx.shape), None, None, None, None, *of_sides
