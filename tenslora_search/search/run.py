@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search.search.engine import EXECUTORS, Place
+from tenslora_search.search.journal import Event
 from tenslora_search.search.question import Question, read_run_file, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.space import SearchSpace
@@ -78,13 +79,15 @@ def search(
     out: str | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Any] = (),
     **options: Any,
 ) -> Run:
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its report written.
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: 32 on a
-    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. More `options`:
-    max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. `callbacks`: callables
+    are called with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung, promoted, paused,
+    complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     asked = Question.of(
@@ -97,7 +100,12 @@ def search(
     if gpus_per_worker is not None and not (0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker):
         raise QuestionError(f"--gpus-per-worker is 0, a share such as 0.25, or a whole number; got {gpus_per_worker:g}.")
     folder = Path(out) if out is not None else default_folder(asked)
-    place = Place(folder, ray_address, gpus_per_worker)
+    listeners = [one for one in callbacks if callable(one)]
+    place = Place(folder, ray_address, gpus_per_worker, tuple(one for one in callbacks if not callable(one)))
+    if executor == "inline" and place.tune_callbacks:
+        raise QuestionError(
+            f'{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of Ray Tune need executor="ray".'
+        )
     with run_folder(folder, asked, force=force), _disk_errors(folder):
         if executor == "ray":
             from tenslora_search.search import ray_tune
@@ -105,7 +113,7 @@ def search(
             ray_tune.start(place)
             ray_tune.workers(place)
         run_file = _prepared(folder, asked)
-        source = _Search(folder, asked, run_file, time_limit=time_limit, pack=pack, progress=progress)
+        source = _Search(folder, asked, run_file, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners)
         with _ctrl_c(source):
             runs_segments(source, place)
         return source.close()
@@ -212,6 +220,7 @@ class _Search:
         time_limit: float | None,
         pack: int | None,
         progress: Callable[[Progress], None] | None,
+        listeners: Sequence[Callable[[Event], object]] = (),
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.pack, self.progress, self.time_limit = pack, progress, time_limit
@@ -226,6 +235,7 @@ class _Search:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
+            listeners=listeners,
         )
         self.began = time.monotonic()
         self.interrupted = self.was_interrupted = False
