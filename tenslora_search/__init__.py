@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenslora_search.nn.attach import Adapter, attach, geometry_of
     from tenslora_search.nn.export import load_adapter, merge, save_merged, save_native, save_peft
-    from tenslora_search.search.run import Progress, Run, load_run, search
+    from tenslora_search.search.results import Run, load_run
+    from tenslora_search.search.run import Progress, search
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.geometry import Geometry
     from tenslora_search.spec.table import NothingFitsError, QuestionError
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "tenslora_search.nn.attach": ("Adapter", "attach", "geometry_of"),
     "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
-    "tenslora_search.search.run": ("Progress", "Run", "load_run", "search"),
+    "tenslora_search.search.results": ("Run", "load_run"),
+    "tenslora_search.search.run": ("Progress", "search"),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
     "tenslora_search.spec.geometry": ("Geometry",),
     "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),

@@ -168,7 +168,7 @@ def export(
     format: Annotated[str, typer.Option(metavar="peft|native|merged")] = "peft",
 ) -> None:
     """Write a trained adapter of a run, its task head included."""
-    from tenslora_search.search.run import load_run
+    from tenslora_search.search.results import load_run
 
     loaded = load_run(run)
     number = loaded.pick(pick)

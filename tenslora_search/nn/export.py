@@ -68,7 +68,7 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a standard LoRA checkpoint that peft, transformers and vLLM load; the update is the same, exactly.
 
     Each adapted module has the rank of its own pair; the scale is in B, so lora_alpha equals the rank. The task head
-    travels along as modules_to_save.
+    (`carried`) travels along as modules_to_save.
     """
     model, folder = adapter.model, Path(folder)
     prefix, tensors, ranks = "base_model.model.", {}, {}
@@ -76,11 +76,12 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
         ranks[module] = a.shape[1]
         tensors[f"{prefix}{module}.lora_A.weight"] = a.T.contiguous()
         tensors[f"{prefix}{module}.lora_B.weight"] = b.T.contiguous()
-    head = _trained_head(model)
+    head = carried(model)
     tensors |= {prefix + name: value for name, value in head.items()}
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     other = {module: rank for module, rank in ranks.items() if rank != common}
-    head_modules = sorted({name.split(".")[0] for name in head})
+    base_prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    modules = {name.rpartition(".")[0] if name.startswith(base_prefix) else name.split(".")[0] for name in head}
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if head and "Sequence" in type(model).__name__ else None,
@@ -94,7 +95,7 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
         "target_modules": sorted(ranks),
         "rank_pattern": other,
         "alpha_pattern": other,
-        "modules_to_save": head_modules or None,
+        "modules_to_save": sorted(modules) or None,
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -106,7 +107,7 @@ def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     """Writes the factors and the spec: the parameters and a few kB, with the trained task head. `load_adapter` reads it."""
     folder = Path(folder)
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
-    tensors |= {f"head.{name}": value for name, value in _trained_head(adapter.model).items()}
+    tensors |= {f"head.{name}": value for name, value in carried(adapter.model).items()}
     about = {"version": NATIVE_VERSION, "spec": adapter.specs[trial].to_json()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NATIVE_FILE, metadata={"format": "pt", "tenslora": json.dumps(about)})
@@ -198,5 +199,12 @@ def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: in
                 target[mask] = factors[f"{group}.{name}"].to(parameter).flatten()
 
 
-def _trained_head(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in head_parameters(model).items() if value.requires_grad}
+def carried(model: nn.Module) -> dict[str, Tensor]:
+    """What an export holds besides the update: the trained head, and whatever else the base's own file does not give.
+
+    The latter is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at random, and frozen so.
+    """
+    anew = getattr(model, "started_anew", ())
+    found = {name: value for name, value in head_parameters(model).items() if value.requires_grad}
+    found |= {name: value for name, value in model.named_parameters() if name in anew}
+    return {name: value.detach().cpu().contiguous() for name, value in found.items()}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.spec.trial import Segment, TrialResult
@@ -51,6 +51,8 @@ class Place:
     """a running cluster ("auto", or its address); None starts one on this machine"""
     gpus_per_worker: float | None = None
     """None: 1 where there are GPUs, else 0"""
+    tune_callbacks: Sequence[Any] = ()
+    """Ray Tune's own (ray.tune.Callback): they hear of segments"""
 
 
 def inline(source: Source, place: Place) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ Event = Mapping[str, Any]
 
 
 class Journal:
-    """Events in a file. What `append` returned from survives a crash; a line cut short by one is taken off in reading."""
+    """Events in a file. What `append` returned from survives a crash; a line cut short by one is taken off in reading.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Each listener is then called with each event that tells of a trial (those with a `number`).
+    """
+
+    def __init__(self, path: Path, listeners: Sequence[Callable[[Event], object]] = ()) -> None:
+        self.path, self.listeners = path, tuple(listeners)
 
     def append(self, *events: Event) -> None:
         """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
@@ -35,6 +38,10 @@ class Journal:
                     raise
         except OSError as error:
             raise QuestionError(f"cannot write {self.path}: {error.strerror}. What was done so far is kept.") from error
+        for event in events:
+            if "number" in event:
+                for listener in self.listeners:
+                    listener(event)
 
     def read(self) -> list[dict[str, Any]]:
         """All events, the first of them `{"event": "journal", "version": ...}`; none where there is no file.

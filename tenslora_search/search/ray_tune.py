@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -30,6 +31,9 @@ from tenslora_search.spec.trial import Segment, TrialResult
 
 def run(source: Source, place: Place) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
+    for one in place.tune_callbacks:
+        if not isinstance(one, tune.Callback):
+            raise QuestionError(f"a callback is a function of an event or a ray.tune.Callback; got {type(one).__name__}.")
     start(place)
     share, n_workers = workers(place)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
@@ -48,7 +52,7 @@ def run(source: Source, place: Place) -> None:
             storage_path=str(place.folder.resolve() / "ray"),
             failure_config=tune.FailureConfig(max_failures=2),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[outcomes],
+            callbacks=[outcomes, *place.tune_callbacks],
             stop=Interrupted(source),
             verbose=0,
         ),
@@ -98,8 +102,10 @@ def train_segment(config: dict[str, Any]) -> None:
     segment = Segment.from_json(json.loads(config["segment"]))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [result.to_json() for result in run_segment(segment, Path(folder))]
-        metrics = {"results": rows, "seconds": time.perf_counter() - began, "trials": len(rows)}
+        results = run_segment(segment, Path(folder))
+        score = max((one.score for one in results if one.score is not None), default=math.nan)  # what loggers show
+        rows = [result.to_json() for result in results]
+        metrics = {"results": rows, "seconds": time.perf_counter() - began, "trials": len(rows), "score": score}
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 
 

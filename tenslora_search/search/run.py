@@ -1,4 +1,4 @@
-"""search(): from a question to a front; Run: a run folder's results and adapters. The one place where all parts meet."""
+"""search(): from a question to a front. The one place where all parts meet."""
 
 import contextlib
 import errno
@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenslora_search.search.engine import EXECUTORS, Place
+from tenslora_search.search.journal import Event
 from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.search.results import Run
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.search.study import Study, Work
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
-
-if TYPE_CHECKING:
-    import pandas
 
 NOISE = 0.005
 """Trials of the front's neighbourhood this close to it, in score, are retested too."""
@@ -54,7 +53,7 @@ class Progress:
 class Interrupted(Exception):
     """Ctrl-C came, and the report of what there is was written; `run` has it."""
 
-    def __init__(self, run: "Run") -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__(f"interrupted; the report of what there is: {run.folder / 'report.html'}")
         self.run = run
 
@@ -80,13 +79,15 @@ def search(
     out: str | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Any] = (),
     **options: Any,
-) -> "Run":
+) -> Run:
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its report written.
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: 32 on a
-    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. More `options`:
-    max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. `callbacks`: callables
+    are called with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung, promoted, paused,
+    complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     asked = Question.of(
@@ -99,7 +100,12 @@ def search(
     if gpus_per_worker is not None and not (0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker):
         raise QuestionError(f"--gpus-per-worker is 0, a share such as 0.25, or a whole number; got {gpus_per_worker:g}.")
     folder = Path(out) if out is not None else default_folder(asked)
-    place = Place(folder, ray_address, gpus_per_worker)
+    listeners = [one for one in callbacks if callable(one)]
+    place = Place(folder, ray_address, gpus_per_worker, tuple(one for one in callbacks if not callable(one)))
+    if executor == "inline" and place.tune_callbacks:
+        raise QuestionError(
+            f'{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of Ray Tune need executor="ray".'
+        )
     with run_folder(folder, asked, force=force), _disk_errors(folder):
         if executor == "ray":
             from tenslora_search.search import ray_tune
@@ -107,95 +113,10 @@ def search(
             ray_tune.start(place)
             ray_tune.workers(place)
         run_file = _prepared(folder, asked)
-        source = _Search(folder, asked, run_file, time_limit=time_limit, pack=pack, progress=progress)
+        source = _Search(folder, asked, run_file, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners)
         with _ctrl_c(source):
             runs_segments(source, place)
         return source.close()
-
-
-def load_run(folder: str | Path) -> "Run":
-    """The run in a folder; `QuestionError` if there is none."""
-    return Run(Path(folder))
-
-
-class Run:
-    """A run folder, read. Data frames have one row a trial (architecture: `number`, `state`, `method`, `n_params`, ...)."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = read_run_file(folder)
-
-    def trials(self) -> "pandas.DataFrame":
-        """One row a trial, failed and paused ones too."""
-        return self._record.trials
-
-    def front(self) -> "pandas.DataFrame":
-        """The non-dominated complete trials, best score first."""
-        from tenslora_search.report.pareto import front
-
-        return front(self._record.trials)
-
-    def best(self, max_params: int | None = None) -> int:
-        """The number of the front's trial with the highest score, among those of at most `max_params` parameters."""
-        rows = self.front()
-        rows = rows if max_params is None else rows[rows["n_params"] <= max_params]
-        if rows.empty:
-            what = "no trial is complete" if max_params is None else f"no complete trial has {max_params:,} parameters or fewer"
-            raise QuestionError(f"{what} in {self.folder}.")
-        return int(rows.iloc[0]["number"])
-
-    def pick(self, which: str | int) -> int:
-        """A trial's number from best, knee, smallest or a number."""
-        from tenslora_search.report.pareto import PICKS
-
-        if str(which).isdigit():
-            return int(which)
-        pick = PICKS[str(which)]
-        _ = self.best()
-        return int(pick(self.front()))
-
-    def export(self, which: str | int, to: str | Path, format: str = "peft") -> Path:
-        """Writes the trained adapter of a trial, its task head included: a peft checkpoint, ours, or a merged model."""
-        from tenslora_search.training.trained import export_trained
-
-        number = self.pick(which)
-        return export_trained(self._trained_file(number), Path(to), format, self.file)
-
-    def report(self) -> Path:
-        """Writes report.html, front.csv, trials.csv and front.png anew; the path of the first."""
-        from tenslora_search.report.build import build
-
-        build(self.folder)
-        return self.folder / "report.html"
-
-    @property
-    def proof(self) -> tuple[int, int]:
-        """(configurations proposed, those over the budget), each counted anew from its specification."""
-        from tenslora_search.search.journal import Journal
-        from tenslora_search.spec.adapter import AdapterSpec
-
-        events = [event for event in Journal(self.folder / "trials.jsonl").read() if event["event"] == "proposed"]
-        counts = [AdapterSpec.from_json(event["spec"]["adapter"]).n_params for event in events]
-        return len(counts), sum(one > self.file["budget"] for one in counts)
-
-    @property
-    def _record(self) -> Any:
-        from tenslora_search.report.reading import read_run
-
-        return read_run(self.folder)
-
-    def _trained_file(self, number: int) -> Path:
-        """The trained state of a complete trial: of its first retest, whose report score is known, else of the search."""
-        trials = self._record.trials
-        rows = trials[trials["number"] == number]
-        if rows.empty:
-            raise QuestionError(f"no trial {number} in {self.folder}; it has {len(trials)}, numbered from 0.")
-        state = str(rows.iloc[0]["state"])
-        if state != "complete":
-            raise QuestionError(f"trial {number} is {state}, not complete; only a trained adapter can be exported.")
-        retested = sorted((self.folder / "states").glob(f"retest-{number}-*.safetensors"))
-        own = self.folder / "states" / f"{number}-{int(rows.iloc[0]['step'])}.safetensors"
-        return retested[0] if retested else own
 
 
 def default_folder(question: Question) -> Path:
@@ -299,6 +220,7 @@ class _Search:
         time_limit: float | None,
         pack: int | None,
         progress: Callable[[Progress], None] | None,
+        listeners: Sequence[Callable[[Event], object]] = (),
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.pack, self.progress, self.time_limit = pack, progress, time_limit
@@ -313,6 +235,7 @@ class _Search:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
+            listeners=listeners,
         )
         self.began = time.monotonic()
         self.interrupted = self.was_interrupted = False
@@ -374,7 +297,7 @@ class _Search:
             self.study.fail(work, reason)
         self._tell()
 
-    def close(self) -> "Run":
+    def close(self) -> Run:
         """The end of a search, whole or interrupted: adapters and report."""
         self.study.close()
         run = Run(self.folder)
@@ -529,4 +452,4 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-__all__ = ["Interrupted", "Progress", "Run", "load_run", "parse_count", "parse_seconds", "search"]
+__all__ = ["Interrupted", "Progress", "parse_count", "parse_seconds", "search"]

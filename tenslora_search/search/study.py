@@ -7,7 +7,7 @@ shows the search in optuna-dashboard: a trial there is running until it is compl
 import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from tenslora_search.search.journal import VERSION, Journal, mend
+from tenslora_search.search.journal import VERSION, Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
@@ -94,9 +94,10 @@ class Study:
         pruner: str = "front",
         objective: str = "front",
         seed: int = 0,
+        listeners: Sequence[Callable[[Event], object]] = (),
     ) -> None:
         self.space, self.n_trials, self.rungs, self.objective, self.seed = space, n_trials, tuple(rungs), objective, seed
-        self.journal = Journal(folder / "trials.jsonl")
+        self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
         self._random = random.Random(seed)
         self._stopped = self._exhausted = False
@@ -146,8 +147,11 @@ class Study:
             return self._start(rung, groups[rung])
         return None
 
-    def record(self, work: Work, results: Sequence[TrialResult], states: Mapping[int, str], seconds: float) -> None:
-        """Takes down what a segment gave; judges everyone on its rung. `states`: files relative to the run folder."""
+    def record(self, work: Work, results: Sequence[TrialResult], states: Mapping[int, str | None], seconds: float) -> None:
+        """Takes down what a segment gave; judges everyone on its rung.
+
+        `states`: files relative to the run folder; None for a trial whose weights are kept elsewhere.
+        """
         events: list[dict[str, Any]] = []
         ended: list[Record] = []
         for result in results:
@@ -171,6 +175,11 @@ class Study:
             self._climb(self.rungs.index(work.to_step))
         for record in ended:
             self._tell(record)
+
+    def go_on(self, number: int) -> Work | None:
+        """The next rung of one trial, for whoever trains it alone; None if it is not cleared for it."""
+        record = self.records[number]
+        return self._start(self._rung(record), [record]) if record.state == "waiting" else None
 
     def give_back(self, work: Work) -> None:
         """The work was not done and may be handed out again."""

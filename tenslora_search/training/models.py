@@ -33,7 +33,8 @@ HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "PreTrainedModel":
     """The model in float32 and eval mode with a head of n_labels outputs (1 for regression); sdpa attention where it has it.
 
-    A head of another size than the stored one starts anew. The global random state stays as it was.
+    A head of another size than the stored one starts anew; `model.started_anew` names all parameters that the weights'
+    file does not give. The global random state stays as it was.
     Raises `QuestionError` for a name that is no model, a model without such a head, or weights that are not safetensors.
     """
     import torch
@@ -47,16 +48,17 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
         config.get_text_config().pad_token_id = config.pad_token_id = getattr(load_processor(name), "pad_token_id", None)
     options = {
         "config": config, "use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": True,
-        "dtype": torch.float32,
+        "dtype": torch.float32, "output_loading_info": True,
     }  # fmt: skip
     with _reading(name, place), quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            model = factory.from_pretrained(place, attn_implementation="sdpa", **options)
+            model, info = factory.from_pretrained(place, attn_implementation="sdpa", **options)
         except ValueError as error:
             if "scaled_dot_product_attention" not in str(error):
                 raise
-            model = factory.from_pretrained(place, attn_implementation="eager", **options)
+            model, info = factory.from_pretrained(place, attn_implementation="eager", **options)
+    model.started_anew = tuple(sorted(info["missing_keys"]))
     return model.eval()
 
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tenslora_search.search.run import load_run, parse_seconds, search
+from tenslora_search.search.results import load_run
+from tenslora_search.search.run import parse_seconds, search
 from tenslora_search.spec.table import QuestionError
 
 ASKED = {"task": "digits", "budget": "6k", "max_steps": 18, "batch_size": 16, "retest": 2, "executor": "inline"}
