@@ -4,12 +4,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 from tenslora_search.nn.sites import Pair, Place, Site
 from tenslora_search.nn.tensor import FactoredTensor
@@ -76,7 +77,7 @@ class Adapter(nn.Module):
 
         Contracted in float32, then cast to `dtype`; shorter ranks are padded with zeros.
         """
-        return self._pairs(range(len(self._runs)), dtype)
+        return self._pairs(range(len(self._runs)), self._contracted(), dtype)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -97,9 +98,10 @@ class Adapter(nn.Module):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         for site in self._sites.values():
             site.pairs = []
+        contracted = self._contracted()
         for runs in self._bundles:
             first, last = self._runs[runs[0]][0], self._runs[runs[-1]][-1] + 1
-            for (projection, layer), (a, b) in self._pairs(runs, dtype).items():
+            for (projection, layer), (a, b) in self._pairs(runs, contracted, dtype).items():
                 place = self.places[projection][layer]
                 self._sites[place.module].pairs.append(Pair(first, last, place.block, a, b))
 
@@ -125,19 +127,88 @@ class Adapter(nn.Module):
                 model.set_submodule(place.module, sites[place.module])
         return sites
 
-    def _pairs(self, runs: Sequence[int], dtype: torch.dtype) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
+    def _contracted(self) -> list[tuple[Tensor, Tensor]]:
+        """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side, so do their gradients."""
+        tensors = self._tensors
+        if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
+            return [tensor.pairs() for tensor in tensors]
+        main, sides = torch.cuda.current_stream(), _side_streams(tensors[0].scale.device.index)
+        for side in sides:
+            side.wait_stream(main)
+        contracted = []
+        for number, tensor in enumerate(tensors):
+            with torch.cuda.stream(sides[number % len(sides)]):
+                contracted.append(tensor.pairs())
+        for side in sides:
+            main.wait_stream(side)
+        return contracted
+
+    def _pairs(
+        self, runs: Sequence[int], contracted: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
+    ) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
         """As `pairs`, of the trials of some runs."""
         found: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
-        n_groups, tensors = len(self.geometry.groups), self._tensors
+        n_groups = len(self.geometry.groups)
         for index, group in enumerate(self.geometry.groups):
-            shape = (len(group.projections), group.layers)
-            left, right = _side_by_side([tensors[run * n_groups + index].pairs() for run in runs], dtype)
-            by_projection = zip(group.projections, _unstack(left, shape), _unstack(right, shape), strict=True)
-            for projection, lefts, rights in by_projection:
-                for layer, (a, b) in enumerate(zip(lefts, rights, strict=True)):
+            lefts, rights = zip(*(contracted[run * n_groups + index] for run in runs), strict=True)
+            multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
+            rank = -(-max(left.shape[-1] for left in lefts) // multiple) * multiple
+            shape = (len(group.projections), group.layers, sum(len(left) for left in lefts))
+            left: Tensor = _SideBySide.apply((*shape, group.input, rank), dtype, *lefts)  # type: ignore[assignment]
+            right: Tensor = _SideBySide.apply((*shape, rank, group.output), dtype, *rights)  # type: ignore[assignment]
+            for projection, of_lefts, of_rights in zip(group.projections, left.unbind(), right.unbind(), strict=True):
+                for layer, (a, b) in enumerate(zip(of_lefts.unbind(), of_rights.unbind(), strict=True)):
                     back = projection in group.transposed
                     found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
         return found
+
+
+class _SideBySide(torch.autograd.Function):
+    """Sides (trial, projection, layer, rows, columns) of several runs -> (projection, layer, trial, rows, columns).
+
+    In the type asked for, all stacked axes at full length, trials in a row, padded with zeros: one copy a run.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, shape: tuple[int, ...], dtype: torch.dtype, *sides: Tensor) -> Tensor:
+        padded = any(side.shape[-2:] != shape[-2:] for side in sides)
+        whole = (torch.zeros if padded else torch.empty)(shape, dtype=dtype, device=sides[0].device)
+        ctx.shapes, ctx.dtype = [side.shape for side in sides], sides[0].dtype
+        for part, side in zip(_parts(whole, ctx.shapes), sides, strict=True):
+            part.copy_(side)
+        return whole
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return (
+            None,
+            None,
+            *(_summed(part, shape, ctx.dtype) for part, shape in zip(_parts(gradient, ctx.shapes), ctx.shapes, strict=True)),
+        )
+
+
+def _summed(part: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """To the shape, over the stacked axes that are of length 1 there."""
+    axes = [axis for axis in (1, 2) if shape[axis] < part.shape[axis]]
+    return part.sum(axes, keepdim=True, dtype=dtype) if axes else part.to(dtype)
+
+
+def _parts(whole: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Of (projection, layer, trial, rows, columns), each run's part as (trial, projection, layer, rows, columns)."""
+    parts, first = [], 0
+    for n_trials, _, _, n_rows, n_columns in shapes:
+        parts.append(whole[:, :, first : first + n_trials, :n_rows, :n_columns].permute(2, 0, 1, 3, 4))
+        first += n_trials
+    return parts
+
+
+@cache
+def _side_streams(device: int) -> list[torch.cuda.Stream]:
+    return [torch.cuda.Stream(device) for _ in range(N_STREAMS)]
+
+
+N_STREAMS = 8
 
 
 def attach(
@@ -252,29 +323,6 @@ def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
 
 SMALL_RANK, RANK_STEP = 16, 4
 """Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no longer."""
-
-
-def _side_by_side(pairs: list[tuple[Tensor, Tensor]], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """All runs along the trial axis; ranks are padded with zeros to the widest, in half precision to a multiple of 8."""
-    multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
-    rank = -(-max(left.shape[-1] for left, _ in pairs) // multiple) * multiple
-    lefts = [functional.pad(left.to(dtype), (0, rank - left.shape[-1])) for left, _ in pairs]
-    rights = [functional.pad(right.to(dtype), (0, 0, 0, rank - right.shape[-2])) for _, right in pairs]
-    return _concatenate(lefts), _concatenate(rights)
-
-
-def _concatenate(sides: list[Tensor]) -> Tensor:
-    """Along the trial axis; a stacked axis of length 1 is expanded where another run needs it."""
-    if len(sides) == 1:
-        return sides[0]
-    stacked = [max(side.shape[axis] for side in sides) for axis in (1, 2)]
-    return torch.cat([side.expand(-1, *stacked, -1, -1) for side in sides])
-
-
-def _unstack(side: Tensor, shape: tuple[int, int]) -> list[tuple[Tensor, ...]]:
-    """(trial, projection, layer, ...) -> [projection][layer] of (trial, ...), through one unbind a projection."""
-    full = side.expand(-1, *shape, -1, -1).permute(1, 2, 0, 3, 4)
-    return [layers.unbind(0) for layers in full.unbind(0)]
 
 
 def _match(pattern: str, module: str) -> Place | None:

@@ -28,6 +28,10 @@ class Source(Protocol):
         """Running segments are to be dropped."""
         ...
 
+    def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
+        """Said once, before the first segment."""
+        ...
+
     def next_segment(self) -> Segment | None:
         """None: wait until a running segment is back, or nothing is left."""
         ...
@@ -57,8 +61,11 @@ class Place:
 
 def inline(source: Source, place: Place) -> None:
     """One segment after another in this process."""
+    import torch
+
     from tenslora_search.training.segment import run_segment
 
+    source.served_by(1, on_gpu=torch.cuda.is_available())
     while not source.done and not source.interrupted:
         segment = source.next_segment()
         if segment is None:

@@ -37,6 +37,7 @@ def run(source: Source, place: Place) -> None:
     start(place)
     share, n_workers = workers(place)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
+    source.served_by(n_workers, on_gpu=share > 0)
     outcomes = Outcomes()
     tuner = tune.Tuner(
         tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),

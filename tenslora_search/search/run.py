@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import math
 import shutil
 import signal
 import sys
@@ -26,6 +27,10 @@ from tenslora_search.spec.trial import Segment, TrialResult
 
 NOISE = 0.005
 """Trials of the front's neighbourhood this close to it, in score, are retested too."""
+CPU_PACK = 8
+"""Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
+UNMEASURED_PACK = 16
+"""On a GPU on which it could not be measured."""
 RETEST_SHARE = 0.25
 """Of the time limit that is kept for the retest."""
 
@@ -84,12 +89,14 @@ def search(
 ) -> Run:
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its report written.
 
-    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: 32 on a
-    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. `callbacks`: callables
-    are called with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung, promoted, paused,
-    complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: as many as
+    the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
+    it stopped. `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl:
+    proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of
+    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
+    began = time.monotonic()
     asked = Question.of(
         budget=budget, task=task, data=data, model=model, space=str(space) if space is not None else None, trials=trials,
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
@@ -113,7 +120,9 @@ def search(
             ray_tune.start(place)
             ray_tune.workers(place)
         run_file = _prepared(folder, asked)
-        source = _Search(folder, asked, run_file, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners)
+        source = _Search(
+            folder, asked, run_file, began=began, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners
+        )
         with _ctrl_c(source):
             runs_segments(source, place)
         return source.close()
@@ -217,13 +226,14 @@ class _Search:
         question: Question,
         run_file: Mapping[str, Any],
         *,
+        began: float,
         time_limit: float | None,
         pack: int | None,
         progress: Callable[[Progress], None] | None,
         listeners: Sequence[Callable[[Event], object]] = (),
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
-        self.pack, self.progress, self.time_limit = pack, progress, time_limit
+        self.progress, self.began, self.time_limit = progress, began, time_limit
         self.space = SearchSpace.load(question.space, Geometry.from_json(run_file["geometry"]), run_file["budget"])
         self.study = Study(
             self.space,
@@ -237,7 +247,8 @@ class _Search:
             seed=question.seed,
             listeners=listeners,
         )
-        self.began = time.monotonic()
+        self._pack, self._n_workers = pack, 1
+        self._is_measuring = False
         self.interrupted = self.was_interrupted = False
         self.retested = {(event["number"], event["seed"]) for event in self.study.journal.read() if event["event"] == "retest"}
         self._running: dict[str, Work] = {}
@@ -255,10 +266,17 @@ class _Search:
         self.was_interrupted = True
         self.study.stop()
 
+    def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
+        self._n_workers = n_workers
+        if self._pack is None and not on_gpu:
+            self._pack = CPU_PACK
+
     def next_segment(self) -> Segment | None:
+        if self._pack is None:
+            return self._measurement()
         if self.time_limit is not None and self._seconds > self.time_limit * (1 - RETEST_SHARE * (self.question.retest > 0)):
             self.study.stop()
-        work = self.study.next_segment(self.pack or _usual_pack())
+        work = self.study.next_segment(min(self._pack, math.ceil(self.question.trials / self._n_workers)))
         if work is not None:
             self._running[work.id] = work
             return self._segment(work.id, zip(work.numbers, work.specs, strict=True), work.states, work.from_step, work.to_step)
@@ -275,7 +293,9 @@ class _Search:
         return segment
 
     def finished(self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float) -> None:
-        if segment.id in self._retests_running:
+        if segment.measures:
+            self._pack = int(results[0].score or 1)
+        elif segment.id in self._retests_running:
             self._retests_running.discard(segment.id)
             self._record_retest(segment, results, folder)
         elif (work := self._running.pop(segment.id, None)) is not None:
@@ -291,7 +311,9 @@ class _Search:
         self._tell()
 
     def failed(self, segment: Segment, reason: str) -> None:
-        if segment.id in self._retests_running:
+        if segment.measures:
+            self._pack = UNMEASURED_PACK
+        elif segment.id in self._retests_running:
             self._retests_running.discard(segment.id)
         elif (work := self._running.pop(segment.id, None)) is not None:
             self.study.fail(work, reason)
@@ -302,11 +324,12 @@ class _Search:
         self.study.close()
         run = Run(self.folder)
         checked, over = run.proof
-        write_run_file(self.folder, {**run.file, "proof": {"checked": checked, "over": over}})
-        run = Run(self.folder)
         if not self.interrupted:
             for number in self.study.front():
                 run.export(number, self.folder / "adapters" / str(number))
+        seconds = run.file.get("wall_seconds", 0.0) + self._seconds
+        write_run_file(self.folder, {**run.file, "proof": {"checked": checked, "over": over}, "wall_seconds": seconds})
+        run = Run(self.folder)
         run.report()
         if self.was_interrupted:
             raise Interrupted(run)
@@ -336,6 +359,14 @@ class _Search:
                 segment = self._segment(f"retest-{seed}", trials, [None] * len(left), 0, self.question.max_steps)
                 segments.append(replace(segment, split="report", data_seed=self.question.seed + seed))
         return segments
+
+    def _measurement(self) -> Segment | None:
+        """Asks a worker, once, how many trials like the first ones it takes at a time."""
+        if self._is_measuring:
+            return None
+        self._is_measuring = True
+        trials = [(number, self.space.trial(point, number)) for number, point in enumerate(self.space.seeds())]
+        return replace(self._segment("measure", trials, [], 0, self.question.max_steps), measures=True)
 
     def _segment(self, name: str, trials: Any, states: Sequence[str | None], from_step: int, to_step: int) -> Segment:
         return Segment(
@@ -413,12 +444,6 @@ def _ctrl_c(source: _Search) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _usual_pack() -> int:
-    import torch
-
-    return 32 if torch.cuda.is_available() else 8
 
 
 def _move(source: Path, target: Path) -> None:

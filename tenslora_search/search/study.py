@@ -163,7 +163,7 @@ class Study:
                 events.append({"event": "failed", "number": result.number, "step": result.step, "reason": reason})
                 ended.append(record)
                 continue
-            rung = {name: getattr(result, name) for name in ("number", "step", "score", "loss", "seconds")}
+            rung = {name: getattr(result, name) for name in ("number", "step", "score", "loss", "seconds", "peak_memory_mb")}
             events.append({"event": "rung", **rung, "state": states[result.number]})
             if result.step == self.rungs[-1]:
                 events.append({"event": "complete", "number": result.number, "step": result.step, "score": result.score})

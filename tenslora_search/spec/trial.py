@@ -50,7 +50,9 @@ class TrialResult:
     loss: float | None
     reason: str | None
     seconds: float
-    """its share of the segment's wall time"""
+    """its share of the time that its pack spent in training and scoring"""
+    peak_memory_mb: float | None = None
+    """its share of what its pack held at most on a GPU, the backbone included"""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,6 +80,8 @@ class Segment:
     data_seed: int = 0
     split: str = "select"
     """what the trials are scored on: select, or report in the retest"""
+    measures: bool = False
+    """asks how many such trials make a good pack on the worker, instead of training them: a result whose score is the size"""
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__slots__}

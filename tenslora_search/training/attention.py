@@ -26,7 +26,7 @@ def fold_attention(model: PreTrainedModel) -> None:
 
 
 def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) -> Tensor | None:
-    """(batch / fold, 1, fold * token, fold * token): 0 where a token may look, else -inf; as torch has it where nothing folds."""
+    """(batch / fold, 1, fold * token, fold * token): 0 where a token may look, else -inf; torch's own where nothing folds."""
     fold = _fold(batch_size, kv_length) if q_length == kv_length else 1
     if fold == 1:
         return sdpa_mask(batch_size, q_length, kv_length, **options)

@@ -175,10 +175,10 @@ class Batches:
 
     POOL = 50
 
-    def __init__(self, split: Split, batch_size: int, seed: int, bucket: int = 8) -> None:
+    def __init__(self, split: Split, batch_size: int, seed: int) -> None:
         if batch_size < 1:
             raise QuestionError(f"batch_size must be 1 or more; got {batch_size}.")
-        self.split, self.batch_size, self.seed, self.bucket = split, batch_size, seed, bucket
+        self.split, self.batch_size, self.seed = split, batch_size, seed
         self.steps_per_epoch = -(-len(split) // batch_size)
         self._lengths = split.lengths.numpy()
         self._epoch, self._order = -1, np.empty((0, batch_size), dtype=np.int64)
@@ -193,7 +193,7 @@ class Batches:
     def plan(self, steps: range) -> tuple[Tensor, list[int]]:
         """Row numbers of all steps, (step, batch_size) int64, and the width that each step's texts are cut to."""
         rows = torch.stack([self[step] for step in steps]) if steps else torch.empty(0, self.batch_size, dtype=torch.int64)
-        return rows, [_width(longest, self.bucket) for longest in self.split.lengths[rows].amax(1).tolist()]
+        return rows, [_width(longest) for longest in self.split.lengths[rows].amax(1).tolist()]
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         """The epoch's batches: (steps_per_epoch, batch_size)."""
@@ -205,18 +205,22 @@ class Batches:
         return generator.permutation(order.reshape(-1, self.batch_size))
 
     @staticmethod
-    def take(split: Split, indices: Tensor, *, width: int | None = None, bucket: int = 8) -> dict[str, Tensor]:
-        """Inputs and "labels" of those rows; texts are cut to `width`, or to the longest rounded up to `bucket`.
+    def take(split: Split, indices: Tensor, *, width: int | None = None) -> dict[str, Tensor]:
+        """Inputs and "labels" of those rows; texts are cut to `width`, or to the longest, rounded up.
 
         With a width and indices on the split's device nothing waits for that device.
         """
         if split.processor is not None:
             pixels = split.processor.normalise(split.inputs["pixel_values"][indices])
             return {"pixel_values": pixels, "labels": split.labels[indices]}
-        width = width or _width(int(split.lengths[indices.cpu()].max()), bucket)
+        width = width or _width(int(split.lengths[indices.cpu()].max()))
         batch = {name: tensor[:, :width][indices] for name, tensor in split.inputs.items()}
         return batch | {"labels": split.labels[indices]}
 
 
-def _width(longest: int, bucket: int) -> int:
-    return -(-longest // bucket) * bucket
+def _width(longest: int) -> int:
+    """Up to a multiple of 8, beyond 32 of 16, beyond 64 of 32, and so on: little padding, and few widths to record."""
+    multiple = 8
+    while longest > 4 * multiple:
+        multiple *= 2
+    return -(-longest // multiple) * multiple

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,7 @@ class ImageProcessor:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """From uint8 pixels (..., 3, height, width) to the model's float32."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
+        mean, std = (_on_device(values, pixels.device) for values in (self.mean, self.std))
         return (pixels.to(torch.float32) * self.rescale - mean) / std
 
     def _decoded(self, image: bytes, *, where: str) -> np.ndarray:
@@ -108,3 +108,9 @@ def _channels(values: float | Sequence[float]) -> tuple[float, float, float]:
     listed = [values] if isinstance(values, (int, float)) else list(values)
     red, green, blue = listed * 3 if len(listed) == 1 else listed
     return float(red), float(green), float(blue)
+
+
+@cache
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(channel, 1, 1), made once: a step that is recorded as a CUDA graph cannot fetch numbers from the host."""
+    return torch.tensor(values, device=device).view(3, 1, 1)

@@ -27,7 +27,7 @@ from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
 from tenslora_search.training.rules import RULES
 
-EVALUATION_ROWS = 4096
+EVALUATION_ROWS = {"cpu": 4096, "cuda": 16384}
 """Rows of all trials together in one forward pass of an evaluation."""
 
 
@@ -133,7 +133,7 @@ class Pack:
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
-            for rows in order.split(max(1, EVALUATION_ROWS // len(self.specs))):
+            for rows in order.split(max(1, EVALUATION_ROWS[self.device.type] // len(self.specs))):
                 parts.append(self._logits(self.batches.take(split, rows)))
         logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
         return logits[..., 0] if self.data.regression else logits

@@ -14,12 +14,13 @@ from torch import nn
 from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
 from tenslora_search.training.attention import fold_attention
+from tenslora_search.training.capacity import capacity_key, pack_size, remember
 from tenslora_search.training.data import TaskData, load_task
 from tenslora_search.training.models import load_backbone
 from tenslora_search.training.pack import Pack
 
-_largest: dict[tuple[str, int], int] = {}
-"""Trials that fit into memory together, by (model, batch size), once more have not."""
+_largest: dict[str, int] = {}
+"""Trials that fit into memory together, by `capacity_key`, once more have not."""
 
 
 def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
@@ -28,11 +29,13 @@ def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
     A pure function of the segment, so it can be run again. A trial whose loss is not finite fails alone; a pack that
     runs out of memory is halved, down to a single trial, which then fails with the reason.
     """
+    if segment.measures:
+        return [TrialResult(0, 0, float(pack_size(segment, worker_backbone)), None, None, 0.0)]
     return _run(segment, list(zip(segment.trials, segment.states, strict=True)), state_folder)
 
 
 def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
-    key = (segment.model, segment.batch_size)
+    key = capacity_key(segment)
     limit = _largest.get(key, len(trials))
     if len(trials) > limit:
         return [
@@ -52,12 +55,17 @@ def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]
     if len(trials) == 1:
         return [TrialResult(trials[0][0][0], segment.to_step, None, None, reason, 0.0)]
     _largest[key] = len(trials) // 2
+    if torch.cuda.is_available():
+        remember(key, _largest[key])
     return _run(segment, trials, folder)
 
 
 def _train(segment: Segment, trials: Sequence[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
-    began = time.perf_counter()
     model, data = worker_backbone(segment)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
     pack = Pack(
         model,
         data,
@@ -72,14 +80,15 @@ def _train(segment: Segment, trials: Sequence[tuple[tuple[int, TrialSpec], str |
         losses = pack.advance(segment.to_step)
         scores = pack.scores(data.report if segment.split == "report" else data.select)
         seconds = (time.perf_counter() - began) / len(trials)
+        memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
         results = []
         for place, (((number, _), _), loss, score) in enumerate(zip(trials, losses, scores, strict=True)):
             reason = pack.failure(place) or (None if math.isfinite(score) else "its predictions are not finite")
             if reason:
-                results.append(TrialResult(number, segment.to_step, None, None, reason, seconds))
+                results.append(TrialResult(number, segment.to_step, None, None, reason, seconds, memory))
                 continue
             pack.save(place, folder / f"{number}.safetensors")
-            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds))
+            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds, memory))
     return results
 
 
@@ -92,10 +101,10 @@ def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
 @lru_cache(maxsize=2)
 def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
     model: nn.Module = load_backbone(name, n_labels=n_labels, regression=regression)
-    return on_gpu(model) if torch.cuda.is_available() else model
+    return to_gpu(model) if torch.cuda.is_available() else model
 
 
-def on_gpu(model: nn.Module) -> nn.Module:
+def to_gpu(model: nn.Module) -> nn.Module:
     """The model in bfloat16 on the GPU, with the kernels that suit packs of short rows."""
     torch.backends.cuda.matmul.allow_tf32 = True  # factors in float32 become pairs in bfloat16
     torch.backends.cuda.enable_cudnn_sdp(False)  # on an H200 half as fast as memory-efficient attention up to 64 tokens

@@ -158,8 +158,8 @@ def test_held_pairs(tiny, small_spec, perturb, monkeypatch):
     model, inputs = tiny("vit")
     adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
     perturb(adapter)
-    made, pairs = [], adapter._pairs
-    monkeypatch.setattr(adapter, "_pairs", lambda runs, dtype: made.append(dtype) or pairs(runs, dtype))
+    made, contracted = [], adapter._contracted
+    monkeypatch.setattr(adapter, "_contracted", lambda: made.append(1) or contracted())
     expected = logits(model, inputs)
     assert torch.equal(logits(model, inputs), expected)
     assert len(made) == 2

@@ -34,6 +34,9 @@ class Given:
     def done(self) -> bool:
         return not self.left and not self.out
 
+    def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
+        self.n_workers = n_workers
+
     def next_segment(self) -> Segment | None:
         if not self.left:
             return None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.masking_utils import bidirectional_mask_function
 
-from tenslora_search.training.attention import TILE, folded_mask, fold_attention
+from tenslora_search.training.attention import TILE, fold_attention, folded_mask
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama", "qwen3", "gpt2"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.training.data import Batches, Split
+from tenslora_search.training.data import Batches, Split, _width
 
 
 def split_of(n_rows: int, longest: int = 61) -> Split:
@@ -58,9 +58,10 @@ def test_take_cuts_to_the_bucket():
     batch = Batches.take(split, short)
     longest = int(split.lengths[short].max())
     assert batch["input_ids"].shape == (4, -(-longest // 8) * 8)
+    assert [_width(longest) for longest in (1, 8, 9, 32, 33, 64, 65, 128, 129)] == [8, 8, 16, 32, 48, 64, 96, 128, 192]
     assert (batch["attention_mask"].sum(1) == split.lengths[short]).all()
     assert batch["labels"].tolist() == short.tolist()
-    assert Batches.take(split, short, bucket=1)["input_ids"].shape == (4, longest)
+    assert Batches.take(split, short, width=16)["input_ids"].shape == (4, 16)
     assert Batches.take(split, torch.tensor([0]))["input_ids"].shape == (1, 61)  # never wider than the split
 
 
