@@ -248,7 +248,7 @@ class _Search:
             listeners=listeners,
         )
         self._pack, self._n_workers = pack, 1
-        self._is_measuring = False
+        self._is_measuring, self._seconds_a_step = False, 0.0
         self.interrupted = self.was_interrupted = False
         self.retested = {(event["number"], event["seed"]) for event in self.study.journal.read() if event["event"] == "retest"}
         self._running: dict[str, Work] = {}
@@ -274,9 +274,12 @@ class _Search:
     def next_segment(self) -> Segment | None:
         if self._pack is None:
             return self._measurement()
-        if self.time_limit is not None and self._seconds > self.time_limit * (1 - RETEST_SHARE * (self.question.retest > 0)):
+        if self._seconds > self._seconds_of_search:
             self.study.stop()
-        work = self.study.next_segment(min(self._pack, math.ceil(self.question.trials / self._n_workers)))
+        fresh = self._has_time_for_another
+        work = self.study.next_segment(min(self._pack, math.ceil(self.question.trials / self._n_workers)), fresh=fresh)
+        if work is None and not fresh and not self._running:
+            self.study.stop()
         if work is not None:
             self._running[work.id] = work
             return self._segment(work.id, zip(work.numbers, work.specs, strict=True), work.states, work.from_step, work.to_step)
@@ -305,6 +308,7 @@ class _Search:
                     states[result.number] = f"states/{result.number}-{result.step}.safetensors"
                     _move(folder / f"{result.number}.safetensors", self.folder / states[result.number])
             self.study.record(work, results, states, seconds)
+            self._seconds_a_step = seconds / (work.to_step - work.from_step)
             for old in work.states:
                 if old is not None:
                     (self.folder / old).unlink(missing_ok=True)
@@ -338,6 +342,18 @@ class _Search:
     @property
     def _seconds(self) -> float:
         return time.monotonic() - self.began
+
+    @property
+    def _seconds_of_search(self) -> float:
+        """When the search ends and the retest begins."""
+        if self.time_limit is None:
+            return math.inf
+        return self.time_limit * (1 - RETEST_SHARE * (self.question.retest > 0))
+
+    @property
+    def _has_time_for_another(self) -> bool:
+        """Whether a trial begun now could reach the top in time; else those on their way go first, so that some do."""
+        return self._seconds + self._seconds_a_step * self.question.max_steps < self._seconds_of_search
 
     @property
     def _is_late(self) -> bool:

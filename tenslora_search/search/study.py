@@ -126,10 +126,11 @@ class Study:
         """Whether the space held fewer configurations than trials were asked for."""
         return self._exhausted
 
-    def next_segment(self, limit: int) -> Work | None:
+    def next_segment(self, limit: int, *, fresh: bool = True) -> Work | None:
         """Up to `limit` trials to train next; None while running work has to come back first, or nothing is left.
 
-        The highest rung with a full pack goes first, then new trials, then what is there.
+        The highest rung with a full pack goes first, then new trials, then what is there. Without `fresh` no trial is
+        begun any more: those that wait are taken to the top, the highest first.
         """
         if self._stopped:
             return None
@@ -137,11 +138,13 @@ class Study:
         full = [rung for rung, members in groups.items() if len(members) >= limit and rung >= 0]
         if full:
             return self._start(max(full), groups[max(full)][:limit])
-        fresh = groups.get(-1, [])
-        while len(fresh) < limit and (record := self._propose()):
-            fresh.append(record)
-        if fresh:
-            return self._start(-1, fresh[:limit])
+        if not fresh:
+            return self._start(max(groups), groups[max(groups)][:limit]) if groups else None
+        begun = groups.get(-1, [])
+        while len(begun) < limit and (record := self._propose()):
+            begun.append(record)
+        if begun:
+            return self._start(-1, begun[:limit])
         if groups:
             rung = max(groups, key=lambda rung: (len(groups[rung]), rung))
             return self._start(rung, groups[rung])

@@ -228,3 +228,14 @@ def test_the_front_is_not_dominated_and_a_margin_adds_neighbours(tmp_path):
         rivals = [other for other in study.records.values() if other.n_params <= one.n_params and other is not one]
         assert all(other.score <= one.score for other in rivals)
     assert [study.records[number].score for number in front] == sorted((study.records[n].score for n in front), reverse=True)
+
+
+def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
+    study = serve(open_study(tmp_path, n_trials=24), limit=8, segments=1)
+    n_begun = len(study.records)
+    assert n_begun < 24
+    while work := study.next_segment(8, fresh=False):
+        study.record(work, results(work), {number: f"states/{number}" for number in work.numbers}, 1.0)
+    assert len(study.records) == n_begun
+    assert any(record.state == "complete" for record in study.records.values())
+    assert all(record.state in ("complete", "paused", "failed") for record in study.records.values())
