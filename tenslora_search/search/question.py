@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.backbones import BACKBONES, geometry_of_model
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, unknown
@@ -67,6 +67,9 @@ class Question:
             raise QuestionError(
                 "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
             )
+        folder = Path(str(chosen["model"])).expanduser()
+        if chosen["model"] not in BACKBONES and folder.is_dir():
+            chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)

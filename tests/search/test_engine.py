@@ -1,6 +1,8 @@
 """Executors: every segment comes back once, with its rows and states or with the reason."""
 
+import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
+from tenslora_search.training.capacity import capacity_key, remember
 
 ADAPTER = AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit"))
 
@@ -131,9 +134,13 @@ def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
 def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if "TENSLORA_CACHE" not in os.environ:
+        monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path / "cache"))
+    measure = replace(segment("measure"), measures=True)
+    remember(capacity_key(measure), 24)
     results = {}
     for name in ("inline", "ray"):
-        source = Given(segment("a"), segment("b"), *([segment("lost", "no/such-model")] if name == "ray" else []))
+        source = Given(segment("a"), measure, segment("b"), *([segment("lost", "no/such-model")] if name == "ray" else []))
         (tmp_path / name).mkdir()
         try:
             EXECUTORS[name](source, Place(tmp_path / name))
@@ -147,5 +154,6 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
         found, expected = ([(row.number, row.step, row.score, row.reason) for row in one.rows[key]] for one in both)
         assert found == expected
         assert [row.loss for row in both[0].rows[key]] == pytest.approx([row.loss for row in both[1].rows[key]], abs=1e-5)
+    assert [one.rows["measure"][0].score for one in both] == [24, 24]
     assert "no/such-model" in both[0].reasons["lost"]
     assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))

@@ -84,3 +84,10 @@ def test_a_run_file_is_written_whole(tmp_path):
     write_run_file(tmp_path, {"budget": 3})
     assert read_run_file(tmp_path)["budget"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Question.of(budget=100, task="sst2", model="my-model").model == str(tmp_path / "my-model")
+    assert Question.of(budget=100, task="sst2", model="minilm").model == "minilm"
