@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import fcntl
+import os
+import platform
 import shutil
 import signal
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.search.engine import EXECUTORS, Place
+from tenslora_search.search.importance import importances
 from tenslora_search.search.question import Question, read_run_file, write_run_file
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.search.study import Study, Work
@@ -277,6 +280,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
         "geometry": geometry.to_json(),
         "rungs": list(question.rungs),
+        "hardware": _hardware(),
     }
     if (folder / "run.json").exists():
         before = read_run_file(folder)
@@ -379,7 +383,8 @@ class _Search:
         self.study.close()
         run = Run(self.folder)
         checked, over = run.proof
-        write_run_file(self.folder, {**run.file, "proof": {"checked": checked, "over": over}})
+        choices = importances(self.study.journal.read(), self.space.searched)
+        write_run_file(self.folder, {**run.file, "proof": {"checked": checked, "over": over}, **choices})
         run = Run(self.folder)
         if not self.interrupted:
             for number in self.study.front():
@@ -466,7 +471,7 @@ class _Search:
 
 OURS = {
     "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters", "report.html", "front.csv",
-    "front.png", "trials.csv",
+    "front.png", "front.svg", "report.md", "trials.csv",
 }  # fmt: skip
 """What a run folder holds."""
 RETEST_SEEDS = 1_000_000
@@ -509,6 +514,17 @@ def _move(source: Path, target: Path) -> None:
             part.replace(target)
         except OSError as error:
             raise QuestionError(f"cannot write {target}: {error.strerror}. What was done so far is kept.") from error
+
+
+def _hardware() -> dict[str, Any]:
+    """Of the driver's machine: processor, cores, GPUs."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "gpus": gpus}
 
 
 def _version(name: str) -> str:
