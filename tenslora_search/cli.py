@@ -153,11 +153,22 @@ def list_(what: Annotated[str, typer.Argument(metavar="tasks|models|methods|cons
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
 ) -> None:
-    """Rebuild report.html, front.csv, trials.csv and front.png from a run folder alone."""
+    """Rebuild report.html, report.md, front.csv, trials.csv, front.png and front.svg from a run folder alone."""
     from tenslora_search.report.build import build
 
     build(run)
     print(run / "report.html")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the page")] = Path("compare.html"),
+) -> None:
+    """Put several runs (tasks, seeds, budgets) on one page."""
+    from tenslora_search.report.compare import compare as compare_runs
+
+    print(compare_runs(runs, out))
 
 
 @app.command()

@@ -7,7 +7,7 @@ from tenslora_search.report.noise import Noise, noise
 from tenslora_search.report.pareto import front, rows_of
 from tenslora_search.report.reading import RunRecord, Trial
 
-TOLERANCE = 0.02
+TOLERANCE = 0.01
 """A score counts as matched when it is at most this far below, noise included."""
 
 
@@ -36,14 +36,16 @@ def beside_lora(record: RunRecord) -> str:
         if _difference(one, reference) < known.margin(one.n_retests, reference.n_retests) - TOLERANCE:
             break
         matching = one
-    if matching is not None:
-        beats = _difference(matching, reference) > known.margin(matching.n_retests, reference.n_retests)
-        verdict = "beats" if beats else f"matches (to within {TOLERANCE:g})"
-        return f"{about}. {_told(matching)} {verdict} it with {_share(matching, reference)}."
     top = again[0]
     difference, margin = _difference(top, reference), known.margin(top.n_retests, reference.n_retests)
+    beats = f"{_told(top)} beats it by {difference:.4f}, with {_share(top, reference)}. " if difference > margin else ""
+    if matching is not None and not (beats and matching is top):
+        small = f"{_told(matching)} matches it (to within {TOLERANCE:g}), with {_share(matching, reference)}."
+        return f"{about}. {beats}{small}"
+    if beats:
+        return f"{about}. {beats.rstrip()}"
     if difference < -margin:
-        return f"{about}. Nothing else on the front matches it: {_told(top)} is below it by more than the noise."
+        return f"{about}. {_told(top)}, the best of the rest, is below it by more than the noise."
     return (
         f"{about}. {_told(top)} cannot be told apart from it, with {_share(top, reference)}: the difference of "
         f"{difference:+.4f} is below the noise of ±{margin:.4f}, which is too wide to call it a match. "
@@ -60,7 +62,7 @@ def against_best(record: RunRecord) -> Mapping[int, str]:
     words = {top.number: "the best by select"}
     for one in others:
         difference, margin = _difference(one, top), known.margin(one.n_retests, top.n_retests)
-        words[one.number] = f"{difference:+.4f}, " + ("below the noise" if abs(difference) <= margin else "beyond it")
+        words[one.number] = f"{difference:+.4f}, " + ("below the noise" if abs(difference) <= margin else "beyond the noise")
     return words
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tenslora_search.report.pareto import front
 from tenslora_search.report.payload import BASELINES
 from tenslora_search.report.reading import Frame, RunRecord
+from tenslora_search.report.svg import short
 
 OURS, GREY = "#0072b2", "0.65"
 MARKS = (("#d55e00", "^"), ("#009e73", "s"), ("#cc79a7", "P"), ("#e69f00", "v"), ("#56b4e9", "*"), ("0.2", "p"))
@@ -31,12 +32,14 @@ def front_figures(record: RunRecord, folder: Path) -> None:
         FigureCanvasAgg(figure)
         _drawn(figure.add_subplot(), record)
         figure.savefig(folder / "front.png", dpi=200)
+        figure.set_layout_engine("none")  # the layout is found
         figure.savefig(folder / "front.svg", metadata={"Date": None})
 
 
 def _drawn(axes: Any, record: RunRecord) -> None:
     trials, rows = record.trials, front(record.trials).sort_values("n_params")
     complete = trials[trials["state"] == "complete"]
+    is_narrow = trials["n_params"].max() < 30 * trials["n_params"].min()
     others = trials[(trials["state"] != "complete") & trials["score"].notna()]
     ours = complete[~complete["method"].isin(BASELINES)]
 
@@ -64,6 +67,8 @@ def _drawn(axes: Any, record: RunRecord) -> None:
         axes.set_ylim(low - margin, high + margin)  # early scores of paused trials would press the front flat
     axes.axvline(record.file["budget"], color="0.3", ls=":", lw=1, label="budget")
     axes.set(xscale="log", xlabel="trainable parameters of the adapter")
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.xaxis.set_minor_formatter(lambda value, _: short(value) if str(value)[0] in "25" and is_narrow else "")
     axes.set_ylabel(record.file["metric"], parse_math=False)
     axes.set_title(textwrap.shorten(record.title, 80, placeholder=" ..."), fontsize=9, parse_math=False)
     axes.grid(alpha=0.2, lw=0.6)

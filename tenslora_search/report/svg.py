@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from tenslora_search.report.markup import Markup, join, tag
 
 Point = tuple[float, float]
-SERIES = (("#0072b2", "circle"), ("#d55e00", "triangle"), ("#009e73", "square"), ("#cc79a7", "diamond"), ("#e69f00", "cross"),
-          ("#56b4e9", "down"))  # fmt: skip
-"""Colours of Okabe and Ito, which colour-blind readers can tell apart, each with a shape."""
 SHAPES: dict[str, str] = {
     "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
     "triangle": "M0 -5L5 4H-5Z",

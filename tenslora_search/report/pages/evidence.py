@@ -66,12 +66,18 @@ def origins(record: RunRecord) -> dict[str, str]:
 
 def proof_sentence(record: RunRecord) -> str:
     """0 of 64 configurations are over the budget."""
-    proof, budget = record.file.get("proof") or {}, record.file["budget"]
-    n_trials = proof.get("checked", len(record.trials))
-    over = proof.get("over", int((record.trials["n_params"] > budget).sum()))
+    (over, n_trials), budget = over_budget(record), record.file["budget"]
     return (
         f"{over} of {n_trials:,} over budget ({budget:,} parameters, each configuration counted anew from its specification)."
     )
+
+
+def over_budget(record: RunRecord) -> tuple[int, int]:
+    """Configurations over the budget, of how many: as the search counted them anew at its end, else as they were proposed."""
+    proof = record.file.get("proof")
+    if proof:
+        return proof["over"], proof["checked"]
+    return int((record.trials["n_params"] > record.file["budget"]).sum()), len(record.trials)
 
 
 def ends(record: RunRecord) -> list[str]:

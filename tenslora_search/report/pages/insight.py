@@ -66,9 +66,10 @@ def importance(record: RunRecord) -> Markup | None:
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
     step = record.file.get("importances_step")
-    where = f"the score after {step} steps, which the most trials have" if step else "the score"
+    n_trials = int((record.rungs["step"] == step).sum())
     about = (
-        f"Share of what the choices tell about whether {where} is among the best (PED-ANOVA). "
+        "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by the scores of "
+        f"{n_trials:,} trials after {step} steps. With few trials small shares are chance. "
         "Input, output, head, projection and layer are the weights by which ranks were divided. It shows no direction."
     )
     return join(tag("h2", "Importance of each choice"), table(("choice", "share", ""), rows), tag("p", about, class_="soft"))
@@ -80,7 +81,8 @@ def rung_curves(record: RunRecord) -> Markup | None:
     if not curves:
         return None
     leading = set(front(record.trials)["number"])
-    lora = set(record.trials.loc[record.trials["method"] == "LoRA", "number"])
+    lora = [one for one in rows_of(record.trials) if one.method == "LoRA" and one.state == "complete"]
+    lora = {max(lora, key=lambda one: one.score).number} if lora else set()
     rungs = record.file["rungs"]
     chart = Chart(
         (rungs[0] * 0.92, rungs[-1] * 1.08), bounds(score for points in curves.values() for _, score in points),
@@ -97,7 +99,7 @@ def rung_curves(record: RunRecord) -> Markup | None:
             ]
             parts += [chart.line(curves[number], class_=f"curve {kind}"), *marks]
     about = f"{len(curves):,} of {len(record.trials):,} trials climbed beyond their first rung. Blue circles: the front; "
-    about += "orange triangles: LoRA; grey: the rest."
+    about += "orange triangles: LoRA's best; grey: the rest."
     return join(tag("h2", "Rung curves"), figure(chart.drawn(*parts, about="score by step of each trial that climbed"), about))
 
 
