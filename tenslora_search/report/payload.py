@@ -49,8 +49,8 @@ def payload(record: RunRecord) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A number for JSON: five digits are more than any chart or table shows; what is unknown is null."""
+    value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):
-        value = float(value)
         if not math.isfinite(value):
             return None
         return int(value) if value.is_integer() else float(f"{value:.6g}")
