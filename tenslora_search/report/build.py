@@ -35,11 +35,12 @@ def build(folder: str | Path) -> RunRecord:
 
 def page(record: RunRecord) -> str:
     """The report of one run as a self-contained HTML page."""
-    file, trials = record.file, record.trials
-    n_complete = int((trials["state"] == "complete").sum())
+    file, n_trials = record.file, len(record.trials)
+    n_complete = int((record.trials["state"] == "complete").sum())
     about = (
         f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has {file['head_params']:,} more). "
-        f"{len(trials):,} trials, {n_complete:,} complete, {record.worker_seconds:,.0f} worker-seconds."
+        f"{n_trials:,} trial{'s' if n_trials != 1 else ''}, {n_complete:,} complete, "
+        f"{record.worker_seconds:,.0f} worker-seconds."
     )
     sections = {name: entry(record) for name, entry in PAGES.items()}
     return shell(record.title, about, sections, data(payload(record), "data"))

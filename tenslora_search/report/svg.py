@@ -99,10 +99,12 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times the powers of ten; the powers alone where that were too many."""
+    """1, 2, 5 times the powers of ten; the powers alone where that were too many, any round numbers where too few."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
     coarse = [10.0**power for power in powers if low <= 10.0**power <= high]
+    if len(fine) < 3:
+        return [value for value in ticks(low, high) if value > 0]
     return fine if len(fine) <= 8 else coarse
 
 

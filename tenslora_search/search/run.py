@@ -46,6 +46,8 @@ class Progress:
     best: float | None
     front: Sequence[tuple[int, float, int, str]]
     """(number, score, parameters, method) of the front so far, best score first"""
+    curves: Sequence[Sequence[float]]
+    """scores by rung of each member of the front, in the same order"""
     worker_seconds: float
     seconds: float
     seconds_left: float | None
@@ -448,6 +450,7 @@ class _Search:
         if self.progress is None:
             return
         records = self.study.records.values()
+        members = [self.study.records[number] for number in self.study.front()]
         states = [one.state for one in records]
         left = self._n_retests - len(self._retests or ()) - len(self._retests_running)
         self.progress(
@@ -456,11 +459,8 @@ class _Search:
                 counts={state: states.count(state) for state in ("complete", "paused", "running", "waiting", "failed")},
                 n_trials=self.question.trials,
                 best=max((one.score for one in records if one.state == "complete" and one.score is not None), default=None),
-                front=[
-                    (number, one.score or 0.0, one.n_params, one.spec.adapter.method)
-                    for number in self.study.front()
-                    if (one := self.study.records[number])
-                ],
+                front=[(one.number, one.score or 0.0, one.n_params, one.spec.adapter.method) for one in members],
+                curves=[[one.curve[step] for step in sorted(one.curve)] for one in members],
                 worker_seconds=sum(one.seconds for one in records),
                 seconds=self._seconds,
                 seconds_left=None if self.time_limit is None else max(0.0, self.time_limit - self._seconds),

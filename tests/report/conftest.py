@@ -13,9 +13,14 @@ HERE = Path(__file__).parent
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,1000""".split()
 HOSTILE = (
-    "<script>window.hacked = 1</script>", "\"'><img src=x onerror='window.hacked = 1'>", "</script><svg onload=window.hacked=1>",
-    "\u202eright to left \u05d0\u05d1\u05d2 \u0627\u0644\u0639\u0631", "long" * 500, "$script $data $sections", "a|b*c_d`e` \\ &amp; ; ' \" \n new line",
-)  # fmt: skip
+    "<script>window.hacked = 1</script>",
+    "\"'><img src=x onerror='window.hacked = 1'>",
+    "</script><svg onload=window.hacked=1>",
+    "\u202eright to left \u05d0\u05d1\u05d2 \u0627\u0644\u0639\u0631",
+    "long" * 500,
+    "$script $data $sections",
+    "a|b*c_d`e` \\ &amp; ; ' \" \n new line",
+)
 
 
 def _script(name: str):
@@ -54,7 +59,7 @@ def hostile(write_run, tmp_path_factory) -> Path:
             return {**event, "method": bad, "construction": bad, "decomposition": bad, "spec": spec}
         return {**event, "reason": HOSTILE[0]} if event["event"] == "failed" else event
 
-    folder = tmp_path_factory.mktemp("hostile") / "<b>it's \"here\" $(touch hacked)"
+    folder = tmp_path_factory.mktemp("hostile") / '<b>it\'s "here" $(touch hacked)'
     about = {"task": HOSTILE[0], "model": HOSTILE[3], "metric": HOSTILE[1], "command": HOSTILE[2], "data_digest": HOSTILE[4]}
     versions, hardware = {HOSTILE[5]: HOSTILE[0]}, {"cpu": HOSTILE[1], "cores": 1, "gpus": [HOSTILE[6]]}
     write_run(folder, 60, change=change, versions=versions, hardware=hardware, importances={HOSTILE[0]: 1.0}, **about)

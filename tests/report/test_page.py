@@ -49,7 +49,9 @@ def press(browser, element):
 
 
 def choose(browser, selector, value):
-    script = "const one = document.querySelector(arguments[0]); one.value = arguments[1]; one.dispatchEvent(new Event('change'))"
+    script = (
+        "const one = document.querySelector(arguments[0]); one.value = arguments[1]; one.dispatchEvent(new Event('change'))"
+    )
     browser.execute_script(script, selector, value)
 
 
@@ -68,7 +70,9 @@ def mark(browser, number):
 
 
 def clipboard(browser):
-    return browser.execute_async_script("navigator.clipboard.readText().then(arguments[0], error => arguments[0](String(error)))")
+    return browser.execute_async_script(
+        "navigator.clipboard.readText().then(arguments[0], error => arguments[0](String(error)))"
+    )
 
 
 def test_every_trial_with_a_score_is_a_mark(page, digits):
@@ -98,7 +102,10 @@ def test_a_click_keeps_a_trial_and_shift_sets_one_beside_it(page, digits):
     assert find(page, "#side-b").get_property("value") == str(second)
     assert find(page, "#side-a").get_property("value") == str(first)
     assert texts(page, "#sides th")[1:] == [f"A: trial {first}", f"B: trial {second}"]
-    assert all(name.startswith("differs") for name in page.execute_script("return [...document.querySelectorAll('#sides tbody tr')].map(r => r.className)"))
+    assert all(
+        name.startswith("differs")
+        for name in page.execute_script("return [...document.querySelectorAll('#sides tbody tr')].map(r => r.className)")
+    )
 
 
 def test_the_keyboard_reaches_the_front(page, digits):
@@ -128,7 +135,8 @@ def test_axes_switch(page):
 def test_the_front_of_the_chart_is_the_front(page, digits):
     leading = {int(number) for number in front(read_run(digits).trials)["number"]}
     shown = page.execute_script(
-        "return [...document.querySelectorAll('#front-chart .ours, #front-chart .leading')].map(one => Number(one.dataset.number))"
+        "const found = document.querySelectorAll('#front-chart .ours, #front-chart .leading');"
+        "return [...found].map(one => Number(one.dataset.number))"
     )
     assert set(shown) == leading
 
@@ -228,7 +236,9 @@ def test_print_to_pdf(page):
 
 
 def test_a_phone_scrolls_in_one_direction_only(visit, digits, browser):
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
     try:
         page = visit(digits / "report.html")
         assert page.execute_script("return document.documentElement.scrollWidth") <= 390

@@ -23,6 +23,7 @@ function logTicks(low, high, most) {
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) powers.push(10 ** power);
   const inside = (values) => values.filter((value) => value >= low && value <= high);
   const fine = inside(powers.flatMap((power) => [power, 2 * power, 5 * power]));
+  if (fine.length < 3) return inside(ticks(low, high, most / 2)).filter((value) => value > 0);
   return fine.length <= most ? fine : inside(powers);
 }
 
