@@ -15,7 +15,7 @@ FEWEST = 20
 
 
 def importances(events: Sequence[Mapping[str, Any]], searched: Mapping[str, Choice | Range]) -> dict[str, Any]:
-    """`importances` (share by choice) and `importances_step`, for run.json; {} where too few trials share a rung.
+    """`importances` (share by choice) and `importances_step`, for run.json; {} for too few trials, or if all score alike.
 
     Taken at the highest rung that FEWEST trials have reached, for only those are trained alike. A structure is two choices,
     construction and decomposition. Reference: Watanabe et al., PED-ANOVA, arXiv 2304.10255.
@@ -31,16 +31,15 @@ def importances(events: Sequence[Mapping[str, Any]], searched: Mapping[str, Choi
     step = max(steps)
     points = {number: _point(proposed[number], searched) for number in by_step[step]}
     distributions = _distributions(list(points.values()), searched)
+    if not distributions or len(set(by_step[step].values())) < 2:
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(direction="maximize")
         for number, point in points.items():
             known = {name: point[name] for name in distributions}
             study.add_trial(optuna.create_trial(params=known, distributions=distributions, value=by_step[step][number]))
-        try:
-            shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-        except (ValueError, RuntimeError):  # all scores alike: there is nothing to explain
-            return {}
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {"importances": {name: float(share) for name, share in shares.items()}, "importances_step": step}
 
 
