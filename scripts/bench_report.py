@@ -36,10 +36,8 @@ def measured(folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     print("# Building a report\n")
-    print(
-        "`python scripts/bench_report.py`: made-up runs of 3 rungs; the whole command, its imports and all six files, on one core;"
-    )
-    print(f"the best of {REPEATS}.\n")
+    print("`python scripts/bench_report.py`: made-up runs of 3 rungs; the whole command, imports and all six files included;")
+    print(f"the best of {REPEATS}, on one core.\n")
     print("| trials | seconds | of processor | report.html, kB | trials.jsonl, kB |\n| --: | --: | --: | --: | --: |")
     with tempfile.TemporaryDirectory() as place:
         for n_trials in (20, 100, 500, 2000):

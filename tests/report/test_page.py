@@ -1,20 +1,20 @@
 """report.html in headless Chromium: what people do with it, on real and made-up runs; nothing breaks, nothing executes."""
 
+import ast
 import base64
 import json
 import re
+import shlex
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tenslora_search.report.build import build
 from tenslora_search.report.compare import compare
 from tenslora_search.report.pareto import PICKS, front
 from tenslora_search.report.reading import read_run
-
-pytest.importorskip("selenium")
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 
 @pytest.fixture
@@ -203,7 +203,8 @@ def test_copying_the_export_command_and_the_python_line(page, digits):
     assert clipboard(page) == f"tenslora-search export {digits} --pick {number} --to adapter-{number} --format peft"
     best = PICKS["best"](front(read_run(digits).trials))
     press(page, page.find_elements(By.CSS_SELECTOR, "#detail [data-copy]")[1])
-    assert clipboard(page) == f'load_run("{digits}").export({best}, "adapter-{best}", format="peft")'
+    line = f'load_run("{digits}").export({best}, "adapter-{best}", format="peft")'
+    assert clipboard(page) == f"from tenslora_search import load_run\n\n{line}"
     assert find(page, "#detail [data-copy]:not([data-label])").text == "Copy"
     assert page.find_elements(By.CSS_SELECTOR, "#detail [data-label]")[0].text == "Copied"
 
@@ -293,6 +294,12 @@ def test_hostile_names_are_text(visit, hostile):
         choose(page, "#side-a", str(number))
         choose(page, "#side-b", str(8 - number))
         assert texts(page, "#detail h3")[0].strip().startswith("Trial")
+    press(page, page.find_elements(By.CSS_SELECTOR, "#answer [data-export]")[0])
+    assert shlex.split(clipboard(page))[:3] == ["tenslora-search", "export", str(hostile)]
+    python = page.execute_script("return [...document.querySelectorAll('#answer [data-show]')][0]")
+    press(page, python)
+    lines = texts(page, "#detail .command:nth-of-type(2) pre")[0]
+    assert ast.parse(lines).body[1].value.func.value.args[0].value == str(hostile)  # type: ignore[attr-defined]
     write(page, "#words", "<script>")
     assert numbers(page)
     assert page.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -24,11 +24,11 @@ const said = (name) => name.replaceAll("_", " ");
 const definitions = (pairs) => el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, bdi(value))]));
 
 const exportCommand = (run, number) => `tenslora-search export ${run.shell} --pick ${number} --to adapter-${number} --format peft`;
-const apiLine = (run, number) => `load_run(${JSON.stringify(run.folder)}).export(${number}, "adapter-${number}", format="peft")`;
+const pythonLines = (run, number) => `from tenslora_search import load_run\n\nload_run(${JSON.stringify(run.folder)}).export(${number}, "adapter-${number}", format="peft")`;
 const specification = (one) => {
   const copies = one.ranks.split(" | ").map((ranks) => `(${ranks}${ranks.includes(",") ? "" : ","})`);
   const ranks = copies.length > 1 ? `(${copies.join(", ")})` : copies[0];
-  return `AdapterSpec.of(${JSON.stringify(one.construction)}, ${JSON.stringify(one.decomposition)}, ${ranks}, geometry_of(model))`;
+  return `from tenslora_search import AdapterSpec, geometry_of\n\nAdapterSpec.of(${JSON.stringify(one.construction)}, ${JSON.stringify(one.decomposition)}, ${ranks}, geometry_of(model))`;
 };
 
 function command(title, text) {
@@ -60,7 +60,7 @@ function makeChooser(run) {
     const common = el("details", {}, el("summary", {}, "the same in all trials"), definitions(shared(run)));
     common.open = detail.querySelector("details")?.open ?? false;
     const commands = one.state === "complete"
-      ? [command("Export", exportCommand(run, number)), command("Python", apiLine(run, number)), command("Specification", specification(one))]
+      ? [command("Export", exportCommand(run, number)), command("Python", pythonLines(run, number)), command("Specification", specification(one))]
       : [el("p", { class: "soft" }, "Only complete trials can be exported."), command("Specification", specification(one))];
     const beside = el("button", { type: "button", "data-beside": number }, "Set beside");
     detail.replaceChildren(el("h3", {}, `Trial ${number} `), definitions(lines(run, one)), common, beside, ...commands);
