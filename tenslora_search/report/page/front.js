@@ -82,7 +82,7 @@ function frontChart(run, chooser) {
       svg.append(draw("path", { class: "frontline", d: line.join("") }));
     }
     const order = (one) => (onFront.has(one.number) ? 3 : run.baselines.includes(one.method) ? 2 : one.state === "complete" ? 1 : 0);
-    for (const one of [...shown].sort((a, b) => order(a) - order(b))) svg.append(mark(one, at(one), onFront.has(one.number)));
+    for (const one of [...shown].sort((a, b) => order(a) - order(b))) svg.append(mark(one, at(one), onFront.has(one.number), one[y] < bottom));
     for (const one of again) {
       const where = px(one[x]).toFixed(1), spread = one.report_std ?? 0, low = py(one.report_score - spread), high = py(one.report_score + spread);
       if (y === "score") svg.append(draw("line", { class: "link", x1: where, x2: where, y1: py(one.score), y2: py(one.report_score) }));
@@ -108,8 +108,8 @@ function frontChart(run, chooser) {
     return [shape, leads ? "ours" : "dominated"];
   }
 
-  function mark(one, transform, leads) {
-    const [d, kind] = look(one, leads);
+  function mark(one, transform, leads, isBelow) {
+    const [d, kind] = isBelow ? [SHAPES.small, "open below"] : look(one, leads);
     const about = `trial ${one.number}, ${one.method}, ${count(one.n_params)} parameters, ${score(one.score)}, ${one.state}`;
     const reachable = leads || (one.state === "complete" && run.baselines.includes(one.method));
     return draw("path", { d, transform, class: `mark ${kind}`, "data-number": one.number, role: "button", tabindex: reachable ? 0 : -1, "aria-label": about });
