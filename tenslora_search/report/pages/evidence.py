@@ -1,5 +1,8 @@
 """Pages on what the numbers rest on: the budget's proof, how trials ended, the noise, the search's progress, provenance."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pareto import hypervolume_curve
@@ -55,13 +58,17 @@ def origins(record: RunRecord) -> dict[str, str]:
         "data": f"{file['data_digest']} (rows: {', '.join(f'{name} {count:,}' for name, count in rows.items())})",
         "rungs": ", ".join(map(str, file["rungs"])) + " steps",
         "task head": f"{file['head_params']:,} parameters, counted beside the adapter",
-        "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests",
+        "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests" + _wall(file),
         "hardware": ", ".join(one for one in [*machine, *map(str, hardware.get("gpus") or ["no GPU"])] if one)
         if hardware
         else "",
         "versions": ", ".join(f"{name} {version}" for name, version in file["versions"].items()),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _wall(file: Mapping[str, Any]) -> str:
+    return f"; {file['wall_seconds']:,.0f} seconds by the clock" if "wall_seconds" in file else ""
 
 
 def proof_sentence(record: RunRecord) -> str:
