@@ -54,9 +54,9 @@ def live() -> Iterator[Show]:
                 (str(number), method, f"{n_params:,}", f"{score:.4f}", curve)
                 for (number, score, n_params, method), curve in zip(progress.front, _sparks(progress.curves), strict=True)
             ]
-            table = _table(("trial", "method", "parameters", "select", "rungs"), rows[:MOST_ROWS])
+            table = [_table(("trial", "method", "parameters", "select", "rungs"), rows[:MOST_ROWS])] if rows else []
             history = [f"best so far  {_sparks([best[-60:]])[0]}"] if best else []
-            panel.update(Group(_line(progress), *history, table), refresh=True)
+            panel.update(Group(_line(progress), *history, *table), refresh=True)
 
         yield show
 
