@@ -153,11 +153,22 @@ def list_(what: Annotated[str, typer.Argument(metavar="tasks|models|methods|cons
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
 ) -> None:
-    """Rebuild report.html, front.csv, trials.csv and front.png from a run folder alone."""
+    """Rebuild report.html, report.md, front.csv, trials.csv, front.png and front.svg from a run folder alone."""
     from tenslora_search.report.build import build
 
     build(run)
     print(run / "report.html")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the page")] = Path("compare.html"),
+) -> None:
+    """Put several runs (tasks, seeds, budgets) on one page."""
+    from tenslora_search.report.compare import compare as compare_runs
+
+    print(compare_runs(runs, out))
 
 
 @app.command()
@@ -220,6 +231,9 @@ def _dry_run(budget: str, asked: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
+    from tenslora_search.display import print_front
+    from tenslora_search.report.reading import read_run
+
     checked, over = run.proof
     front = run.front()
     if as_json:
@@ -227,27 +241,9 @@ def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
         proof = {"checked": checked, "over": over}
         print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
     elif not quiet:
-        _print_front(front, run.file["metric"])
+        print_front(front, read_run(run.folder).curves, run.file["metric"])
         print(f"proof: {over} of {checked} configurations over budget ({format_count(run.file['budget'])} parameters)")
         print(f"report: {run.folder / 'report.html'}   adapters: {run.folder / 'adapters'}")
-
-
-def _print_front(front: Any, metric: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if front.empty:
-        print("no trial is complete: give more time (--time-limit) or fewer steps (--max-steps)")
-        return
-    table = Table(title=f"front ({metric})", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for name in ("trial", "method", "ranks", "parameters", "select", "report"):
-        table.add_column(name, justify="left" if name in ("method", "ranks") else "right")
-    for row in front.itertuples():
-        known = row.report_score == row.report_score  # nan is unequal to itself
-        spread = f" ± {row.report_std:.4f}" if known and row.report_std == row.report_std else ""
-        again = f"{row.report_score:.4f}{spread}" if known else "-"
-        table.add_row(str(row.number), row.method, str(row.ranks), f"{row.n_params:,}", f"{row.score:.4f}", again)
-    Console().print(table)
 
 
 def _display(*, quiet: bool) -> Any:

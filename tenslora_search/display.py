@@ -1,15 +1,21 @@
-"""How a running search looks: a live panel on a terminal, plain lines elsewhere, or nothing."""
+"""How a search looks in a terminal: a live panel (elsewhere plain lines, or nothing), and the front at its end."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from tenslora_search.search.run import Progress
 
 Show = Callable[["Progress"], None]
 SECONDS_BETWEEN_LINES = 2.0
+MOST_ROWS = 12
+"""Of the front while the search runs."""
+BARS = "▁▂▃▄▅▆▇█"
 
 
 @contextmanager
@@ -34,22 +40,68 @@ def plain() -> Iterator[Show]:
 
 @contextmanager
 def live() -> Iterator[Show]:
-    """A panel that stays in place: the line, and the front so far."""
+    """A panel that stays in place: the line, the best score so far as a spark, and the front so far."""
     from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
+    best: list[float] = []
     with Live(auto_refresh=False, transient=True) as panel:
 
         def show(progress: "Progress") -> None:
-            table = Table(box=None, header_style="bold", pad_edge=False)
-            for name in ("trial", "method", "parameters", "score"):
-                table.add_column(name, justify="left" if name == "method" else "right")
-            for number, score, n_params, method in progress.front[:12]:
-                table.add_row(str(number), method, f"{n_params:,}", f"{score:.4f}")
-            panel.update(Group(_line(progress), table), refresh=True)
+            if progress.best is not None:
+                best.append(progress.best)
+            rows = [
+                (str(number), method, f"{n_params:,}", f"{score:.4f}", curve)
+                for (number, score, n_params, method), curve in zip(progress.front, _sparks(progress.curves), strict=True)
+            ]
+            table = [_table(("trial", "method", "parameters", "select", "rungs"), rows[:MOST_ROWS])] if rows else []
+            history = [f"best so far  {_sparks([best[-60:]])[0]}"] if best else []
+            panel.update(Group(_line(progress), *history, *table), refresh=True)
 
         yield show
+
+
+def print_front(front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str) -> None:
+    """The front at the end: with its scores on fresh seeds, and each trial's scores by rung as a spark."""
+    from rich.console import Console
+
+    if front.empty:
+        print("no trial is complete: give more time (--time-limit) or fewer steps (--max-steps)")
+        return
+    members: list[Any] = list(front.itertuples())
+    drawn = _sparks([[score for _, score in curves.get(one.number, ())] for one in members])
+    rows = []
+    for one, curve in zip(members, drawn, strict=True):
+        spread = f" ± {one.report_std:.4f}" if one.n_retests > 1 else ""
+        again = f"{one.report_score:.4f}{spread}" if one.n_retests else "-"
+        rows.append((str(one.number), one.method, str(one.ranks), f"{one.n_params:,}", f"{one.score:.4f}", again, curve))
+    names = ("trial", "method", "ranks", "parameters", "select", "report", "rungs")
+    Console().print(_table(names, rows, title=f"front ({metric})"))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in ("method", "ranks", "rungs") else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _sparks(curves: Sequence[Sequence[float]]) -> list[str]:
+    """Each curve as a line of bars, all on one scale from the lowest to the highest value."""
+    values = [value for curve in curves for value in curve if math.isfinite(value)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+
+    def bar(value: float) -> str:
+        if not math.isfinite(value):
+            return " "
+        return BARS[round((len(BARS) - 1) * (value - low) / (high - low))] if high > low else BARS[-1]
+
+    return ["".join(map(bar, curve)) for curve in curves]
 
 
 def _line(progress: "Progress") -> str:

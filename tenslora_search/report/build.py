@@ -1,22 +1,32 @@
-"""build(): a run folder's front.csv, trials.csv, front.png and report.html, from run.json and trials.jsonl alone."""
+"""build(): a run folder's report.html, report.md, front.csv, trials.csv, front.png and front.svg, from the folder alone."""
 
+import base64
+import hashlib
 import html
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tenslora_search.report.markdown import markdown
+from tenslora_search.report.markup import Markup, data, tag
 from tenslora_search.report.pages import PAGES
 from tenslora_search.report.pareto import front
-from tenslora_search.report.plots import front_figure
+from tenslora_search.report.payload import payload
+from tenslora_search.report.plots import front_figures
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.spec.table import QuestionError
 
+SCRIPTS = ("base.js", "front.js", "chosen.js", "trials.js", "start.js")
+"""Of `page/`, in the order in which they stand in the page."""
+
 
 def build(folder: str | Path) -> RunRecord:
-    """Writes the four files; `QuestionError` if the folder holds no run, or cannot be written."""
+    """Writes the six files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
     try:
         front(record.trials).to_csv(record.folder / "front.csv", index=False)
         record.trials.to_csv(record.folder / "trials.csv", index=False)
-        front_figure(record, record.folder / "front.png")
+        front_figures(record, record.folder)
+        (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
         (record.folder / "report.html").write_text(page(record), encoding="utf-8")
     except OSError as error:
         raise QuestionError(f"cannot write the report in {record.folder}: {error.strerror}.") from error
@@ -24,8 +34,45 @@ def build(folder: str | Path) -> RunRecord:
 
 
 def page(record: RunRecord) -> str:
-    """The report as one self-contained HTML page."""
-    title = html.escape(f"{record.file['task']} on {record.file['model']}")
-    sections = "\n".join(f'<section id="{name}">{entry(record)}</section>' for name, entry in PAGES.items())
-    template = (Path(__file__).parent / "template.html").read_text(encoding="utf-8")
-    return template.replace("$title", title).replace("$sections", sections)
+    """The report of one run as a self-contained HTML page."""
+    file, n_trials = record.file, len(record.trials)
+    n_complete = int((record.trials["state"] == "complete").sum())
+    about = (
+        f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has {file['head_params']:,} more). "
+        f"{n_trials:,} trial{'s' if n_trials != 1 else ''}, {n_complete:,} complete, "
+        f"{record.worker_seconds:,.0f} worker-seconds."
+    )
+    sections = {name: entry(record) for name, entry in PAGES.items()}
+    return shell(record.title, about, sections, data(payload(record), "data"))
+
+
+def shell(title: str, about: str, sections: Mapping[str, Markup | None], extra: str = "") -> str:
+    """Sections as a page with its style and script inside; its policy lets this one script run and nothing be fetched."""
+    here = Path(__file__).parent / "page"
+    script = "\n" + "".join(_texts(here / name for name in SCRIPTS))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    parts = {
+        "$policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "$title": html.escape(title),
+        "$style": "".join(_texts([here / "page.css"])),
+        "$heading": tag("bdi", title),
+        "$about": tag("bdi", about),
+        "$sections": "\n".join(tag("section", section, id=name) for name, section in sections.items() if section),
+        "$data": extra,
+        "$script": script,
+    }
+    pieces = "".join(_texts([here / "page.html"])).split("\n")
+    return "\n".join(_filled(piece, parts) for piece in pieces)
+
+
+def _filled(line: str, parts: Mapping[str, str]) -> str:
+    """The line with its place filled; what is filled in is not looked at again."""
+    for name, text in parts.items():
+        before, found, after = line.partition(name)
+        if found:
+            return before + text + _filled(after, parts)
+    return line
+
+
+def _texts(paths: Iterable[Path]) -> Iterable[str]:
+    return (path.read_text(encoding="utf-8") for path in paths)

@@ -1,60 +1,96 @@
-"""read_run(): a run folder as data frames; from run.json and trials.jsonl alone."""
+"""read_run(): a run folder as data frames; from run.json and trials.jsonl alone, those of older versions too."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
+Frame: TypeAlias = Any
+"""A pandas.DataFrame; its own annotations cannot tell a frame from a column once it is indexed."""
+Trial: TypeAlias = Any
+"""A row of `trials` as an object: its attributes are the columns."""
+
+SETTINGS = (
+    "scale", "alpha", "head_layout", "learning_rate", "head_learning_rate", "weight_decay", "clip", "warmup", "rule", "seed",
+)  # fmt: skip
+"""What a trial's specification says besides construction, decomposition and ranks."""
 COLUMNS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "head_params", "score", "report_score",
-    "report_std", "step", "seconds", "reason", "scale", "learning_rate", "rule", "n_retests",
+    "report_std", "step", "seconds", "reason", "n_retests", "bytes", "extra_macs", "peak_memory_mb", "completed_at", *SETTINGS,
 )  # fmt: skip
+"""Of `trials`. `bytes`: the factors in float32; `extra_macs`: multiply-adds a token that the unmerged adapter adds;
+`peak_memory_mb`: a trial's share of its pack's, while training; `completed_at`: worker-seconds of the search until then."""
+BYTES_A_PARAMETER = 4
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as read: its file, one row a trial, and one row a rung (number, step, score, loss, seconds)."""
+    """A run as read: its file, and one row a trial, a rung (number, step, score, loss, seconds), a retest, a segment."""
 
     folder: Path
     file: dict[str, Any]
-    trials: pd.DataFrame
-    rungs: pd.DataFrame
-    retests: pd.DataFrame
-    segments: pd.DataFrame
+    trials: Frame
+    rungs: Frame
+    retests: Frame
+    segments: Frame
+
+    @property
+    def title(self) -> str:
+        return f"{self.file['task']} on {self.file['model']}"
+
+    @property
+    def worker_seconds(self) -> float:
+        """Of search and retests, all workers together."""
+        return float(self.segments["seconds"].sum()) + float(self.retests["seconds"].sum())
+
+    @property
+    def curves(self) -> dict[int, list[tuple[int, float]]]:
+        """(step, score) at each rung, by trial."""
+        found: dict[int, list[tuple[int, float]]] = {}
+        for number, step, score in zip(self.rungs["number"], self.rungs["step"], self.rungs["score"], strict=True):
+            found.setdefault(int(number), []).append((int(step), float(score)))
+        return found
 
 
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
     folder = Path(folder)
     file, events = _run_file(folder / "run.json"), _events(folder / "trials.jsonl")
-    kinds = {
-        kind: [event for event in events if event["event"] == kind]
-        for kind in ("proposed", "rung", "retest", "segment", "failed", "complete", "paused", "promoted")
-    }
-    rungs = pd.DataFrame(kinds["rung"], columns=["number", "step", "score", "loss", "seconds"])
-    retests = pd.DataFrame(kinds["retest"], columns=["number", "seed", "report_score", "seconds"])
-    segments = pd.DataFrame(kinds["segment"], columns=["id", "numbers", "from_step", "to_step", "seconds"])
-    states: dict[int, str] = {}
-    reasons: dict[int, str] = {}
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        kinds.setdefault(event["event"], []).append(event)
+    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb"))
+    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds"))
+    segments = _frame(kinds.get("segment"), ("id", "numbers", "from_step", "to_step", "seconds"))
+    states: dict[int, tuple[str, str]] = {}
     for event in events:
         if event["event"] in STATES:
-            states[event["number"]] = STATES[event["event"]]
-            reasons[event["number"]] = event.get("reason", "")
-    rows = [_row(event, states, reasons, file) for event in kinds["proposed"]]
-    trials = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in DERIVED]).set_index("number", drop=False)
+            states[event["number"]] = STATES[event["event"]], event.get("reason") or ""
+    rows = [_row(event, *states[event["number"]], file) for event in kinds.get("proposed", [])]
+    trials = _frame(rows, [name for name in COLUMNS if name not in MEASURED])
+    trials = trials.set_index("number", drop=False).rename_axis(None)
+    by_trial, again = rungs.groupby("number"), retests.groupby("number")["report_score"]
     last = rungs.sort_values("step").drop_duplicates("number", keep="last").set_index("number")
-    trials["score"], trials["step"] = (
-        last["score"].reindex(trials.index),
-        last["step"].reindex(trials.index).fillna(0).astype(int),
-    )
-    trials["seconds"] = rungs.groupby("number")["seconds"].sum().reindex(trials.index).fillna(0.0)
-    by_trial = retests.groupby("number")["report_score"]
-    trials["report_score"], trials["report_std"] = by_trial.mean().reindex(trials.index), by_trial.std().reindex(trials.index)
-    trials["n_retests"] = by_trial.count().reindex(trials.index).fillna(0).astype(int)
+    measured = {
+        "score": last["score"].astype(float),
+        "step": last["step"],
+        "seconds": by_trial["seconds"].sum(),
+        "peak_memory_mb": by_trial["peak_memory_mb"].max().astype(float),
+        "report_score": again.mean().astype(float),
+        "report_std": again.std().astype(float),
+        "n_retests": again.count(),
+        "completed_at": pd.Series(_completed_at(events), dtype=float),
+    }
+    for name, values in measured.items():
+        trials[name] = values.reindex(trials.index)
+    for name, kind in (("step", int), ("n_retests", int), ("seconds", float)):
+        trials[name] = trials[name].astype(float).fillna(0).astype(kind)
     return RunRecord(folder, file, trials[list(COLUMNS)].reset_index(drop=True), rungs, retests, segments)
 
 
@@ -67,22 +103,65 @@ STATES = {
     "failed": "failed",
 }
 """What a trial is after an event."""
-DERIVED = ("score", "step", "seconds", "report_score", "report_std", "n_retests")
+MEASURED = ("score", "step", "seconds", "report_score", "report_std", "n_retests", "peak_memory_mb", "completed_at")
+"""The columns that are not known when a trial is proposed."""
 
 
-def _row(event: dict[str, Any], states: dict[int, str], reasons: dict[int, str], file: dict[str, Any]) -> dict[str, Any]:
+def extra_macs(spec: AdapterSpec) -> int:
+    """Multiply-adds a token of y = x W + (x A) B beyond x W: over all sites, pair rank x (input + output)."""
+    total = 0
+    for net, copies in zip(spec.networks, spec.copy_ranks, strict=True):
+        sites = len(net.group.projections) * net.group.layers // net.copies
+        total += sum(net.slice_rank(ranks) for ranks in copies) * sites * (net.group.input + net.group.output)
+    return total
+
+
+def _row(event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any]) -> dict[str, Any]:
     spec = event["spec"]
-    known = {name: event[name] for name in ("number", "n_params", "method", "construction", "decomposition")}
+    said = {**spec["adapter"], **spec}
     return {
-        **known,
-        "ranks": ",".join(map(str, event["ranks"])),
-        "state": states[event["number"]],
-        "reason": reasons.get(event["number"], ""),
+        **{name: event[name] for name in ("number", "n_params", "method", "construction", "decomposition")},
+        **{name: said.get(name) for name in SETTINGS},
+        "ranks": _ranks(event["ranks"]),
+        "state": state,
+        "reason": reason,
         "head_params": file["head_params"],
-        "scale": spec["adapter"]["scale"],
-        "learning_rate": spec["learning_rate"],
-        "rule": spec["rule"],
+        "bytes": BYTES_A_PARAMETER * event["n_params"],
+        "extra_macs": _extra_macs(spec["adapter"]),
     }
+
+
+def _extra_macs(adapter: Mapping[str, Any]) -> float:
+    """Not a number where the specification is one that this version does not know."""
+    try:
+        return float(extra_macs(AdapterSpec.from_json(adapter)))
+    except QuestionError:
+        return float("nan")
+
+
+def _ranks(ranks: Sequence[Any]) -> str:
+    """8,8,3; with ranks a copy 8,8,3 | 4,4,1."""
+    if ranks and isinstance(ranks[0], list):
+        return " | ".join(_ranks(one) for one in ranks)
+    return ",".join(map(str, ranks))
+
+
+def _completed_at(events: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Worker-seconds of all segments up to the one that completed a trial; a segment's own event ends its rows."""
+    found: dict[int, float] = {}
+    seconds, waiting = 0.0, []
+    for event in events:
+        if event["event"] == "complete":
+            waiting.append(event["number"])
+        elif event["event"] == "segment":
+            seconds += event["seconds"]
+            found |= dict.fromkeys(waiting, seconds)
+            waiting = []
+    return found | dict.fromkeys(waiting, seconds)
+
+
+def _frame(events: list[dict[str, Any]] | None, columns: Sequence[str]) -> Frame:
+    return pd.DataFrame([[event.get(name) for name in columns] for event in events or []], columns=list(columns))
 
 
 def _run_file(path: Path) -> dict[str, Any]:
@@ -100,6 +179,8 @@ def _events(path: Path) -> list[dict[str, Any]]:
         return []
     events = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        if not line.strip():
+            continue
         try:
             events.append(json.loads(line))
         except ValueError as error:

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import fcntl
 import math
+import os
+import platform
 import shutil
 import signal
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search.search.engine import EXECUTORS, Place
+from tenslora_search.search.importance import importances
 from tenslora_search.search.journal import Event
 from tenslora_search.search.question import Question, read_run_file, write_run_file
 from tenslora_search.search.results import Run
@@ -47,6 +50,8 @@ class Progress:
     best: float | None
     front: Sequence[tuple[int, float, int, str]]
     """(number, score, parameters, method) of the front so far, best score first"""
+    curves: Sequence[Sequence[float]]
+    """scores by rung of each member of the front, in the same order"""
     worker_seconds: float
     seconds: float
     seconds_left: float | None
@@ -207,6 +212,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
         "geometry": geometry.to_json(),
         "rungs": list(question.rungs),
+        "hardware": _hardware(),
     }
     if (folder / "run.json").exists():
         before = read_run_file(folder)
@@ -332,7 +338,8 @@ class _Search:
             for number in self.study.front():
                 run.export(number, self.folder / "adapters" / str(number))
         seconds = run.file.get("wall_seconds", 0.0) + self._seconds
-        write_run_file(self.folder, {**run.file, "proof": {"checked": checked, "over": over}, "wall_seconds": seconds})
+        proof, choices = {"checked": checked, "over": over}, importances(self.study.journal.read(), self.space.searched)
+        write_run_file(self.folder, {**run.file, "proof": proof, "wall_seconds": seconds, **choices})
         run = Run(self.folder)
         run.report()
         if self.was_interrupted:
@@ -413,6 +420,7 @@ class _Search:
         if self.progress is None:
             return
         records = self.study.records.values()
+        members = [self.study.records[number] for number in self.study.front()]
         states = [one.state for one in records]
         left = self._n_retests - len(self._retests or ()) - len(self._retests_running)
         self.progress(
@@ -421,11 +429,8 @@ class _Search:
                 counts={state: states.count(state) for state in ("complete", "paused", "running", "waiting", "failed")},
                 n_trials=self.question.trials,
                 best=max((one.score for one in records if one.state == "complete" and one.score is not None), default=None),
-                front=[
-                    (number, one.score or 0.0, one.n_params, one.spec.adapter.method)
-                    for number in self.study.front()
-                    if (one := self.study.records[number])
-                ],
+                front=[(one.number, one.score or 0.0, one.n_params, one.spec.adapter.method) for one in members],
+                curves=[[one.curve[step] for step in sorted(one.curve)] for one in members],
                 worker_seconds=sum(one.seconds for one in records),
                 seconds=self._seconds,
                 seconds_left=None if self.time_limit is None else max(0.0, self.time_limit - self._seconds),
@@ -436,7 +441,7 @@ class _Search:
 
 OURS = {
     "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters", "report.html", "front.csv",
-    "front.png", "trials.csv",
+    "front.png", "front.svg", "report.md", "trials.csv",
 }  # fmt: skip
 """What a run folder holds."""
 RETEST_SEEDS = 1_000_000
@@ -473,6 +478,17 @@ def _move(source: Path, target: Path) -> None:
             part.replace(target)
         except OSError as error:
             raise QuestionError(f"cannot write {target}: {error.strerror}. What was done so far is kept.") from error
+
+
+def _hardware() -> dict[str, Any]:
+    """Of the driver's machine: processor, cores, GPUs."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "gpus": gpus}
 
 
 def _version(name: str) -> str:

@@ -1,0 +1,174 @@
+"""build(): six files from a run folder alone; small, quick to open, whole without torch, Ray and Optuna; compare()."""
+
+import csv
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tenslora_search.report import build as building
+from tenslora_search.report.build import build
+from tenslora_search.report.compare import COMPARISONS, compare
+from tenslora_search.report.markup import data, outside, table, tag
+from tenslora_search.report.pages import PAGES
+from tenslora_search.report.pareto import front
+from tenslora_search.report.reading import COLUMNS, read_run
+from tenslora_search.report.svg import log_ticks, short, ticks
+from tenslora_search.spec.table import QuestionError, Table
+
+ROOT = Path(__file__).parents[2]
+FILES = {"report.html", "report.md", "front.csv", "trials.csv", "front.png", "front.svg"}
+
+
+def test_six_files_from_two(digits):
+    assert {path.name for path in digits.iterdir()} == FILES | {"run.json", "trials.jsonl"}
+    assert (digits / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in (digits / "front.svg").read_text()
+
+
+def test_the_tables_hold_all_columns(digits):
+    record = read_run(digits)
+    for name, rows in (("trials.csv", record.trials), ("front.csv", front(record.trials))):
+        with (digits / name).open(newline="") as file:
+            written = list(csv.DictReader(file))
+        assert tuple(written[0]) == COLUMNS
+        assert [int(row["number"]) for row in written] == list(rows["number"])
+
+
+def test_building_again_gives_the_same(digits):
+    before = {name: (digits / name).read_bytes() for name in FILES}
+    build(digits)
+    assert {name for name in FILES if (digits / name).read_bytes() != before[name]} == set()
+
+
+def test_five_hundred_trials_are_a_small_page(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 500)
+    build(folder)
+    assert (folder / "report.html").stat().st_size <= 300_000
+
+
+def test_the_page_names_no_address(digits):
+    text = (digits / "report.html").read_text()
+    assert set(re.findall(r"https?://[^\s\"'<)]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<link[^>]+href=\"(?!data:)", text)
+    assert " src=" not in text
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_each_page_has_its_section(digits, name):
+    section = re.search(rf'<section id="{name}">(.*?)</section>', (digits / "report.html").read_text(), flags=re.DOTALL)
+    assert section is not None
+    assert len(section[1]) > 50
+
+
+def test_a_new_page_is_one_function_in_one_table(digits, monkeypatch):
+    def weather(record):
+        return tag("p", f"sunny over {record.title} <3")
+
+    monkeypatch.setattr(building, "PAGES", Table("page", {**PAGES, "weather": weather}))
+    page = building.page(read_run(digits))
+    assert '<section id="weather"><p>sunny over digits on digits-vit &lt;3</p></section>' in page
+
+
+@pytest.mark.parametrize("n_trials", [0, 1, 2, 3])
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("retests", [0, 1])
+def test_small_runs(write_run, tmp_path, n_trials, complete, retests):
+    folder = write_run(tmp_path / "run", n_trials, complete=complete, retests=retests)
+    build(folder)
+    assert {path.name for path in folder.iterdir()} >= FILES
+
+
+def test_markdown_fits_a_pull_request(digits):
+    text = (digits / "report.md").read_text()
+    rows = front(read_run(digits).trials)
+    assert text.startswith("# digits on digits-vit\n")
+    assert len(text) < 6_000
+    assert sum(line.startswith("| ") for line in text.splitlines()) >= len(rows) + 1
+    assert "- 0 of 48 over budget" in text
+
+
+def test_markdown_of_hostile_names_is_text(hostile):
+    text = (hostile / "report.md").read_text()
+    assert not re.search(r"(?<!\\)<(script|img|svg)", text)
+    first_table = text.partition("\n| ")[2].partition("\n\n")[0].splitlines()
+    bars = [len(re.findall(r"(?<!\\)\|", line)) for line in first_table[2:]]
+    assert bars
+    assert set(bars) == {9}
+
+
+def test_markup_escapes_everything_that_is_not_markup():
+    assert tag("a", "<b>", title='"<&') == '<a title="&quot;&lt;&amp;">&lt;b&gt;</a>'
+    assert tag("p", None, tag("b", 1), 2.25, class_=None) == "<p><b>1</b>2.2</p>"
+    assert outside("<i>") == "<bdi>&lt;i&gt;</bdi>"
+    assert data({"a": "</script>"}, "x") == '<script type="application/json" id="x">{"a":"\\u003c/script>"}</script>'
+    assert "<td>2</td>" in table(("<", "n"), [("a", 2)])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0.861, 0.912, [0.87, 0.88, 0.89, 0.9, 0.91]),
+        (-3, -1, [-3, -2.5, -2, -1.5, -1]),
+    ],
+)
+def test_ticks_are_round(low, high, expected):
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_log_ticks():
+    assert log_ticks(90, 2_000) == [100, 200, 500, 1000, 2000]
+    assert log_ticks(90, 2e6) == [100, 1000, 10_000, 100_000, 1e6]
+    assert log_ticks(110_000, 180_000) == pytest.approx([120_000, 140_000, 160_000, 180_000])
+    assert [short(value) for value in (0, 0.25, 900, 1500, 2e6, 3e9)] == ["0", "0.25", "900", "1.5k", "2M", "3G"]
+
+
+@pytest.mark.parametrize("verb", ["report", "compare"])
+def test_needs_neither_torch_nor_ray_nor_optuna(digits, tmp_path, verb):
+    """In a process in which they cannot be imported."""
+    extra = ["--out", str(tmp_path / "both.html")] if verb == "compare" else []
+    blocked = ("torch", "ray", "optuna", "transformers", "datasets", "sklearn", "scipy", "safetensors", "peft")
+    program = (
+        f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
+        f"sys.argv = {['tenslora-search', verb, str(digits), *extra]!r}\n"
+        "from tenslora_search import cli\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_cannot_be_written(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 2)
+    (folder / "report.html").mkdir()
+    with pytest.raises(QuestionError, match="cannot write the report"):
+        build(folder)
+
+
+def test_compare_puts_runs_on_one_page(digits, write_run, tmp_path):
+    runs = [
+        digits,
+        write_run(tmp_path / "a" / "run", 40),
+        write_run(tmp_path / "b" / "run", 40, seed=1),
+        write_run(tmp_path / "none", 5, complete=False),
+    ]
+    text = compare([*runs, digits], tmp_path / "new" / "compare.html").read_text()
+    assert "5 searches side by side" in text
+    assert text.count('<svg viewBox="0 0 760 380"') == 2  # digits, and the made-up task
+    for name in ("digits (1)", str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")):
+        assert name.replace(" (1)", "") in text
+    for name in COMPARISONS:
+        assert f'<section id="{name}">' in text
+
+
+def test_compare_says_what_is_no_run(tmp_path, digits):
+    with pytest.raises(QuestionError, match="no run folder"):
+        compare([digits, tmp_path], tmp_path / "compare.html")
+
+
+def test_the_packaged_files_are_there():
+    page = Path(importlib.import_module("tenslora_search.report.build").__file__ or "").parent / "page"
+    assert {path.name for path in page.iterdir()} == {"page.html", "page.css", *building.SCRIPTS}

@@ -1,0 +1,138 @@
+"""read_run(): what a folder says, by hand; older folders, torn lines and unknown specifications."""
+
+import json
+import math
+
+import pytest
+
+from tenslora_search.report.reading import COLUMNS, extra_macs, read_run
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
+
+LINE = {"event": "segment", "id": "segment-00001", "numbers": [0], "from_step": 0, "to_step": 222, "seconds": 2.0}
+
+
+def events(folder):
+    return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+
+
+def rewrite(folder, changed):
+    (folder / "trials.jsonl").write_text("".join(json.dumps(event) + "\n" for event in changed))
+
+
+def test_one_row_a_trial(digits):
+    record = read_run(digits)
+    trials = record.trials
+    assert tuple(trials.columns) == COLUMNS
+    assert list(trials["number"]) == list(range(48))
+    assert trials["state"].value_counts().to_dict() == {"paused": 38, "complete": 10}
+    retests = [event["report_score"] for event in events(digits) if event["event"] == "retest" and event["number"] == 38]
+    row = trials.set_index("number").loc[38]
+    assert (row["n_retests"], row["report_score"]) == (3, pytest.approx(sum(retests) / 3))
+    assert row["bytes"] == 4 * row["n_params"]
+    assert record.curves[38] == [
+        (event["step"], event["score"]) for event in events(digits) if event["event"] == "rung" and event["number"] == 38
+    ]
+
+
+def test_extra_multiply_adds_of_lora_are_its_parameters():
+    geometry = Geometry.attention(64, 4, 3)
+    spec = AdapterSpec.of("none", "cp", (5,), geometry)
+    assert extra_macs(spec) == spec.n_params == 3 * 3 * 5 * (64 + 64)
+
+
+def test_extra_multiply_adds_of_tensors_by_hand():
+    # Tucker over all 9 maps: at every site a pair of rank 4, whatever the other ranks.
+    spec = AdapterSpec.of("qkv_depth", "tucker", (4, 4, 2, 3), Geometry.attention(64, 4, 3))
+    assert extra_macs(spec) == 9 * 4 * (64 + 64)
+    # Grouped-query attention: two groups of maps, of widths 64 and 32.
+    grouped = AdapterSpec.of("none", "cp", (2,), Geometry.attention(64, 4, 3, kv_heads=2))
+    assert extra_macs(grouped) == 3 * 2 * (64 + 64) + 6 * 2 * (64 + 32)
+    # Ranks a copy.
+    own = AdapterSpec.of("none", "cp", [(1,)] * 8 + [(5,)], Geometry.attention(64, 4, 3))
+    assert extra_macs(own) == (8 * 1 + 5) * (64 + 64)
+
+
+def test_when_a_trial_was_complete(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 40)
+    seconds, waiting, expected = 0.0, [], {}
+    for event in events(folder):
+        if event["event"] == "complete":
+            waiting.append(event["number"])
+        if event["event"] == "segment":
+            seconds += event["seconds"]
+            expected |= dict.fromkeys(waiting, seconds)
+            waiting = []
+    trials = read_run(folder).trials.set_index("number")
+    assert trials["completed_at"].dropna().to_dict() == pytest.approx(expected)
+    assert set(expected) == set(trials.index[trials["state"] == "complete"])
+
+
+def test_peak_memory_where_the_rungs_have_it(write_run, tmp_path):
+    assert read_run(write_run(tmp_path / "without", 5)).trials["peak_memory_mb"].isna().all()
+    assert (read_run(write_run(tmp_path / "with", 5, peak_memory=True)).trials["peak_memory_mb"] > 40).all()
+
+
+def test_folders_of_older_versions(write_run, tmp_path):
+    """Fewer entries in run.json, fewer fields in specifications, no retests, no proof."""
+
+    def change(event):
+        if event["event"] != "proposed":
+            return event
+        spec = {name: value for name, value in event["spec"].items() if name not in ("warmup", "clip", "weight_decay")}
+        spec["adapter"] = {name: value for name, value in spec["adapter"].items() if name != "head_layout"}
+        return {**event, "spec": spec}
+
+    folder = write_run(tmp_path / "run", 9, change=change, retests=0)
+    file = json.loads((folder / "run.json").read_text())
+    for name in ("hardware", "importances", "importances_step", "proof", "rows"):
+        del file[name]
+    (folder / "run.json").write_text(json.dumps(file))
+    trials = read_run(folder).trials
+    assert trials["extra_macs"].isna().all()
+    assert trials["warmup"].isna().all()
+    assert (trials["bytes"] > 0).all()
+
+
+def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 3)
+    before = read_run(folder).trials
+    with (folder / "trials.jsonl").open("a") as file:
+        file.write('{"event":"rung","numb')
+    assert read_run(folder).trials.equals(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("trials.jsonl", "{}\nno event\n", "line 2 is no event"),
+        ("run.json", "{", "cannot be read"),
+        ("run.json", None, "no run folder"),
+    ],
+)
+def test_what_cannot_be_read(write_run, tmp_path, name, content, message):
+    folder = write_run(tmp_path / "run", 3)
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises(QuestionError, match=message):
+        read_run(folder)
+
+
+def test_states_and_reasons(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 3)
+    kept = [event for event in events(folder) if event["event"] in ("journal", "proposed")]
+    rung = {"event": "rung", "step": 222, "score": 0.5, "loss": 1.0, "seconds": 1.0, "state": ""}
+    extra = [
+        {**rung, "number": 0},
+        {**rung, "number": 1},
+        LINE,
+        {"event": "paused", "number": 0, "step": 222},
+        {"event": "promoted", "number": 1, "step": 222},
+        {"event": "failed", "number": 2, "step": 0, "reason": "why"},
+    ]
+    rewrite(folder, kept + extra)
+    trials = read_run(folder).trials
+    assert list(trials["state"]) == ["paused", "running", "failed"]
+    assert list(trials["reason"]) == ["", "", "why"]
+    assert list(trials["score"])[:2] == [0.5, 0.5]
+    assert math.isnan(trials["score"][2])
