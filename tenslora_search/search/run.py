@@ -85,9 +85,11 @@ def search(
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its report written.
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: 32 on a
-    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. `callbacks`: callables
-    are called with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung, promoted, paused,
-    complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. More `options`:
+    max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    `callbacks`: functions of an event, called with each line of trials.jsonl that tells of a trial once it is written
+    (proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear
+    of segments.
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     asked = Question.of(
@@ -186,7 +188,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     run = {
         "question": question.to_json(),
         "command": " ".join(["tenslora-search", *sys.argv[1:]]) if "tenslora-search" in sys.argv[0] else None,
-        "versions": {name: _version(name) for name in VERSIONS},
+        "versions": versions(),
         "data_digest": data.digest,
         "head_params": head_params,
         "budget": budget,
@@ -434,11 +436,15 @@ def _move(source: Path, target: Path) -> None:
             raise QuestionError(f"cannot write {target}: {error.strerror}. What was done so far is kept.") from error
 
 
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result."""
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def parse_seconds(text: str) -> float:

@@ -124,8 +124,9 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     results = [
         EvalResult(
             task_type=task, dataset_type=facts.task, dataset_name=facts.task, dataset_split="report",
-            metric_type=metric, metric_name=f"{facts.metric} on report, these weights", metric_value=facts.report_scores[0],
+            metric_type=metric, metric_name=f"{facts.metric} on report, these weights", metric_value=score,
         )
+        for score in facts.report_scores[:1]
     ]  # fmt: skip
     return ModelCardData(
         base_model=base.hub,
@@ -133,8 +134,8 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
         pipeline_tag=task,
         tags=[TAG, task, *(["lora"] if format.library == "peft" else [])],
         metrics=[metric],
-        model_name=title if facts.report_scores else None,
-        eval_results=results if facts.report_scores else None,
+        model_name=title if results else None,
+        eval_results=results or None,
     ).to_yaml()
 
 
