@@ -96,17 +96,21 @@ trial {facts.number} of a search by tenslora-search within {facts.budget:,} trai
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     """The lines after which `model` and its `tokenizer` or `processor` are there."""
-    image = facts.kind == "image"
-    auto = "AutoModelForImageClassification" if image else "AutoModelForSequenceClassification"
-    reader = "AutoImageProcessor" if image else "AutoTokenizer"
-    names = ", ".join(["AutoConfig"] * format.needs_base + sorted((auto, reader)))
-    line = (
-        f"processor = {reader}.from_pretrained(folder)  # needs torchvision\n"
-        if image
-        else f"tokenizer = {reader}.from_pretrained(folder)\n"
+    imports, names, reader = (
+        format.imports,
+        ["AutoConfig"] * format.needs_base,
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
     )
+    if facts.kind == "image":
+        auto = "AutoModelForImageClassification"
+        imports += "from transformers.models.auto.image_processing_auto import AutoImageProcessor  # without torchvision\n"
+        reader = 'processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # the pixels of the search'
+    else:
+        auto = "AutoModelForSequenceClassification"
+        names = [*names, "AutoTokenizer"]
+    names = ", ".join(sorted([*names, auto]))
     load = format.load.format(auto=auto, base=base.code)
-    return f"{format.imports}from transformers import {names}\n\nfolder = {json.dumps(folder)}  # this one\n{line}{load}"
+    return f"from transformers import {names}\n{imports}\nfolder = {json.dumps(folder)}  # this one\n{reader}\n{load}"
 
 
 def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:
