@@ -1,9 +1,9 @@
 """Exports where only torch, peft and transformers are installed: does each format give the score that its card states?
 
 Two small searches, on images and on texts, are made here. Both ends of their fronts are exported in every format, and each
-folder is loaded in a fresh virtual environment by the very code of its card, to predict the report split from its raw rows with the
-folder's own tokenizer or image processor. tenslora_search is not installed there; `native` gets its bare source on the path
-and one more package, opt_einsum. The base model minilm comes from a hub cache made of the installed package.
+folder is loaded in a fresh virtual environment by the very code of its card, to predict the report split from its raw rows
+with the folder's own tokenizer or image processor. tenslora_search is not installed there; `native` gets its bare source on
+the path and one more package, opt_einsum. The base model minilm comes from a hub cache made of the installed package.
 
     python scripts/check_exports.py --out reports/check_exports.md
 

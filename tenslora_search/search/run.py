@@ -84,12 +84,11 @@ def search(
 ) -> Run:
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its report written.
 
-    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: 32 on a
-    GPU, 8 on a CPU); `out` is the run folder, in which the same question goes on where it stopped. More `options`:
-    max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
-    `callbacks`: functions of an event, called with each line of trials.jsonl that tells of a trial once it is written
-    (proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear
-    of segments.
+    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: as many as
+    the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
+    it stopped. `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl:
+    proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of
+    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     asked = Question.of(
