@@ -398,6 +398,11 @@ RETEST_SEEDS = 1_000_000
 VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
 
 
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result."""
+    return {name: _version(name) for name in VERSIONS}
+
+
 @contextlib.contextmanager
 def _ctrl_c(source: _Search) -> Iterator[None]:
     """The first Ctrl-C ends the search and lets the retest and the report follow; the second goes straight to the report."""
@@ -435,15 +440,11 @@ def _move(source: Path, target: Path) -> None:
             raise QuestionError(f"cannot write {target}: {error.strerror}. What was done so far is kept.") from error
 
 
-def versions() -> dict[str, str]:
-    """Of the libraries that decide a result."""
-    found = {}
-    for name in VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def parse_seconds(text: str) -> float:
