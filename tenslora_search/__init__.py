@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tenslora_search.nn.attach import Adapter, attach, geometry_of
     from tenslora_search.nn.export import load_adapter, merge, save_merged, save_native, save_peft
+    from tenslora_search.search.ask_tell import AskTell, Trial, ask_tell
     from tenslora_search.search.results import Run, load_run
     from tenslora_search.search.run import Progress, search
     from tenslora_search.spec.adapter import AdapterSpec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "tenslora_search.nn.attach": ("Adapter", "attach", "geometry_of"),
     "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
+    "tenslora_search.search.ask_tell": ("AskTell", "Trial", "ask_tell"),
     "tenslora_search.search.results": ("Run", "load_run"),
     "tenslora_search.search.run": ("Progress", "search"),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
@@ -23,8 +25,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "Adapter", "AdapterSpec", "Geometry", "NothingFitsError", "Progress", "QuestionError", "Run", "attach", "geometry_of",
-    "load_adapter", "load_run", "merge", "save_merged", "save_native", "save_peft", "search",
+    "Adapter", "AdapterSpec", "AskTell", "Geometry", "NothingFitsError", "Progress", "QuestionError", "Run", "Trial",
+    "ask_tell", "attach", "geometry_of", "load_adapter", "load_run", "merge", "save_merged", "save_native", "save_peft",
+    "search",
 ]  # fmt: skip
 
 

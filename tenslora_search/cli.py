@@ -175,10 +175,10 @@ def compare(
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
     pick: Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")] = "best",
-    to: Annotated[Path, typer.Option(metavar="DIR", help="where the adapter goes")] = Path("adapter"),
+    to: Annotated[Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")] = Path("adapter"),
     format: Annotated[str, typer.Option(metavar="peft|native|merged")] = "peft",
 ) -> None:
-    """Write a trained adapter of a run, its task head included."""
+    """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says how it is loaded."""
     from tenslora_search.search.results import load_run
 
     loaded = load_run(run)

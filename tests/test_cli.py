@@ -114,6 +114,12 @@ def test_a_search_its_report_and_its_exports(command, tmp_path):
         code, out, err = command("export", str(folder), "--pick", pick, "--to", str(tmp_path / pick))
         assert (code, err) == (0, "")
         assert (tmp_path / pick / "adapter_model.safetensors").is_file()
-    code, _, err = command("export", str(folder), "--pick", "99", "--to", str(tmp_path / "none"))
-    assert code == 2
-    assert "no trial 99" in err
+    for arguments, message in {
+        ("--pick", "99", "--to", str(tmp_path / "none")): "no trial 99",
+        ("--format", "merged", "--to", str(tmp_path / "best")): "which is not of this format",
+        ("--to", str(folder)): "is no export",
+        ("--to", str(folder / "run.json")): "it is a file",
+    }.items():
+        code, out, err = command("export", str(folder), *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err

@@ -17,7 +17,7 @@ Event = Mapping[str, Any]
 class Journal:
     """Events in a file. What `append` returned from survives a crash; a line cut short by one is taken off in reading.
 
-    Each listener is then called with each event that tells of a trial (those with a `number`).
+    Each listener is then called with each event that tells of a trial (those with a `number`), as it is read back.
     """
 
     def __init__(self, path: Path, listeners: Sequence[Callable[[Event], object]] = ()) -> None:
@@ -25,12 +25,12 @@ class Journal:
 
     def append(self, *events: Event) -> None:
         """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
-        lines = "".join(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events)
+        lines = [json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events]
         try:
             with self.path.open("ab") as file:
                 start = file.tell()
                 try:
-                    file.write(lines.encode())
+                    file.write("".join(lines).encode())
                     file.flush()
                     os.fsync(file.fileno())
                 except OSError:
@@ -38,9 +38,9 @@ class Journal:
                     raise
         except OSError as error:
             raise QuestionError(f"cannot write {self.path}: {error.strerror}. What was done so far is kept.") from error
-        for event in events:
-            if "number" in event:
-                for listener in self.listeners:
+        for listener in self.listeners:
+            for line in lines:
+                if "number" in (event := json.loads(line)):
                     listener(event)
 
     def read(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Question: everything that decides a search's answer, checked before anything costly starts; and the run folder's run.json."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ VERSION = 1
 OBJECTIVES = ("front", "score")
 FREE = ("trials", "retest")
 """What may be another in the same folder: a search can be taken further."""
+OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed")
+"""The options of `ask_tell`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,7 @@ class Question:
         if row is None and data is None:
             raise QuestionError(f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}.")
         path = _data_path(data)
-        chosen = {name: value for name, value in options.items() if value is not None}
-        names = [field.name for field in fields(cls)]
-        for name in chosen:
-            if name not in names:
-                raise QuestionError(unknown("option", name, names))
+        chosen = cls._checked(options, [field.name for field in fields(cls)])
         if row is not None:
             chosen = {"model": row.model, "max_steps": row.max_steps, "batch_size": row.batch_size, **chosen}
         if "model" not in chosen:
@@ -70,6 +68,20 @@ class Question:
         folder = Path(str(chosen["model"])).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
+        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+
+    @classmethod
+    def of_own_loop(cls, *, budget: str | int, model: str, **options: Any) -> "Question":
+        """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
+        return cls(budget=parse_count(budget), model=model, **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)})
+
+    @staticmethod
+    def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        """The options that are not left out; `QuestionError` for an unknown name or a number that cannot be."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        for name in chosen:
+            if name not in names:
+                raise QuestionError(unknown("option", name, tuple(names)))
         for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
@@ -80,7 +92,7 @@ class Question:
         space = Path(str(chosen.get("space", "default")))
         if space.suffix == ".toml":
             chosen["space"] = str(space.expanduser().resolve())
-        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+        return chosen
 
     @property
     def rungs(self) -> tuple[int, ...]:

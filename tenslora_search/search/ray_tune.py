@@ -31,9 +31,6 @@ from tenslora_search.spec.trial import Segment, TrialResult
 
 def run(source: Source, place: Place) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
-    for one in place.tune_callbacks:
-        if not isinstance(one, tune.Callback):
-            raise QuestionError(f"a callback is a function of an event or a ray.tune.Callback; got {type(one).__name__}.")
     start(place)
     share, n_workers = workers(place)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
@@ -62,7 +59,13 @@ def run(source: Source, place: Place) -> None:
 
 
 def start(place: Place) -> None:
-    """A cluster on this machine, or the one at `ray_address`; `QuestionError` if none answers there."""
+    """A cluster on this machine, or the one at `ray_address`; `QuestionError` if none answers there.
+
+    Also for what is no callback.
+    """
+    for one in place.tune_callbacks:
+        if not isinstance(one, tune.Callback):
+            raise QuestionError(f"a callback is a function of an event or a ray.tune.Callback; got {type(one).__name__}.")
     if ray.is_initialized():
         return
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed segments are told of in trials.jsonl

@@ -71,7 +71,10 @@ class Run:
         name = f"retest-{number}-{seeds[0]}" if seeds else f"{number}-{int(trial['step'])}"
         state = self.folder / "states" / f"{name}.safetensors"
         if not state.is_file():
-            raise QuestionError(f"the weights of trial {number} are not in {self.folder}: states/{state.name} is missing.")
+            raise QuestionError(
+                f"the weights of trial {number} are not in {self.folder}: states/{state.name} is missing. A training loop of "
+                "your own (ask_tell) keeps them itself: save_peft(adapter, DIR)."
+            )
         facts = self._facts(trial, retests["report_score"].tolist(), to, format)
         return export_trained(state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts)
 

@@ -200,7 +200,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     run = {
         "question": question.to_json(),
         "command": " ".join(["tenslora-search", *sys.argv[1:]]) if "tenslora-search" in sys.argv[0] else None,
-        "versions": {name: _version(name) for name in VERSIONS},
+        "versions": versions(),
         "data_digest": data.digest,
         "head_params": head_params,
         "budget": budget,
@@ -447,6 +447,11 @@ OURS = {
 RETEST_SEEDS = 1_000_000
 """Retest seeds are this far from the seeds of the search."""
 VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result."""
+    return {name: _version(name) for name in VERSIONS}
 
 
 @contextlib.contextmanager

@@ -96,17 +96,21 @@ trial {facts.number} of a search by tenslora-search within {facts.budget:,} trai
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     """The lines after which `model` and its `tokenizer` or `processor` are there."""
-    image = facts.kind == "image"
-    auto = "AutoModelForImageClassification" if image else "AutoModelForSequenceClassification"
-    reader = "AutoImageProcessor" if image else "AutoTokenizer"
-    names = ", ".join(["AutoConfig"] * format.needs_base + sorted((auto, reader)))
-    line = (
-        f"processor = {reader}.from_pretrained(folder)  # needs torchvision\n"
-        if image
-        else f"tokenizer = {reader}.from_pretrained(folder)\n"
+    imports, names, reader = (
+        format.imports,
+        ["AutoConfig"] * format.needs_base,
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
     )
+    if facts.kind == "image":
+        auto = "AutoModelForImageClassification"
+        imports += "from transformers.models.auto.image_processing_auto import AutoImageProcessor  # without torchvision\n"
+        reader = 'processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # the pixels of the search'
+    else:
+        auto = "AutoModelForSequenceClassification"
+        names = [*names, "AutoTokenizer"]
+    names = ", ".join(sorted([*names, auto]))
     load = format.load.format(auto=auto, base=base.code)
-    return f"{format.imports}from transformers import {names}\n\nfolder = {json.dumps(folder)}  # this one\n{line}{load}"
+    return f"from transformers import {names}\n{imports}\nfolder = {json.dumps(folder)}  # this one\n{reader}\n{load}"
 
 
 def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:
@@ -124,8 +128,9 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     results = [
         EvalResult(
             task_type=task, dataset_type=facts.task, dataset_name=facts.task, dataset_split="report",
-            metric_type=metric, metric_name=f"{facts.metric} on report, these weights", metric_value=facts.report_scores[0],
+            metric_type=metric, metric_name=f"{facts.metric} on report, these weights", metric_value=score,
         )
+        for score in facts.report_scores[:1]
     ]  # fmt: skip
     return ModelCardData(
         base_model=base.hub,
@@ -133,8 +138,8 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
         pipeline_tag=task,
         tags=[TAG, task, *(["lora"] if format.library == "peft" else [])],
         metrics=[metric],
-        model_name=title if facts.report_scores else None,
-        eval_results=results if facts.report_scores else None,
+        model_name=title if results else None,
+        eval_results=results or None,
     ).to_yaml()
 
 

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from typing import ClassVar
 
 import pytest
 
@@ -28,8 +31,14 @@ def told():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, told):
-    return search(**ASKED, trials=8, out=tmp_path_factory.mktemp("search") / "run", progress=told.append)
+def heard():
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, told, heard):
+    folder = tmp_path_factory.mktemp("search") / "run"
+    return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
 
 
 def test_every_trial_has_a_row(run):
@@ -69,18 +78,68 @@ def test_best_within_fewer_parameters(run):
         run.best(max_params=3)
 
 
-@pytest.mark.parametrize(("format", "file"), [("peft", "adapter_config.json"), ("merged", "config.json"), ("native", "")])
-def test_export(run, tmp_path, format, file):
-    made = run.export(run.best(), tmp_path / format, format)
-    assert made.exists()
-    assert (tmp_path / format / file).exists()
+def test_best_within_a_tolerance(run, monkeypatch):
+    import pandas as pd
+
+    rows = pd.DataFrame({"number": [4, 1, 6], "score": [0.9, 0.88, 0.7], "n_params": [5000, 900, 100]})
+    monkeypatch.setattr(run.__class__, "front", lambda self: rows)
+    assert [run.best(within=within) for within in (0.0, 0.01, 0.03, 0.5)] == [4, 4, 1, 6]
+    assert run.best(max_params=1000) == run.best(max_params=1000, within=0.1) == 1
+    for within in (-0.1, float("nan")):
+        with pytest.raises(QuestionError, match="within is a difference of scores"):
+            run.best(within=within)
 
 
-def test_only_a_complete_trial_is_exported(run, tmp_path):
-    with pytest.raises(QuestionError, match="no trial 8"):
-        run.export(8, tmp_path)
-    with pytest.raises(QuestionError, match="Did you mean 'best'"):
-        run.export("bets", tmp_path)
+def test_an_export_is_of_the_weights_whose_report_score_its_card_states(run, tmp_path):
+    from safetensors.torch import load_file
+
+    number = run.best()
+    events = [json.loads(line) for line in (run.folder / "trials.jsonl").read_text().splitlines()]
+    first, second = (event for event in events if event["event"] == "retest" and event["number"] == number)
+    assert (first["seed"], second["seed"]) == (1, 2)
+    folder = run.export("best", tmp_path / "native", "native")
+    exported, state = load_file(folder / "tenslora.safetensors"), load_file(run.folder / first["state"])
+    assert exported["head.classifier.bias"].equal(state["value.head.classifier.bias"].flatten())
+    card = (folder / "README.md").read_text()
+    mean = (first["report_score"] + second["report_score"]) / 2
+    assert f"| {first['report_score']:.4f} |" in card
+    assert f"| {mean:.4f} ± " in card
+    assert f"value: {first['report_score']}\n" in card
+    assert "budget=6000, model='digits-vit', task='digits', trials=8" in card
+    assert f"tenslora-search export {run.folder} --pick {number} --format native --to {folder}" in card
+
+
+def test_a_trial_that_was_not_retested_is_exported_as_the_search_left_it(tmp_path):
+    run = search(**{**ASKED, "retest": 0}, trials=2, out=tmp_path / "run")
+    number = run.best()
+    card = (run.export(number, tmp_path / "peft") / "README.md").read_text()
+    assert "not measured" in card
+    state = next((run.folder / "states").glob(f"{number}-*.safetensors"))
+    state.unlink()
+    with pytest.raises(QuestionError, match=f"the weights of trial {number} are not in .*{state.name} is missing"):
+        run.export(number, tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("which", "format", "to", "message"),
+    [
+        (8, "peft", "new", "no trial 8 in .* it has 8, numbered from 0"),
+        ("bets", "peft", "new", "Did you mean 'best'"),
+        ("-1", "peft", "new", "no pick named '-1'"),
+        ("paused", "peft", "new", r"trial \d is paused, not complete; only a trained adapter can be exported"),
+        ("best", "pfet", "new", "Did you mean 'peft'"),
+        ("best", "peft", "run.json", "it is a file"),
+        ("best", "peft", ".", "is no export: it holds adapters, front.csv"),
+    ],
+)
+def test_what_cannot_be_exported(run, tmp_path, which, format, to, message):
+    if which == "paused":
+        which = int(run.trials().query("state == 'paused'")["number"].iloc[0])
+    to = tmp_path / to if to == "new" else run.folder / to
+    with pytest.raises(QuestionError, match=message) as error:
+        run.export(which, to, format)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_is_loaded_from_its_folder(run):
@@ -96,6 +155,74 @@ def test_progress_is_told(run, told):
     assert told[-1].n_retests == (2, 2)
     assert told[-1].n_trials == sum(told[-1].counts.values()) == 8
     assert told[-1].best == pytest.approx(run.front()["score"].max())
+
+
+def test_callbacks_hear_of_every_event_of_a_trial(run, heard):
+    events = [json.loads(line) for line in (run.folder / "trials.jsonl").read_text().splitlines()]
+    assert heard == [event for event in events if event["event"] not in ("journal", "segment")]
+    assert {event["event"] for event in heard} == {"proposed", "rung", "promoted", "paused", "complete", "retest"}
+
+
+def test_what_a_callback_raises_ends_the_search_and_nothing_is_lost(tmp_path):
+    def breaks(event):
+        if event["event"] == "rung":
+            raise ConnectionError("no such server")
+
+    with pytest.raises(ConnectionError, match="no such server"):
+        search(**ASKED, trials=2, out=tmp_path / "run", callbacks=[breaks])
+    run = search(**ASKED, trials=2, out=tmp_path / "run")
+    assert set(run.trials()["state"]) <= {"complete", "paused"}
+    assert run.proof == (2, 0)
+
+
+def test_an_inline_search_has_no_use_for_callbacks_of_ray(tmp_path):
+    class Logger:
+        """Stands for ray.tune.Callback: no function."""
+
+    with pytest.raises(QuestionError, match='Logger is no function of an event; callbacks of Ray Tune need executor="ray"'):
+        search(**ASKED, trials=2, out=tmp_path / "run", callbacks=[Logger()])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_callbacks_of_ray_hear_of_segments(tmp_path):
+    ray = pytest.importorskip("ray")
+    from ray.tune.logger import LoggerCallback
+
+    class Logger(LoggerCallback):
+        rows: ClassVar[list] = []
+
+        def log_trial_result(self, iteration, trial, result):
+            self.rows.append((result["trials"], result["score"]))
+
+    heard = []
+    asked = {**ASKED, "executor": "ray", "retest": 1}
+    try:
+        with pytest.raises(QuestionError, match=r"a function of an event or a ray\.tune\.Callback; got int"):
+            search(**asked, trials=2, out=tmp_path / "wrong", callbacks=[3])
+        run = search(**asked, trials=3, out=tmp_path / "run", callbacks=[Logger(), heard.append])
+    finally:
+        ray.shutdown()
+    events = [json.loads(line) for line in (run.folder / "trials.jsonl").read_text().splitlines()]
+    segments = [len(event["numbers"]) for event in events if event["event"] == "segment"]
+    retested = [event["number"] for event in events if event["event"] == "retest"]
+    assert sorted(n for n, _ in Logger.rows) == sorted([*segments, len(retested)])
+    scores = {event.get("score", event.get("report_score")) for event in heard}
+    assert {score for _, score in Logger.rows} <= scores
+
+
+def test_the_public_name_is_the_function_however_it_was_imported():
+    program = (
+        "from tenslora_search import load_run, search\n"
+        "from tenslora_search.search import run\n"
+        "import tenslora_search\n"
+        "for one in (search, tenslora_search.search, run.search):\n"
+        "    try: one(task='digits', budget='0')\n"
+        "    except tenslora_search.QuestionError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(set(done.stdout.splitlines())) == 1
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_more_trials_take_a_search_further_and_another_question_is_refused(tmp_path):
