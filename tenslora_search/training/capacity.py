@@ -1,13 +1,12 @@
 """pack_size(): how many trials side by side make full use of a GPU; measured once, then remembered for this model and card."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.spec.trial import Segment
 from tenslora_search.training.cache import cache_folder, write_file
 from tenslora_search.training.data import TaskData
 from tenslora_search.training.pack import Pack
@@ -63,13 +62,7 @@ def remember(key: str, size: int) -> None:
 
 
 def _rate(model: torch.nn.Module, data: TaskData, segment: Segment, size: int) -> float:
-    """Trial-steps a second of a pack on the batches of the segment's first steps, its second time over them."""
-    specs: list[TrialSpec] = [replace(segment.trials[k % len(segment.trials)][1], seed=k) for k in range(size)]
-    options = {"max_steps": segment.max_steps, "batch_size": segment.batch_size, "data_seed": segment.data_seed}
-    with Pack(model, data, specs, **options) as pack:
-        pack.advance(STEPS)
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        pack.advance(2 * STEPS)
-        torch.cuda.synchronize()
-        return size * STEPS / (time.perf_counter() - began)
+    """Trial-steps a second of a pack."""
+    specs = [replace(segment.trials[k % len(segment.trials)][1], seed=k) for k in range(size)]
+    with Pack(model, data, specs, max_steps=segment.max_steps, batch_size=segment.batch_size) as pack:
+        return size / pack.seconds_a_step(STEPS)

@@ -6,6 +6,7 @@ safetensors file: factors, head, and the optimizer's moments of both.
 
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,20 +92,38 @@ class Pack:
         A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says so.
         """
         steps = range(self.step, to_step)
+        self._losses_sum.zero_()
+        self._walk(steps)
+        self.step = to_step
+        means = (self._losses_sum / max(1, len(steps))).tolist()
+        return [means[row] for row in self._rows]
+
+    def seconds_a_step(self, n_steps: int) -> float:
+        """What a step takes on rows of the usual length, once it is warm; what is learnt meanwhile is good for nothing."""
+        steps = range(n_steps)
+        usual = sorted(self.batches.plan(steps)[1])[n_steps // 2]
+        synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
+        seconds = 0.0
+        for _ in ("warm", "timed"):
+            synchronize()
+            began = time.perf_counter()
+            self._walk(steps, usual)
+            synchronize()
+            seconds = time.perf_counter() - began
+        return seconds / n_steps
+
+    def _walk(self, steps: range, width: int | None = None) -> None:
+        """Trains step after step, texts cut to each batch's width or to the one given."""
         rows, widths = self.batches.plan(steps)
         shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]).T
         # All at once onto the device, so that no step waits for the host.
-        plan = _Inputs(rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + self.step, shares).to(self.device)
+        plan = _Inputs(rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + steps.start, shares).to(self.device)
 
         def put_in_place(index: int) -> None:
             for place, values in zip(self._inputs, plan, strict=True):
                 place.copy_(values[index])
 
-        self._losses_sum.zero_()
-        self._replay.run(widths, put_in_place)
-        self.step = to_step
-        means = (self._losses_sum / max(1, len(steps))).tolist()
-        return [means[row] for row in self._rows]
+        self._replay.run([width] * len(steps) if width else widths, put_in_place)
 
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""

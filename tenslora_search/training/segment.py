@@ -100,11 +100,11 @@ def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
 
 @lru_cache(maxsize=2)
 def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
-    model: nn.Module = load_backbone(name, n_labels=n_labels, regression=regression)
+    model = load_backbone(name, n_labels=n_labels, regression=regression)
     return to_gpu(model) if torch.cuda.is_available() else model
 
 
-def to_gpu(model: nn.Module) -> nn.Module:
+def to_gpu(model: Any) -> nn.Module:
     """The model in bfloat16 on the GPU, with the kernels that suit packs of short rows."""
     torch.backends.cuda.matmul.allow_tf32 = True  # factors in float32 become pairs in bfloat16
     torch.backends.cuda.enable_cudnn_sdp(False)  # on an H200 half as fast as memory-efficient attention up to 64 tokens

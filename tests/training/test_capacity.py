@@ -67,8 +67,7 @@ def test_a_cache_that_is_no_json_is_measured_anew(machine, tmp_path):
     assert capacity.known_sizes() == {capacity.capacity_key(SEGMENT): 8}
 
 
-def test_rates_are_measured_with_real_packs(monkeypatch, tmp_path):
+def test_rates_are_measured_with_real_packs():
     from tenslora_search.training.segment import worker_backbone
 
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     assert capacity._rate(*worker_backbone(SEGMENT), SEGMENT, 2) > 0
