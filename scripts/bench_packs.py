@@ -39,7 +39,6 @@ from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.segment import to_gpu
 
-SECONDS = 1.0
 BASELINE_SECONDS = 4.0
 
 
@@ -160,22 +159,14 @@ def overhead(model: nn.Module, data: TaskData, geometry: Geometry, shape: Shape,
 
 
 def measure(model: nn.Module, data: TaskData, specs: Sequence[TrialSpec], shape: Shape) -> tuple[float, float]:
-    """Trial-steps a second over about a second, and peak memory in GB."""
+    """Trial-steps a second, warm, and peak memory in GB."""
     on_gpu = torch.cuda.is_available()
-    synchronize = torch.cuda.synchronize if on_gpu else lambda: None
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with Pack(model, data, specs, max_steps=100_000, batch_size=shape.batch) as pack:
-        pack.advance(8)  # on a GPU the step is recorded in it
-        synchronize()
-        n_steps, began = 0, time.perf_counter()
-        while time.perf_counter() - began < SECONDS:
-            pack.advance(pack.step + 5)
-            synchronize()
-            n_steps += 5
-        seconds = time.perf_counter() - began
-    return n_steps * len(specs) / seconds, torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
+        seconds = pack.seconds_a_step(min(40, max(6, 320 // len(specs))))
+    return len(specs) / seconds, torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
 
 
 def trials(n: int, structures: Sequence[tuple[str, str]], geometry: Geometry, budget: int) -> list[TrialSpec]:
