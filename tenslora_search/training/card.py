@@ -96,21 +96,18 @@ trial {facts.number} of a search by tenslora-search within {facts.budget:,} trai
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     """The lines after which `model` and its `tokenizer` or `processor` are there."""
-    imports, names, reader = (
-        format.imports,
-        ["AutoConfig"] * format.needs_base,
-        "tokenizer = AutoTokenizer.from_pretrained(folder)",
-    )
+    names, imports = ["AutoConfig"] * format.needs_base, format.imports
     if facts.kind == "image":
         auto = "AutoModelForImageClassification"
         imports += "from transformers.models.auto.image_processing_auto import AutoImageProcessor  # without torchvision\n"
         reader = 'processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # the pixels of the search'
     else:
         auto = "AutoModelForSequenceClassification"
-        names = [*names, "AutoTokenizer"]
-    names = ", ".join(sorted([*names, auto]))
+        names.append("AutoTokenizer")
+        reader = "tokenizer = AutoTokenizer.from_pretrained(folder)"
+    classes = ", ".join(sorted([auto, *names]))
     load = format.load.format(auto=auto, base=base.code)
-    return f"from transformers import {names}\n{imports}\nfolder = {json.dumps(folder)}  # this one\n{reader}\n{load}"
+    return f"from transformers import {classes}\n{imports}\nfolder = {json.dumps(folder)}  # this one\n{reader}\n{load}"
 
 
 def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:

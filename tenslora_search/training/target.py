@@ -19,7 +19,7 @@ def export_folder(to: Path) -> Iterator[Path]:
     """
     _check(to)
     place = to.expanduser().resolve()
-    part = place.with_name(f".{place.name}.part")
+    part = place / ".part" if place.is_dir() else place.with_name(f".{place.name}.part")  # on the same file system
     try:
         shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
         part.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """ask_tell(): a loop of one's own trains what is proposed, is stopped where others do better, and goes on after a drop."""
 
+import copy
 import json
 
 import pytest
@@ -36,14 +37,15 @@ def study(tmp_path):
 
 def test_a_real_training_loop(tiny, tmp_path):
     """Adapters of a tiny BERT learn which of two tokens a row begins with; every proposal fits."""
-    model, _ = tiny("bert")
+    base, _ = tiny("bert")
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(3, 32, (64, 6), generator=generator)
     labels = (rows[:, 1] > 17).long()
-    with ask_tell(budget=600, geometry=geometry_of(model), trials=4, max_steps=24, out=tmp_path / "own") as study:
+    with ask_tell(budget=600, geometry=geometry_of(base), trials=4, max_steps=24, out=tmp_path / "own") as study:
         while trial := study.ask():
             assert isinstance(trial.spec.adapter, AdapterSpec)
             assert trial.spec.adapter.n_params <= 600
+            model = copy.deepcopy(base)
             adapter = attach(model, trial.spec.adapter, seeds=trial.spec.seed)
             assert adapter.n_params == trial.spec.adapter.n_params
             trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -59,7 +61,6 @@ def test_a_real_training_loop(tiny, tmp_path):
                     score = (model(rows).logits.argmax(1) == labels).double().mean()
                 if not study.report(trial, step, score):  # a tensor is a number too
                     break
-            adapter.detach()
         trials = study.run.trials()
         assert set(trials["state"]) <= {"complete", "paused"}
         assert study.front()["score"].iloc[0] == trials.query("state == 'complete'")["score"].max() > 0.6
