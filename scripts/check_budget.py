@@ -61,8 +61,9 @@ def main() -> None:
         f"# {options.proposals:,} proposals of every sampler against the budget",
         "",
         f"Models {', '.join(MODELS)}; budgets log-uniform from {BUDGETS[0]:,} to {BUDGETS[1]:,}; space `default`;",
-        f"both objectives; random scores, told to the sampler. {options.trials} proposals a study: at most half are the space's",
-        "seed points, the others the sampler's (tpe and gp draw the first of them at random until they know 16 scores, nsga2 24).",
+        "both objectives; random scores, told to the sampler. Of the "
+        f"{options.trials} proposals of a study at most half are the space's",
+        "seed points, the others the sampler's (tpe and gp draw at random until they know 16 scores, nsga2 24).",
         f"A study of gp has {FEW}, because its model takes half a second for a proposal: the last 2 are the model's.",
         "Every proposal is counted anew from its line in `trials.jsonl`; *built*: those whose torch module was made and whose",
         "numbers were counted, one a study; *fullest*: the largest share of its budget that a proposal used.",
