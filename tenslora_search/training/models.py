@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -57,12 +58,20 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
             if "scaled_dot_product_attention" not in str(error):
                 raise
             model = factory.from_pretrained(place, attn_implementation="eager", **options)
+        except OSError as error:
+            if _has_safetensors(place):
+                raise
+            raise QuestionError(
+                f"model {name!r} has no safetensors weights, the only kind that is opened; save it anew by save_pretrained."
+            ) from error
     return model.eval()
 
 
 @lru_cache(maxsize=4)
 def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
-    """The model's tokenizer, padding on the right and always with a pad token; or its image processor."""
+    """The model's tokenizer, padding on the right, always with a pad token, cutting where the model's positions end; or its
+    image processor.
+    """
     place, config = _place_and_config(name)
     if _kind(name, config) == "image":
         return _image_processor(name, place, config)
@@ -71,6 +80,7 @@ def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
     with _reading(name, place), quiet():
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(config))
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise QuestionError(f"the tokenizer of {name!r} has neither a pad nor an end-of-text token; add one to its files.")
@@ -164,6 +174,21 @@ def _image_processor(name: str, place: str, config: "PretrainedConfig") -> Image
         )
         numbers = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
         return ImageProcessor.from_config(numbers, image_size=image_size)
+
+
+def _has_safetensors(place: str) -> bool:
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+    from transformers.utils.hub import cached_file
+
+    names = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
+    return any(cached_file(place, name, _raise_exceptions_for_missing_entries=False) is not None for name in names)
+
+
+def _positions(config: "PretrainedConfig") -> int:
+    """Tokens that the model has positions for; RoBERTa and its kin count them from the pad token's number on."""
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
+    return positions - (text.pad_token_id + 1 if text.model_type in ("roberta", "xlm-roberta", "camembert") else 0)
 
 
 @contextmanager
