@@ -3,7 +3,7 @@
 A study is what a search opens: a space, a sampler, and proposals in segments of 8, told random scores; nothing is trained. The
 studies of a sampler differ in model, budget, objective and seed. Every proposal is counted again from its line in trials.jsonl,
 as for the line `proof` of a search; from each study one is also built as a torch module on a model of that shape, whose
-trainable numbers are counted. Ten minutes on one core.
+trainable numbers are counted. Eleven minutes of one core.
 
     python scripts/check_budget.py --out reports/check_budget.md
 """
