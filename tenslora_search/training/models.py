@@ -51,6 +51,7 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
         "dtype": torch.float32,
     }  # fmt: skip
     with _reading(name, place), quiet(), torch.random.fork_rng(devices=[]):
+        _check_weights(name, place)
         torch.manual_seed(0)
         try:
             model = factory.from_pretrained(place, attn_implementation="sdpa", **options)
@@ -58,12 +59,6 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
             if "scaled_dot_product_attention" not in str(error):
                 raise
             model = factory.from_pretrained(place, attn_implementation="eager", **options)
-        except OSError as error:
-            if _has_safetensors(place):
-                raise
-            raise QuestionError(
-                f"model {name!r} has no safetensors weights, the only kind that is opened; save it anew by save_pretrained."
-            ) from error
     return model.eval()
 
 
@@ -176,12 +171,17 @@ def _image_processor(name: str, place: str, config: "PretrainedConfig") -> Image
         return ImageProcessor.from_config(numbers, image_size=image_size)
 
 
-def _has_safetensors(place: str) -> bool:
+def _check_weights(name: str, place: str) -> None:
+    """`QuestionError` if the model has no safetensors: what else there may be is not opened."""
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
     from transformers.utils.hub import cached_file
 
-    names = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)
-    return any(cached_file(place, name, _raise_exceptions_for_missing_entries=False) is not None for name in names)
+    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
+        if cached_file(place, file, _raise_exceptions_for_missing_entries=False) is not None:
+            return
+    raise QuestionError(
+        f"model {name!r} has no safetensors weights, the only kind that is opened; save it anew by save_pretrained."
+    )
 
 
 def _positions(config: "PretrainedConfig") -> int:
