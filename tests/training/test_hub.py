@@ -41,8 +41,16 @@ for task, model in json.loads(sys.argv[1]):
     print(json.dumps(about))
 """
 ROBERTA, VIT, GPT2 = "roberta-base", "google/vit-base-patch16-224", "openai-community/gpt2"
-LOADED = [("sst2", ROBERTA), ("mrpc", ROBERTA), ("stsb", ROBERTA), ("trec", ROBERTA), ("ag_news", GPT2), ("eurosat", VIT)]
-WRONG = [("sst2", "nobody/nothing"), ("cifar10", VIT), ("rte", ROBERTA), ("sst2", "pickles/only"), ("sst2", "code/of-its-own")]
+TEXT = ("sst2", "mrpc", "stsb", "mnli", "trec")
+LOADED = [*((task, ROBERTA) for task in TEXT), ("ag_news", GPT2), ("eurosat", VIT)]
+WRONG = [
+    ("sst2", "nobody/nothing"),
+    ("sst2", "somebody/gated"),
+    ("cifar10", VIT),
+    ("rte", ROBERTA),
+    ("sst2", "pickles/only"),
+    ("sst2", "code/of-its-own"),
+]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         api = path.pop(0) if path[0] == "api" else ""
         kind = path.pop(0) if path[0] in ("models", "datasets") else "models"
         repo = self.root / kind / "/".join(path[:2])
+        if repo.name == "gated":
+            return self.answer(403, X_Error_Code="GatedRepo")
         if not repo.is_dir():
             return self.answer(401, X_Error_Code="RepoNotFound")
         return self.tell(repo, path[2:]) if api else self.give(repo, Path(*path[4:]))
@@ -156,7 +166,13 @@ def repositories(tmp_path_factory, tiny_gpt, tiny_vit, tiny_roberta) -> Path:
         save(glue, file.format("mrpc"), {**features, "label": label}, **pair, **{**of, **none})
         scores = {"label": lambda row: row % 26 / 5} | none
         save(glue, file.format("stsb"), {**features, "label": number}, **pair, **scores)
-    _card(root / "datasets" / glue, "sst2", "mrpc", "stsb")
+    label, of = classes("entailment", "neutral", "contradiction")
+    for split in ("train", "validation_matched", "validation_mismatched"):
+        pair = {"premise": text, "hypothesis": text}
+        features = {"premise": string, "hypothesis": string, "label": label}
+        save(glue, f"mnli/{split}-00000-of-00001.parquet", features, **pair, **of)
+    usual, matched = ("train", "validation", "test"), ("train", "validation_matched", "validation_mismatched")
+    _card(root / "datasets" / glue, sst2=usual, mrpc=usual, stsb=usual, mnli=matched)
     for split in ("train", "test"):
         coarse = {"coarse_label": lambda row: row % 6, "fine_label": lambda row: row % 50}
         kinds = {"coarse_label": ClassLabel(names=["ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"]), "fine_label": Value("int64")}
@@ -183,12 +199,12 @@ def repositories(tmp_path_factory, tiny_gpt, tiny_vit, tiny_roberta) -> Path:
     return root
 
 
-def _card(repo: Path, *configs: str) -> None:
+def _card(repo: Path, **configs: tuple[str, ...]) -> None:
     """README.md whose head says which files are whose."""
     lines = ["---", "configs:"]
-    for config in configs:
+    for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
-        lines += [f"  - {{split: {split}, path: '{config}/{split}-*'}}" for split in ("train", "validation", "test")]
+        lines += [f"  - {{split: {split}, path: '{config}/{split}-*'}}" for split in splits]
     (repo / "README.md").write_text("\n".join([*lines, "---", ""]))
 
 
@@ -239,6 +255,7 @@ def test_a_task_and_a_model_from_the_hub(answers, pair):
 
 def test_classes_have_the_names_of_the_hub(answers):
     assert answers[0]["sst2", ROBERTA]["labels"] == ["negative", "positive"]
+    assert answers[0]["mnli", ROBERTA]["labels"] == ["entailment", "neutral", "contradiction"]
     assert answers[0]["trec", ROBERTA]["labels"] == ["ABBR", "ENTY", "DESC", "HUM", "LOC", "NUM"]
     assert answers[0]["eurosat", VIT]["labels"] == ["Annual Crop", "Forest", "River"]
 
@@ -253,10 +270,11 @@ def test_a_pair_is_two_sentences_and_a_decoder_classifies(answers):
     ("pair", "line"),
     [
         (WRONG[0], "no model 'nobody/nothing' on {}; no local folder has that name."),
-        (WRONG[1], "no data set 'uoft-cs/cifar10' on {}; give local files with --data."),
-        (WRONG[2], "cannot load data set 'nyu-mll/glue' from {}: BuilderConfig 'rte' not found."),
-        (WRONG[3], "model 'pickles/only' has no safetensors weights"),
-        (WRONG[4], "cannot load model 'code/of-its-own' from {}: "),
+        (WRONG[1], "model 'somebody/gated' on {} needs an accepted licence and a token (HF_TOKEN)."),
+        (WRONG[2], "no data set 'uoft-cs/cifar10' on {}; give local files with --data."),
+        (WRONG[3], "cannot load data set 'nyu-mll/glue' from {}: BuilderConfig 'rte' not found."),
+        (WRONG[4], "model 'pickles/only' has no safetensors weights"),
+        (WRONG[5], "cannot load model 'code/of-its-own' from {}: "),
     ],
     ids=[" ".join(pair) for pair in WRONG],
 )
