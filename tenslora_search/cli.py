@@ -199,7 +199,8 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
-        code = _say(error.format_message(), 2)  # type: ignore[attr-defined]
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        code = _say(message, 2) if message else 2  # none: the help was printed, since nothing was asked
     sys.exit(code or 0)
 
 

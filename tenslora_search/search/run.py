@@ -19,8 +19,10 @@ from typing import Any
 from tenslora_search.search.engine import EXECUTORS, Place
 from tenslora_search.search.importance import importances
 from tenslora_search.search.journal import Event
+from tenslora_search.search.pruners import PRUNERS
 from tenslora_search.search.question import Question, read_run_file, write_run_file
 from tenslora_search.search.results import Run
+from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.search.study import Study, Work
 from tenslora_search.spec.budget import parse_count
@@ -107,6 +109,7 @@ def search(
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     runs_segments = EXECUTORS[executor]
+    _ = SAMPLERS[asked.sampler], PRUNERS[asked.pruner]  # a wrong name must not stand in a run folder
     if pack is not None and pack < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
     if gpus_per_worker is not None and not (0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker):
@@ -197,6 +200,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         raise NothingFitsError(
             f"the task head alone has {head_params:,} parameters, the budget with --count-head is {question.budget:,}."
         )
+    SearchSpace.load(question.space, geometry, budget)  # a wrong space, or one in which nothing fits, is not written down
     run = {
         "question": question.to_json(),
         "command": " ".join(["tenslora-search", *sys.argv[1:]]) if "tenslora-search" in sys.argv[0] else None,

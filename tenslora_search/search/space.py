@@ -168,9 +168,9 @@ class SearchSpace:
             return Row(*what, smallest, largest, best[0], False)
         top = []
         for place, limit in enumerate(limits(*what, self.geometry)):
-            # The count is linear in each rank, so this is the most that fits beside ones.
+            # The count is linear in each rank, so this is the most that fits beside ones; 0 where ones are the cap.
             step = count(*what, tuple(1 + (place == k) for k in range(n_bonds)), self.geometry) - smallest
-            top.append(min(limit, 1 + (self.budget - smallest) // step))
+            top.append(min(limit, 1 + (self.budget - smallest) // step) if step else limit)
         generator, total = random.Random(0), 0.0
         for _ in range(SAMPLES):
             ranks = tuple(min(limit, int((limit + 1) ** generator.random())) for limit in top)

@@ -15,7 +15,7 @@ def parse_count(text: str | int) -> int:
         value = Decimal(match[1].replace("_", "").replace(",", "")) * _SUFFIXES[match[2].lower()]
         if value >= 1 and value == int(value):
             return int(value)
-    raise QuestionError(f"{str(text)!r} is not a parameter count; write 300000, 300k or 1.2M.")
+    raise QuestionError(f"{str(text)!r} is not a parameter count of 1 or more; write 300000, 300k or 1.2M.")
 
 
 def format_count(count: int) -> str:

@@ -16,7 +16,7 @@ PAIRS = (
     ("text1", "text2"), ("text_a", "text_b"), ("text", "text_pair"), ("question", "answer"), ("query", "passage"),
 )  # fmt: skip
 TEXTS = ("text", "sentence", "content", "review", "document", "tweet", "comment", "question", "title", "body")
-IMAGES = ("image", "img", "picture", "photo", "pixels")
+IMAGES = ("image", "img", "picture", "photo", "pixels", "image_path", "image_file")
 LABELS = ("label", "labels", "coarse_label", "target", "class", "category", "sentiment", "score", "stars", "y")
 
 
@@ -50,11 +50,11 @@ def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -
             raise QuestionError(f"no column {column!r} for {role}; {there}.")
     label = chosen.get("label") or _label(frame, task, set(chosen.values()))
     if label is None:
-        raise QuestionError(f"no label column; {there}. Name it as the column of role 'label'.")
+        raise QuestionError(f"no label column; {there}. Name it with --column label=NAME.")
     inputs = _chosen_inputs(chosen) or _task_inputs(frame, task) or _found_inputs(frame, task, label)
     if inputs is None:
         wanted = task.kind.replace("_", " ") if task else "text, text pair or image"
-        raise QuestionError(f"no {wanted} column; {there}. Name them as the columns of role 'text', 'text_pair' or 'image'.")
+        raise QuestionError(f"no {wanted} column; {there}. Name it with --column text=NAME (text_pair, image).")
     kind, names = inputs
     if task is not None and kind != task.kind:
         raise QuestionError(

@@ -1,7 +1,8 @@
 """load_task(): a task and a model's processor become the tensors of three splits; Batches: the order they are seen in.
 
 `fit` and `select` are cut from the task's train split; `report` is its own labelled validation or test split, or, where it
-has none, cut from train too. The cut is stratified and seeded; equal inputs are never on both sides of it.
+has none, cut from train too. The cut is stratified and seeded; equal inputs are never on both sides of it, and rows of train
+that the report split repeats are left out.
 """
 
 import hashlib
@@ -74,7 +75,7 @@ def load_task(
     """Load a task by name (from the hub, or from the local files in `data`), or a user's own `data`.
 
     `columns` names columns by role ("text", "text_pair", "image", "label") where they are not found by themselves;
-    `fit_rows` caps the rows of fit, `cache` is the folder for encoded rows.
+    `fit_rows` caps the rows of fit (one of each class stays), `cache` is the folder for encoded rows.
     Raises `QuestionError`, one line, for anything wrong with the question or the data.
     """
     task = TASKS[name] if name is not None else None
@@ -87,8 +88,15 @@ def load_task(
     _check_kind(task, roles, model)
 
     generator = np.random.default_rng(seed)
-    parts = _cut(rows["train"].groups(), labels.of["train"], labels.regression, generator, fit_rows, cut_report=not report_name)
-    taken = {part: (rows["train"].take(index), labels.of["train"][index]) for part, index in parts.items()}
+    train, train_labels = rows["train"], labels.of["train"]
+    if report_name:
+        own = train.unlike(rows[report_name])
+        if len(np.unique(train_labels[own])) < 2:
+            both = f"{len(train) - len(own):,} of {len(train):,} rows of train are in {report_name} too"
+            raise QuestionError(f"{both} ({source.origin}); what else there is holds less than two different labels.")
+        train, train_labels = train.take(own), train_labels[own]
+    parts = _cut(train.groups(), train_labels, labels.regression, generator, fit_rows, cut_report=not report_name)
+    taken = {part: (train.take(index), train_labels[index]) for part, index in parts.items()}
     if report_name:
         taken["report"] = (rows[report_name], labels.of[report_name])
 
@@ -124,8 +132,9 @@ def _report_split(source: Source, roles: Columns, task: Task | None) -> str | No
 def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     if reads != has:
-        what = f"task {task.name}" if task else "the data"
-        raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {_usual(has)}.")
+        what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
+        other = f", or name another column with --column {reads}=NAME" if task is None else ""
+        raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {_usual(has)}{other}.")
 
 
 def _usual(kind: str) -> str:
@@ -154,7 +163,8 @@ def _cut(
         parts[part], left = take(held_out_size(len(labels)))
         if not len(parts[part]):
             raise QuestionError(
-                f"train has {len(labels)} rows, too few for a {part} split: a class needs 2 different rows or more."
+                f"train has {len(labels):,} rows, {groups.max() + 1:,} of them different: too few to cut a {part} split from; "
+                "a class needs 3 different rows, or 2 where there is a test split."
             )
     if fit_rows is not None:
         if fit_rows < 1:

@@ -31,6 +31,7 @@ class Rows:
 
     columns: tuple[list[Any], ...]
     where: str  # what errors call them
+    numbers: NDArray[np.int64]  # of the rows where they were found, from 0
 
     @classmethod
     def of(cls, frame: "DataFrame", roles: Columns, source: Source, split: str) -> "Rows":
@@ -40,15 +41,23 @@ class Rows:
             if column not in frame:
                 raise QuestionError(f"no column {column!r} in {where}; it has: {', '.join(map(str, frame.columns))}.")
         if roles.kind == "image":
-            return cls(([_image_bytes(cell, source.folder, i, where) for i, cell in enumerate(frame[roles.inputs[0]])],), where)
-        return cls(tuple(_texts(frame[column].tolist(), column, where) for column in roles.inputs), where)
+            images = [_image_bytes(cell, source.folder, i, where) for i, cell in enumerate(frame[roles.inputs[0]])]
+            return cls((images,), where, np.arange(len(frame)))
+        texts = tuple(_texts(frame[column].tolist(), column, where) for column in roles.inputs)
+        return cls(texts, where, np.arange(len(frame)))
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
     def take(self, index: NDArray) -> "Rows":
-        """The rows of those numbers, in that order."""
-        return Rows(tuple([column[i] for i in index] for column in self.columns), self.where)
+        """The rows at those places, in that order."""
+        return Rows(tuple([column[i] for i in index] for column in self.columns), self.where, self.numbers[index])
+
+    def unlike(self, others: "Rows") -> NDArray[np.int64]:
+        """The places of the rows that no row of the others equals."""
+        theirs = set(zip(*others.columns, strict=True))
+        own = enumerate(zip(*self.columns, strict=True))
+        return np.array([place for place, row in own if row not in theirs], dtype=np.int64)
 
     def groups(self) -> NDArray[np.int64]:
         """A number a row, from 0 in order of appearance; equal inputs have equal numbers."""
@@ -72,7 +81,8 @@ def encode(
     """Input tensors of the rows, and (n,) lengths; from the cache where it holds them."""
     if isinstance(processor, ImageProcessor):
         key = f"image {processor.key}"
-        make = lambda: {"pixel_values": processor.pixels(rows.columns[0], where=rows.where)}  # noqa: E731
+        row_names = [f"row {number + 1} of {rows.where}" for number in rows.numbers]
+        make = lambda: {"pixel_values": processor.pixels(rows.columns[0], names=row_names)}  # noqa: E731
         names = {"pixel_values"}
     else:
         max_length = min(max_length, processor.model_max_length)

@@ -60,7 +60,8 @@ def hub_calls(what: str) -> Iterator[None]:
         if any(isinstance(cause, GatedRepoError) for cause in kinds):
             raise QuestionError(f"{what} on {endpoint} needs an accepted licence and a token (HF_TOKEN).") from error
         if any(isinstance(cause, RepositoryNotFoundError) for cause in kinds) or _not_found(error):
-            raise QuestionError(f"no {what} on {endpoint}, and no local folder of that name.") from error
+            instead = "give local files with --data" if what.startswith("data") else "no local folder has that name"
+            raise QuestionError(f"no {what} on {endpoint}; {instead}.") from error
         raise QuestionError(f"cannot load {what} from {endpoint}: {one_line(error)}") from error
     finally:
         _switch_offline(offline)

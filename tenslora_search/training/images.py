@@ -72,11 +72,11 @@ class ImageProcessor:
         """What decides the resized pixels, as text: the part of a cache key that this processor adds."""
         return json.dumps({name: value for name, value in asdict(self).items() if name not in ("rescale", "mean", "std")})
 
-    def pixels(self, images: Sequence[bytes], *, where: str) -> Tensor:
-        """Decode and resize: (n, 3, height, width) uint8. `where` names the rows in errors."""
+    def pixels(self, images: Sequence[bytes], *, names: Sequence[str]) -> Tensor:
+        """Decode and resize: (n, 3, height, width) uint8. `names` are what errors call the images."""
         out = np.empty((len(images), self.height, self.width, 3), dtype=np.uint8)
-        for row, image in enumerate(images):
-            out[row] = self._decoded(image, where=f"row {row + 1} of {where}")
+        for row, (image, name) in enumerate(zip(images, names, strict=True)):
+            out[row] = self._decoded(image, name)
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -84,13 +84,14 @@ class ImageProcessor:
         mean, std = (_on_device(values, pixels.device) for values in (self.mean, self.std))
         return (pixels.to(torch.float32) * self.rescale - mean) / std
 
-    def _decoded(self, image: bytes, *, where: str) -> np.ndarray:
+    def _decoded(self, image: bytes, name: str) -> np.ndarray:
         from PIL import Image, UnidentifiedImageError
 
         try:
             picture = Image.open(io.BytesIO(image)).convert("RGB")
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-            raise QuestionError(f"{where} holds no image that Pillow can read ({len(image):,} bytes): {error}.") from error
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"  # which names a place in memory
+            raise QuestionError(f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}.") from error
         width, height = picture.size
         if self.shortest_edge is None:
             target = (self.width, self.height)

@@ -46,7 +46,7 @@ def read_labels(source: Source, roles: Columns, task: Task | None, splits: tuple
 
 
 def _check_complete(column: Any, where: str, name: str) -> None:
-    missing = np.flatnonzero((column.isna() | (column.astype(str) == "")).to_numpy())
+    missing = np.flatnonzero((column.isna() | (column.astype(str).str.strip() == "")).to_numpy())
     if len(missing):
         how_many = f"{len(missing):,} of {len(column):,} rows"
         raise QuestionError(f"{how_many} of {where} have no label in column {name!r} (first: row {missing[0] + 1}).")
@@ -95,10 +95,10 @@ def _all_whole(column: Any) -> bool:
 
 
 def _name(label: Any) -> str:
-    """The label as text; 1, 1.0 and "1" are the same label."""
+    """The label as text; 1, 1.0, "1" and " 1" are the same label."""
     if isinstance(label, (float, np.floating)) and float(label).is_integer():
         return str(int(label))
-    return str(label)
+    return str(label).strip()
 
 
 def _sorted(names: set[str]) -> list[str]:

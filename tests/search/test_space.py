@@ -150,3 +150,8 @@ def test_every_packaged_space_says_what_it_is():
     assert next(iter(space_files())) == "default"
     assert all(about_spaces().values())
     assert all(Path(file).read_text().startswith("#") for file in space_files().values())
+
+
+def test_a_table_of_grouped_heads_counts_where_a_bond_alone_adds_nothing():
+    rows = SearchSpace.load("default", GROUPED, 4_000).table()
+    assert all(row.smallest <= row.largest <= 4_000 and row.feasible > 0 for row in rows)

@@ -25,5 +25,5 @@ def test_format_and_back(count):
 
 @pytest.mark.parametrize("text", ["", "k", "-3k", "0", "0.5", "1.5", "300 kilo", "1e5", "nan", "3kk", "1.2.3M", "½"])
 def test_refused(text):
-    with pytest.raises(QuestionError, match="is not a parameter count; write 300000, 300k or"):
+    with pytest.raises(QuestionError, match="is not a parameter count of 1 or more; write 300000, 300k or"):
         parse_count(text)

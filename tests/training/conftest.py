@@ -16,8 +16,11 @@ def cache_home(tmp_path_factory):
         yield folder
 
 
-def save_tokenizer(folder: Path, *, decoder: bool = False) -> int:
-    """A word-level tokenizer over WORDS; the decoder's has no pad token and adds nothing. Returns the vocabulary's size."""
+def save_tokenizer(folder: Path, *, decoder: bool = False, types: bool = True) -> int:
+    """A word-level tokenizer over WORDS; the decoder's has no pad token and adds nothing. Returns the vocabulary's size.
+
+    `types`: whether an encoder is told which sentence of a pair a token is of.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -32,7 +35,7 @@ def save_tokenizer(folder: Path, *, decoder: bool = False) -> int:
         )
     names = {"eos_token": "[EOS]"} if decoder else {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", model_max_length=64, **names)
-    fast.model_input_names = ["input_ids", "attention_mask"] + ([] if decoder else ["token_type_ids"])
+    fast.model_input_names = ["input_ids", "attention_mask"] + (["token_type_ids"] if types and not decoder else [])
     fast.save_pretrained(folder)
     return len(vocabulary)
 
@@ -46,6 +49,18 @@ def tiny_bert(tmp_path_factory) -> str:
     size = save_tokenizer(folder)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     BertForSequenceClassification(BertConfig(vocab_size=size, max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory) -> str:
+    """A folder with a 2-layer RoBERTa of width 16 that knows no task: its head is of a language model."""
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-roberta"
+    size = save_tokenizer(folder, types=False)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    RobertaForMaskedLM(RobertaConfig(vocab_size=size, max_position_embeddings=66, **sizes)).save_pretrained(folder)
     return str(folder)
 
 

@@ -10,6 +10,7 @@ OPTIONS = [
     ({"--budget": "abc"}, 2, "write 300000, 300k or 1.2M"),
     ({"--budget": "1e3x"}, 2, "'1e3x' is not a parameter count"),
     ({"--budget": "300kk"}, 2, "'300kk' is not a parameter count"),
+    ({"--budget": "1.5"}, 2, "'1.5' is not a parameter count of 1 or more"),
     ({"--budget": None}, 2, "needs --budget"),
     ({"--budget": "10"}, 3, "att_qkv_depth x cp 91"),
     ({"--budget": "10", "--count-head": ""}, 3, "the task head alone has 325 parameters"),
@@ -25,6 +26,10 @@ OPTIONS = [
     ({"--objective": "frontier"}, 2, "Did you mean 'front'"),
     ({"--trials": "0"}, 2, "--trials is a whole number of 1 or more; got 0"),
     ({"--trials": "many"}, 2, "valid integer"),
+    ({"--retest": "-1"}, 2, "--retest is a whole number of 0 or more; got -1"),
+    ({"--max-steps": "0"}, 2, "--max-steps is a whole number of 1 or more; got 0"),
+    ({"--batch-size": "0"}, 2, "--batch-size is a whole number of 1 or more; got 0"),
+    ({"--fit-rows": "0"}, 2, "--fit-rows is a whole number of 1 or more; got 0"),
     ({"--pack": "0"}, 2, "--pack is auto or a whole number"),
     ({"--time-limit": "soon"}, 2, "90s, 15m, 2h"),
     ({"--column": "label"}, 2, "ROLE=NAME"),
@@ -48,15 +53,32 @@ def test_a_wrong_option(here, tmp_path, change, code, line):
     assert err.startswith("tenslora-search: ")
     assert err.count("\n") == 1
     assert out == ""
-    assert not (tmp_path / "run" / "trials.jsonl").exists()
+    assert_nothing_asked(tmp_path / "run")
 
 
-def test_a_space_with_a_wrong_key(here, tmp_path):
+def assert_nothing_asked(folder):
+    """No question stands in the folder, so the right one may be asked there."""
+    assert not (folder / "run.json").exists()
+    assert not (folder / "trials.jsonl").exists()
+
+
+SPACES = {
+    "learning_rat = 1e-3": "no key named 'learning_rat'. Did you mean 'learning_rate'",
+    'construction = ["dept"]': "no construction named 'dept'. Did you mean 'depth'",
+    'decomposition = "cp"': "decomposition is a list of names",
+    "size = { low = 0.5, high = 2.0 }": "size is a share of the budget, at most 1; got high 2",
+    "size = [": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("text", list(SPACES))
+def test_a_wrong_space(here, tmp_path, text):
     space = tmp_path / "mine.toml"
-    space.write_text("learning_rat = 1e-3\n")
-    code, _, err = here(*arguments({"--space": str(space)}, tmp_path / "run"))
-    assert code == 2
-    assert "Did you mean 'learning_rate'" in err
+    space.write_text(text)
+    code, out, err = here(*arguments({"--space": str(space)}, tmp_path / "run"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert SPACES[text] in err
+    assert_nothing_asked(tmp_path / "run")
 
 
 DATA = {
@@ -72,6 +94,9 @@ DATA = {
     "no train file": ({"test.csv": "text,label\na,b\n"}, "train"),
     "broken parquet": ({"train.parquet": "PAR1 and no more"}, "cannot read"),
     "broken jsonl": ({"train.jsonl": '{"text": "a", "label": 1}\n{"text":\n'}, "line 2 is no JSON"),
+    "no text": ({"train.jsonl": '{"text": "a", "label": 1}\n{"text": 5, "label": 0}\n' * 20}, "row 2 of train of"),
+    "no image": ({"train.csv": "image,label\nno.png,a\nnor.png,b\n"}, "names an image that cannot be read"),
+    "text for a model of images": ({"train.csv": "text,label\n" + "good,a\nbad,b\n" * 20}, "reads image; for text try"),
 }
 
 
@@ -88,6 +113,7 @@ def test_wrong_data(here, tmp_path, name):
     assert line in err
     assert err.count("\n") == 1
     assert out == ""
+    assert_nothing_asked(tmp_path / "run")
 
 
 ROBERTA = ["count", "--model", "roberta-base"]
@@ -112,3 +138,9 @@ def test_a_wrong_command(here, words, line):
     assert line in err
     assert err.count("\n") == 1
     assert out == ""
+
+
+def test_nothing_at_all_is_answered_with_the_help(here):
+    code, out, err = here()
+    assert (code, err) == (2, "")
+    assert "Usage" in out
