@@ -107,7 +107,8 @@ def train_segment(config: dict[str, Any]) -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         results = run_segment(segment, Path(folder))
-        score = max((one.score for one in results if one.score is not None), default=math.nan)  # what loggers show
+        scores = [] if segment.measures else [one.score for one in results if one.score is not None]
+        score = max(scores, default=math.nan)  # what loggers show
         rows = [result.to_json() for result in results]
         metrics = {"results": rows, "seconds": time.perf_counter() - began, "trials": len(rows), "score": score}
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))

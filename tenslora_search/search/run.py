@@ -36,6 +36,8 @@ CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
 UNMEASURED_PACK = 16
 """On a GPU on which it could not be measured."""
+SAMPLER_ROUNDS, LEAST_PACK = 4, 8
+"""New trials come in this many packs at least, as long as a pack keeps so many."""
 RETEST_SHARE = 0.25
 """Of the time limit that is kept for the retest."""
 
@@ -122,11 +124,6 @@ def search(
             f'{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of Ray Tune need executor="ray".'
         )
     with run_folder(folder, asked, force=force), _disk_errors(folder):
-        if executor == "ray":
-            from tenslora_search.search import ray_tune
-
-            ray_tune.start(place)
-            ray_tune.workers(place)
         run_file = _prepared(folder, asked)
         source = _Search(
             folder, asked, run_file, began=began, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners
@@ -287,7 +284,7 @@ class _Search:
         if self._seconds > self._seconds_of_search:
             self.study.stop()
         fresh = self._has_time_for_another
-        work = self.study.next_segment(min(self._pack, math.ceil(self.question.trials / self._n_workers)), fresh=fresh)
+        work = self.study.next_segment(self._limit(self._pack), fresh=fresh)
         if work is None and not fresh and not self._running:
             self.study.stop()
         if work is not None:
@@ -386,6 +383,11 @@ class _Search:
                 segment = self._segment(f"retest-{seed}", trials, [None] * len(left), 0, self.question.max_steps)
                 segments.append(replace(segment, split="report", data_seed=self.question.seed + seed))
         return segments
+
+    def _limit(self, pack: int) -> int:
+        """Trials a segment: no worker goes without, and the sampler sees scores before it proposes the last of them."""
+        trials = self.question.trials
+        return min(pack, max(LEAST_PACK, math.ceil(trials / SAMPLER_ROUNDS)), math.ceil(trials / self._n_workers))
 
     def _measurement(self) -> Segment | None:
         """Asks a worker, once, how many trials like the first ones it takes at a time."""

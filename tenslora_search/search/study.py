@@ -1,7 +1,8 @@
 """Study: many trials as pure decisions: what to propose, who climbs, what to train next. It knows neither Ray nor torch.
 
-`trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study beside it proposes, and
-shows the search in optuna-dashboard: a trial there is running until it is complete, failed, or left paused at the end.
+`trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study beside it shows the search
+in optuna-dashboard: a trial there is running until it is complete, failed, or left paused at the end. The sampler proposes
+in view of a study in memory that knows more: every trial's score at the last rung it has reached.
 """
 
 import math
@@ -18,7 +19,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from tenslora_search.search.journal import VERSION, Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
@@ -44,6 +45,8 @@ class Record:
     number: int
     spec: TrialSpec
     optuna_number: int
+    point: Mapping[str, Any]
+    """of the space, which the spec was made of"""
     state: State = "waiting"
     step: int = 0
     curve: dict[int, float] = field(default_factory=dict)
@@ -110,7 +113,9 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
-        self._optuna = self._open(folder / "study.journal", SAMPLERS[sampler](seed))
+        self._sampler, self._seeds = SAMPLERS[sampler](seed), space.seeds()[: max(1, n_trials // 2)]
+        self._seen: optuna.Study | None = None
+        self._optuna = self._open(folder / "study.journal")
         if not events:
             self.journal.append({"event": "journal", "version": VERSION})
         self._finish_judging()
@@ -155,6 +160,7 @@ class Study:
 
         `states`: files relative to the run folder; None for a trial whose weights are kept elsewhere.
         """
+        self._seen = None
         events: list[dict[str, Any]] = []
         ended: list[Record] = []
         for result in results:
@@ -262,14 +268,12 @@ class Study:
         if not self._proposals_left:
             return None
         number = len(self.records)
-        trial = self._optuna.ask(self._distributions)
-        point: dict[str, Any] = dict(trial.params)
+        point: dict[str, Any] = dict(self._seeds[number] if number < len(self._seeds) else self._sampled())
         spec = self.space.trial(point, self.seed + number)
         n_nudges = 0
         while self.space.key(spec) in self._keys:
             if n_nudges == MOST_NUDGES:
                 self._exhausted = True
-                self._optuna.tell(trial, state=TrialState.FAIL)
                 return None
             point = self.space.nudged(point, self._random, reach=0.02 * 1.1**n_nudges)
             spec = self.space.trial(point, self.seed + number)
@@ -277,12 +281,33 @@ class Study:
         adapter = spec.adapter
         about = {name: getattr(adapter, name) for name in ("n_params", "method", "construction", "decomposition")}
         about["ranks"] = list(adapter.ranks)
-        for name, value in {"number": number, **about, "learning_rate": spec.learning_rate}.items():
-            trial.set_user_attr(name, value)
-        event = {"event": "proposed", "number": number, "optuna": trial.number, "point": point, "spec": spec.to_json()}
+        attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
+        self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
+        n_known = len(self._optuna.get_trials(deepcopy=False))
+        event = {"event": "proposed", "number": number, "optuna": n_known - 1, "point": point, "spec": spec.to_json()}
         self._write([{**event, **about}])
         self._keys.add(self.space.key(spec))
         return self.records[number]
+
+    def _sampled(self) -> dict[str, Any]:
+        """A point by the sampler; after each segment it looks anew at what all trials have reached."""
+        if self._seen is None:
+            self._seen = optuna.create_study(sampler=self._sampler, directions=self._optuna.directions)
+            for record in self.records.values():
+                if record.state == "failed":
+                    trial = self._as_trial(record.point, TrialState.FAIL)
+                elif record.score is None:
+                    trial = self._as_trial(record.point, TrialState.RUNNING)
+                else:
+                    trial = self._as_trial(record.point, TrialState.COMPLETE, values=self._values(record))
+                self._seen.add_trial(trial)
+        return self._seen.ask(self._distributions).params
+
+    def _as_trial(self, point: Mapping[str, Any], state: TrialState, **more: Any) -> optuna.trial.FrozenTrial:
+        return create_trial(params=dict(point), distributions=self._distributions, state=state, **more)
+
+    def _values(self, record: Record) -> list[float]:
+        return [float(record.score or 0.0), math.log10(record.n_params)][: len(self._optuna.directions)]
 
     def _climb(self, rung: int) -> None:
         """Asks the pruner about all that stand on a rung and are not on their way."""
@@ -322,7 +347,7 @@ class Study:
         kind = event["event"]
         if kind == "proposed":
             number = event["number"]
-            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["optuna"])
+            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["optuna"], event["point"])
             return
         if kind == "segment":
             self._n_segments = max(self._n_segments, int(event["id"].rpartition("-")[2]))
@@ -340,22 +365,18 @@ class Study:
         else:
             record.state = kind
 
-    def _open(self, path: Path, sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    def _open(self, path: Path) -> optuna.Study:
         both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
         if path.exists():
             mend(path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="tenslora-search",
-            sampler=sampler,
             directions=both if self.objective == "front" else both[:1],
             load_if_exists=True,
         )
-        if not self.records and not study.trials:
-            if self.objective == "front":
-                study.set_metric_names(["score", "log10 parameters"])
-            for point in self.space.seeds()[: max(1, self.n_trials // 2)]:
-                study.enqueue_trial(point)
+        if not study.trials and self.objective == "front":
+            study.set_metric_names(["score", "log10 parameters"])
         return study
 
     def _reconcile(self) -> None:
@@ -364,8 +385,6 @@ class Study:
         for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in known:
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
-                if "fixed_params" in trial.system_attrs:  # one of the seeds
-                    self._optuna.enqueue_trial(trial.system_attrs["fixed_params"])
         for record in self.records.values():
             self._tell(record)
 
@@ -374,8 +393,7 @@ class Study:
         if record.optuna_number >= len(trials) or trials[record.optuna_number].state.is_finished():
             return
         if record.state == "complete" and record.score is not None:
-            values = [float(record.score), math.log10(record.n_params)]
-            self._optuna.tell(record.optuna_number, values[: len(self._optuna.directions)])
+            self._optuna.tell(record.optuna_number, self._values(record))
         elif record.state == "failed":
             self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
         elif at_the_end:

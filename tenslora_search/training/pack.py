@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from tenslora_search.training.metrics import METRICS
 from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
 from tenslora_search.training.rules import RULES
+from tenslora_search.training.shared import SharedEmbeddings
 
 EVALUATION_ROWS = {"cpu": 4096, "cuda": 16384}
 """Rows of all trials together in one forward pass of an evaluation."""
@@ -57,14 +59,14 @@ class Pack:
         self.max_steps, self.step = max_steps, from_step
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
-        self.heads = StackedHeads(model, [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs])
-        try:
+        with ExitStack() as undo:
+            generators = [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs]
+            self.heads = StackedHeads(model, generators)
+            undo.callback(self.heads.detach)
+            undo.callback(SharedEmbeddings(model, len(specs)).detach)
             seeds = [spec.seed for spec in self.specs]
             self.adapter = attach(model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False)
-        except BaseException:
-            self.heads.detach()
-            raise
-        try:
+            undo.callback(self.adapter.detach)
             for parameter in self.heads.parameters.values():
                 parameter.requires_grad_(True)
             self.optimizer = self._optimizer()
@@ -75,16 +77,13 @@ class Pack:
             for trial, state in enumerate(states or ()):
                 if state is not None:
                     self._load(trial, state)
-        except BaseException:
-            self.__exit__()
-            raise
+            self._undo = undo.pop_all()
 
     def __enter__(self) -> "Pack":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.adapter.detach()
-        self.heads.detach()
+        self._undo.close()
 
     def advance(self, to_step: int) -> list[float]:
         """Trains every trial to `to_step`; the mean training loss of each since the last call.

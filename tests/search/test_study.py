@@ -13,6 +13,7 @@ from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.search.study import Study
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import Table
 from tenslora_search.spec.trial import TrialResult
 
 BUDGET, RUNGS = 6_000, (3, 9, 27)
@@ -239,3 +240,23 @@ def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
     assert len(study.records) == n_begun
     assert any(record.state == "complete" for record in study.records.values())
     assert all(record.state in ("complete", "paused", "failed") for record in study.records.values())
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_the_sampler_sees_every_score_there_is(tmp_path, sampler, monkeypatch):
+    """Paused trials and those on their way too, each with the score at its last rung."""
+    seen: list[dict[int, float]] = []
+
+    class Spy(type(SAMPLERS[sampler](0))):  # type: ignore[misc]
+        def infer_relative_search_space(self, study, trial):
+            finished = [one for one in study.trials if one.state == optuna.trial.TrialState.COMPLETE]
+            seen.append({one.number: one.values[0] for one in finished})
+            return super().infer_relative_search_space(study, trial)
+
+    spies = Table("sampler", {sampler: lambda seed: Spy(seed=seed)})
+    monkeypatch.setattr("tenslora_search.search.study.SAMPLERS", spies)
+    study = serve(open_study(tmp_path, sampler=sampler, n_trials=40), segments=4)
+    reached = {number: record.score for number, record in study.records.items() if record.score is not None}
+    assert len(reached) >= 16
+    study.next_segment(8)
+    assert seen[-1] == pytest.approx(reached)
