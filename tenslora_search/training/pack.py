@@ -72,6 +72,7 @@ class Pack:
             self.optimizer = self._optimizer()
             self._inputs = _Inputs.of(len(specs), batch_size, self.device)
             self._replay = Replay(self._train, self.device)
+            undo.callback(self._replay.forget)
             self.first_bad = torch.full((len(specs),), -1, device=self.device)
             self._losses_sum = torch.zeros(len(specs), device=self.device)
             for trial, state in enumerate(states or ()):

@@ -33,6 +33,11 @@ class Replay:
                 self._step(width)
             left[width] -= 1
 
+    def forget(self) -> None:
+        """Gives the memory of the graphs back at once: they and the pack that steps hold each other."""
+        self._graphs.clear()
+        self._step = _forgotten
+
     def _record(self, width: int) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
@@ -45,6 +50,10 @@ class Replay:
             torch.cuda.synchronize()
         else:
             self._graphs[width] = graph
+
+
+def _forgotten(width: int) -> None:
+    raise RuntimeError("this pack has ended")
 
 
 WARM_UPS = 2

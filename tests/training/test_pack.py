@@ -1,7 +1,9 @@
 """A trial is the same trial alone, in any pack, paused and resumed; what happens to one does not touch its neighbours."""
 
+import gc
 import json
 import math
+import weakref
 
 import pytest
 import torch
@@ -218,3 +220,18 @@ def test_states_are_small_and_hold_no_padding(bert, data, trials, tmp_path):
     assert about["step"] == 2
     factors = sum(value.numel() for name, value in tensors.items() if name.startswith("value.") and ".head." not in name)
     assert factors == small.adapter.n_params
+
+
+def test_the_memory_of_a_pack_is_free_when_it_ends(bert, data, trials):
+    """At once, not when Python next looks for cycles: on a GPU the next pack needs it."""
+    gc.collect()
+    gc.disable()
+    try:
+        with pack(bert, data, trials[:3]) as ended:
+            ended.advance(3)
+            ended.scores(data.select)
+        held = weakref.ref(ended.optimizer), weakref.ref(ended.adapter)
+        del ended
+        assert [one() for one in held] == [None, None]
+    finally:
+        gc.enable()
