@@ -42,7 +42,9 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        return f"{self.file['task']} on {self.file['model']}"
+        """Task and model; a local model by its folder's name."""
+        model = Path(self.file["model"])
+        return f"{self.file['task']} on {model.name if model.is_absolute() else model}"
 
     @property
     def worker_seconds(self) -> float:
