@@ -97,7 +97,8 @@ def ends(record: RunRecord) -> list[str]:
         lines.append(
             f"{int(paused.sum()):,} paused (pruned by {record.file['question'].get('pruner', 'the pruner')}): {where}."
         )
-    failed = trials[trials["state"] == "failed"]["reason"].value_counts()
+    reasons = trials[trials["state"] == "failed"]["reason"].str.replace(r" at step \d+$", "", regex=True)
+    failed = reasons.value_counts()
     if len(failed):
         lines.append(
             f"{int(failed.sum()):,} failed: "
