@@ -29,7 +29,7 @@ from transformers import (
     ViTConfig,
 )
 
-from tenslora_search.nn.attach import geometry_of
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.geometry import Geometry

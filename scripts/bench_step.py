@@ -23,7 +23,8 @@ import transformers
 from torch import nn
 from transformers import AutoModelForSequenceClassification, RobertaConfig
 
-from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.attach import attach
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.constructions import CONSTRUCTIONS

@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tenslora_search.nn.attach import Adapter, attach, geometry_of
+    from tenslora_search.nn.attach import Adapter, attach
     from tenslora_search.nn.export import load_adapter, merge, save_merged, save_native, save_peft
+    from tenslora_search.nn.places import geometry_of
     from tenslora_search.search.ask_tell import AskTell, Trial, ask_tell
     from tenslora_search.search.results import Run, load_run
     from tenslora_search.search.run import Progress, search
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from tenslora_search.spec.table import NothingFitsError, QuestionError
 
 _HOMES = {
-    "tenslora_search.nn.attach": ("Adapter", "attach", "geometry_of"),
+    "tenslora_search.nn.attach": ("Adapter", "attach"),
+    "tenslora_search.nn.places": ("geometry_of",),
     "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
     "tenslora_search.search.ask_tell": ("AskTell", "Trial", "ask_tell"),
     "tenslora_search.search.results": ("Run", "load_run"),

@@ -1,26 +1,19 @@
 """attach(): freeze a model, find its sites, check the geometry, and lay K adapters beside its weights."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from tenslora_search.nn.places import Targets, check_shapes, find_sites
 from tenslora_search.nn.sites import Pair, Place, Site
+from tenslora_search.nn.stacking import side_by_side, side_streams
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.backbones import ATTENTION, TRANSPOSED, family_of, read_config
-from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
-
-Targets = Mapping[str, str]
-"""Patterns by projection, as in `spec/backbones.py`: {"query": "attn.q", "value": "attn.qkv 2/3"}."""
 
 
 class Adapter(nn.Module):
@@ -132,7 +125,7 @@ class Adapter(nn.Module):
         tensors = self._tensors
         if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
             return [tensor.pairs() for tensor in tensors]
-        main, sides = torch.cuda.current_stream(), _side_streams(tensors[0].scale.device.index)
+        main, sides = torch.cuda.current_stream(), side_streams(tensors[0].scale.device.index)
         for side in sides:
             side.wait_stream(main)
         contracted = []
@@ -154,61 +147,13 @@ class Adapter(nn.Module):
             multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
             rank = -(-max(left.shape[-1] for left in lefts) // multiple) * multiple
             shape = (len(group.projections), group.layers, sum(len(left) for left in lefts))
-            left: Tensor = _SideBySide.apply((*shape, group.input, rank), dtype, *lefts)  # type: ignore[assignment]
-            right: Tensor = _SideBySide.apply((*shape, rank, group.output), dtype, *rights)  # type: ignore[assignment]
+            left = side_by_side((*shape, group.input, rank), dtype, lefts)
+            right = side_by_side((*shape, rank, group.output), dtype, rights)
             for projection, of_lefts, of_rights in zip(group.projections, left.unbind(), right.unbind(), strict=True):
                 for layer, (a, b) in enumerate(zip(of_lefts.unbind(), of_rights.unbind(), strict=True)):
                     back = projection in group.transposed
                     found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
         return found
-
-
-class _SideBySide(torch.autograd.Function):
-    """Sides (trial, projection, layer, rows, columns) of several runs -> (projection, layer, trial, rows, columns).
-
-    In the type asked for, all stacked axes at full length, trials in a row, padded with zeros: one copy a run.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, shape: tuple[int, ...], dtype: torch.dtype, *sides: Tensor) -> Tensor:
-        padded = any(side.shape[-2:] != shape[-2:] for side in sides)
-        whole = (torch.zeros if padded else torch.empty)(shape, dtype=dtype, device=sides[0].device)
-        ctx.shapes, ctx.dtype = [side.shape for side in sides], sides[0].dtype
-        for part, side in zip(_parts(whole, ctx.shapes), sides, strict=True):
-            part.copy_(side)
-        return whole
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (
-            None,
-            None,
-            *(_summed(part, shape, ctx.dtype) for part, shape in zip(_parts(gradient, ctx.shapes), ctx.shapes, strict=True)),
-        )
-
-
-def _summed(part: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """To the shape, over the stacked axes that are of length 1 there."""
-    axes = [axis for axis in (1, 2) if shape[axis] < part.shape[axis]]
-    return part.sum(axes, keepdim=True, dtype=dtype) if axes else part.to(dtype)
-
-
-def _parts(whole: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Of (projection, layer, trial, rows, columns), each run's part as (trial, projection, layer, rows, columns)."""
-    parts, first = [], 0
-    for n_trials, _, _, n_rows, n_columns in shapes:
-        parts.append(whole[:, :, first : first + n_trials, :n_rows, :n_columns].permute(2, 0, 1, 3, 4))
-        first += n_trials
-    return parts
-
-
-@cache
-def _side_streams(device: int) -> list[torch.cuda.Stream]:
-    return [torch.cuda.Stream(device) for _ in range(N_STREAMS)]
-
-
-N_STREAMS = 8
 
 
 def attach(
@@ -236,7 +181,7 @@ def attach(
     geometry = specs[0].geometry
     projections = [name for group in geometry.groups for name in group.projections]
     places = find_sites(model, projections, targets)
-    _check_shapes(model, places, geometry)
+    check_shapes(model, places, geometry)
     model.requires_grad_(False)
     if train_head:
         for parameter in head_parameters(model).values():
@@ -245,57 +190,6 @@ def attach(
     adapter.to(next(iter(model.parameters())).device)
     model.adapter = adapter
     return adapter
-
-
-def find_sites(
-    model: nn.Module, projections: Sequence[str] = ATTENTION, targets: Targets | None = None
-) -> dict[str, list[Place]]:
-    """For each projection its places, layer by layer; where there is none, `QuestionError` lists the linear maps there are."""
-    if targets is None:
-        model_type = getattr(getattr(model, "config", None), "model_type", None)
-        if model_type is None:
-            raise QuestionError(
-                f"{type(model).__name__} has no config that says its family; give targets=. {_linear_maps(model)}"
-            )
-        patterns = family_of(model_type).patterns(projections)
-    else:
-        missing = [name for name in projections if name not in targets]
-        if missing:
-            raise QuestionError(f"targets has no pattern for {', '.join(missing)}; it has {', '.join(targets) or 'none'}.")
-        patterns = {name: targets[name] for name in projections}
-    names = [name for name, module in model.named_modules() if _is_linear(module)]
-    places = {name: [place for module in names if (place := _match(pattern, module))] for name, pattern in patterns.items()}
-    for name, found in places.items():
-        if not found:
-            raise QuestionError(f"no linear map of this model ends in {patterns[name]!r} ({name}). {_linear_maps(model)}")
-    return places
-
-
-def geometry_of(
-    model: nn.Module, projections: Sequence[str] = ATTENTION, *, targets: Targets | None = None, heads: int | None = None
-) -> Geometry:
-    """The geometry of a model's sites by their real shapes; `heads` says how many, if the model's config does not."""
-    places = find_sites(model, projections, targets)
-    config: dict[str, Any] = model.config.to_dict() if hasattr(model, "config") else {}  # type: ignore[union-attr]
-    numbers = {"heads": heads, "head_dim": None} if heads else read_config(config, "the model's config; heads=")
-    maps: list[tuple[str, int, int, int, bool]] = []
-    for name, found in places.items():
-        back = name in TRANSPOSED
-        inner, outer = _shape(model, found[0])[:: -1 if back else 1]
-        if name in ("up", "gate", "down"):  # an MLP has no heads
-            maps.append((name, inner, 1, outer, back))
-            continue
-        query_width = _shape(model, places["query"][0])[1] if "query" in places else outer
-        head_dim = numbers["head_dim"] or query_width // numbers["heads"]
-        if outer % head_dim:
-            raise QuestionError(
-                f"{name} has {outer} features, which do not divide into heads of {head_dim}; give heads that divide."
-            )
-        maps.append((name, inner, outer // head_dim, head_dim, back))
-    layers = {len(found) for found in places.values()}
-    if len(layers) > 1:
-        raise QuestionError(f"the projections are in unequal numbers of layers: { {n: len(f) for n, f in places.items()} }.")
-    return Geometry.of_maps(maps, layers.pop())
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -323,45 +217,3 @@ def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
 
 SMALL_RANK, RANK_STEP = 16, 4
 """Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no longer."""
-
-
-def _match(pattern: str, module: str) -> Place | None:
-    for alternative in pattern.split("|"):
-        name, _, fused = alternative.strip().partition(" ")
-        block, of = map(int, fused.split("/")) if fused else (0, 1)
-        expression = re.escape(name).replace(r"\*", r"\d+")
-        if re.search(rf"(^|\.){expression}$", module):
-            return Place(module, block, of)
-    return None
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-
-
-def _shape(model: nn.Module, place: Place) -> tuple[int, int]:
-    """(input, output) of a projection; GPT-2's Conv1D stores its weight that way round, nn.Linear the other."""
-    module = model.get_submodule(place.module)
-    rows, columns = map(int, module.weight.shape)  # type: ignore[union-attr]
-    inputs, outputs = (columns, rows) if isinstance(module, nn.Linear) else (rows, columns)
-    if outputs % place.of:
-        raise QuestionError(f"{place.module} has {outputs} outputs, which do not divide into {place.of} blocks.")
-    return inputs, outputs // place.of
-
-
-def _check_shapes(model: nn.Module, places: Mapping[str, list[Place]], geometry: Geometry) -> None:
-    for group in geometry.groups:
-        for name in group.projections:
-            if len(places[name]) != group.layers:
-                raise QuestionError(f"the spec is for {group.layers} layers of {name}; this model has {len(places[name])}.")
-            expected = (group.input, group.output)[:: -1 if name in group.transposed else 1]
-            for place in places[name]:
-                if (found := _shape(model, place)) != expected:
-                    raise QuestionError(
-                        f"the spec is for {name} of {expected[0]} x {expected[1]}; {place.module} is {found[0]} x {found[1]}."
-                    )
-
-
-def _linear_maps(model: nn.Module) -> str:
-    ends = dict.fromkeys(re.sub(r"\d+", "*", name) for name, module in model.named_modules() if _is_linear(module))
-    return f"Its linear maps: {', '.join(ends) or 'none'}."

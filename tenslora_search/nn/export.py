@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tenslora_search.nn.attach import Adapter, Targets, attach, head_parameters
+from tenslora_search.nn.attach import Adapter, attach, head_parameters
+from tenslora_search.nn.places import Targets
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 

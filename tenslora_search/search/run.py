@@ -183,7 +183,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     """Loads model and data once in this process, so that all that is wrong with them shows at once; writes run.json."""
     import torch
 
-    from tenslora_search.nn.attach import geometry_of
+    from tenslora_search.nn.places import geometry_of
     from tenslora_search.training.data import load_task
     from tenslora_search.training.heads import StackedHeads
     from tenslora_search.training.models import load_backbone

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from tenslora_search.nn.attach import attach, find_sites, geometry_of
+from tenslora_search.nn.attach import attach
 from tenslora_search.nn.export import merge, trial_factors
+from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import family_of, geometry_of_config

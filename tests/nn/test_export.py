@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.func import functional_call
 
-from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.attach import attach
 from tenslora_search.nn.export import (
     NATIVE_FILE,
     load_adapter,
@@ -20,6 +20,7 @@ from tenslora_search.nn.export import (
     set_trial_factors,
     trial_factors,
 )
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import linear
 from tenslora_search.spec.table import QuestionError

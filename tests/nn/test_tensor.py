@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.attach import attach
 from tenslora_search.nn.export import set_trial_factors
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.nn.tensor import STARTS, FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec, bonds
 from tenslora_search.spec.constructions import CONSTRUCTIONS

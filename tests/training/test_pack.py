@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.attach import attach
 from tenslora_search.nn.export import set_trial_factors, trial_factors
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS

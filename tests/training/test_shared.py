@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tenslora_search.nn.attach import attach, geometry_of
+from tenslora_search.nn.attach import attach
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.training.shared import SharedEmbeddings
 

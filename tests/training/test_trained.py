@@ -12,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from tenslora_search.nn.attach import geometry_of
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.card import TAG, Facts, card
