@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from tenslora_search.nn.places import geometry_of
     from tenslora_search.search.ask_tell import AskTell, Trial, ask_tell
     from tenslora_search.search.results import Run, load_run
-    from tenslora_search.search.run import Progress, search
+    from tenslora_search.search.run import search
+    from tenslora_search.search.serving import Progress
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.geometry import Geometry
     from tenslora_search.spec.table import NothingFitsError, QuestionError
@@ -20,7 +21,8 @@ _HOMES = {
     "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
     "tenslora_search.search.ask_tell": ("AskTell", "Trial", "ask_tell"),
     "tenslora_search.search.results": ("Run", "load_run"),
-    "tenslora_search.search.run": ("Progress", "search"),
+    "tenslora_search.search.run": ("search",),
+    "tenslora_search.search.serving": ("Progress",),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
     "tenslora_search.spec.geometry": ("Geometry",),
     "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),

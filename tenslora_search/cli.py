@@ -72,8 +72,9 @@ def search(
     if dry_run:
         _dry_run(budget, asked, as_json=as_json)
         return
-    from tenslora_search.search.run import Interrupted, parse_seconds
+    from tenslora_search.search.run import parse_seconds
     from tenslora_search.search.run import search as run_search
+    from tenslora_search.search.serving import Interrupted
 
     limit = parse_seconds(time_limit) if time_limit is not None else None
     with _display(quiet=quiet or as_json) as progress:

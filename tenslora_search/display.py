@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from tenslora_search.search.run import Progress
+    from tenslora_search.search.serving import Progress
 
 Show = Callable[["Progress"], None]
 SECONDS_BETWEEN_LINES = 2.0

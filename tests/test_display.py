@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tenslora_search import display
-from tenslora_search.search.run import Progress
+from tenslora_search.search.serving import Progress
 
 PROGRESS = Progress(
     phase="search",

@@ -1,0 +1,32 @@
+"""What a result rests on besides the question: versions() of the libraries, hardware() of the driver's machine."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that decide a result."""
+    return {name: _version(name) for name in VERSIONS}
+
+
+def hardware() -> dict[str, Any]:
+    """Of the driver's machine: processor, cores, GPUs."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "gpus": gpus}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
