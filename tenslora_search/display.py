@@ -16,6 +16,9 @@ SECONDS_BETWEEN_LINES = 2.0
 MOST_ROWS = 12
 """Of the front while the search runs."""
 BARS = "▁▂▃▄▅▆▇█"
+COLUMNS = (
+    "select: on rows that guided the search; report: on rows it never saw, mean ± spread over fresh seeds; rungs: on the way up"
+)
 
 
 @contextmanager
@@ -76,7 +79,9 @@ def print_front(front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, flo
         again = f"{one.report_score:.4f}{spread}" if one.n_retests else "-"
         rows.append((str(one.number), one.method, str(one.ranks), f"{one.n_params:,}", f"{one.score:.4f}", again, curve))
     names = ("trial", "method", "ranks", "parameters", "select", "report", "rungs")
-    Console().print(_table(names, rows, title=f"front ({metric})"))
+    console = Console()
+    console.print(_table(names, rows, title=f"front ({metric})"))
+    console.print(COLUMNS, style="dim", highlight=False)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Any:
@@ -107,11 +112,11 @@ def _sparks(curves: Sequence[Sequence[float]]) -> list[str]:
 def _line(progress: "Progress") -> str:
     counts, (retested, retests) = progress.counts, progress.n_retests
     states = ", ".join(f"{number} {state}" for state, number in counts.items() if number and state != "waiting")
-    best = "-" if progress.best is None else f"{progress.best:.4f}"
+    best = "" if progress.best is None else f" | best {progress.best:.4f} | front of {len(progress.front)}"
     left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     retest = f" | retest {retested} of {retests}" if progress.phase == "retest" and retests else ""
     proposed = f"{sum(counts.values())} of {progress.n_trials} trials"
     return (
-        f"[{progress.seconds:5.0f} s] {proposed}: {states or 'none yet'} | best {best}"
-        f" | front {len(progress.front)} | {progress.worker_seconds:.0f} worker-seconds{left}{retest}"
+        f"[{progress.seconds:5.0f} s] {proposed}: {states or 'none yet'}{best}"
+        f" | {progress.worker_seconds:.0f} seconds of work{left}{retest}"
     )

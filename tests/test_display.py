@@ -42,7 +42,7 @@ def test_plain_lines_say_where_the_search_stands(capsys):
         show(PROGRESS)
         show(PROGRESS)  # too soon for another
     out = capsys.readouterr().out
-    assert out == ("[    9 s] 6 of 8 trials: 2 complete, 3 paused | best 0.9100 | front 2 | 12 worker-seconds, 51 s left\n")
+    assert out == ("[    9 s] 6 of 8 trials: 2 complete, 3 paused | best 0.9100 | front of 2 | 12 seconds of work, 51 s left\n")
 
 
 def test_silent_is_silent(capsys):
