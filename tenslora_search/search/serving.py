@@ -91,7 +91,7 @@ class Serving:
             seed=question.seed,
             listeners=listeners,
         )
-        self._pack, self._n_workers = pack, 1
+        self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
         self._is_measuring, self._seconds_a_step = False, 0.0
         self.interrupted = self.was_interrupted = False
         self.retested = {(event["number"], event["seed"]) for event in self.study.journal.read() if event["event"] == "retest"}
@@ -222,7 +222,9 @@ class Serving:
         return segments
 
     def _limit(self, pack: int) -> int:
-        """Trials a segment: no worker goes without, and the sampler sees scores before it proposes the last of them."""
+        """Trials a segment: as asked; else no worker goes without, and the sampler sees scores before its last proposals."""
+        if self._is_asked:
+            return pack
         trials = self.question.trials
         return min(pack, max(LEAST_PACK, math.ceil(trials / SAMPLER_ROUNDS)), math.ceil(trials / self._n_workers))
 

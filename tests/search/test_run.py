@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import ClassVar
 
 import pytest
 
+from tenslora_search.search.question import Question
 from tenslora_search.search.results import load_run
 from tenslora_search.search.run import parse_seconds, search
+from tenslora_search.search.serving import Serving
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialResult
 
 ASKED = {"task": "digits", "budget": "6k", "max_steps": 18, "batch_size": 16, "retest": 2, "executor": "inline"}
 COLUMNS = """number state method construction decomposition ranks n_params head_params score report_score report_std step
@@ -258,3 +262,22 @@ def test_no_time_limits(text):
 def test_gpus_per_worker(gpus, tmp_path):
     with pytest.raises(QuestionError, match="--gpus-per-worker"):
         search(**ASKED, gpus_per_worker=gpus, out=tmp_path / "run")
+
+
+def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
+    """So that the sampler sees scores before it proposes the last of them."""
+    sizes = {}
+    for name, pack in (("auto", None), ("asked", 40)):
+        segments: list[int] = []
+        question = Question.of(budget=20_000, task="digits", trials=80)
+        run = {"geometry": question.geometry.to_json(), "budget": 20_000}
+        (tmp_path / name).mkdir()
+        serving = Serving(tmp_path / name, question, run, began=time.monotonic(), time_limit=None, pack=pack, progress=None)
+        serving.served_by(1, on_gpu=True)
+        while (segment := serving.next_segment()) is not None:
+            if segment.measures:
+                serving.finished(segment, [TrialResult(0, 0, 64.0, None, None, 0.0)], tmp_path, 1.0)
+            else:
+                segments.append(len(segment.trials))
+        sizes[name] = segments
+    assert sizes == {"auto": [20, 20, 20, 20], "asked": [40, 40]}
