@@ -214,15 +214,22 @@ class Study:
             self._tell(record, at_the_end=True)
 
     def front(self, margin: float = 0.0, most: int = 8) -> list[int]:
-        """Complete trials that no smaller or equal one beats by more than `margin`, best score first; at most `most`."""
+        """Complete trials that no smaller one equals or beats, best score first; at most `most`.
+
+        With a margin also those that a smaller one beats by no more than that; the nearest, then the smallest.
+        """
         complete = [one for one in self.records.values() if one.state == "complete" and one.score is not None]
 
-        def behind(one: Record) -> float:
-            """By how much the best trial of its size or smaller is ahead; negative for the front itself."""
-            rivals = [other for other in complete if other.n_params <= one.n_params and other is not one]
-            return max((other.score - one.score for other in rivals), default=-math.inf)  # type: ignore[operator]
+        def behind(one: Record) -> tuple[float, int]:
+            """By how much the best trial of its size or smaller is ahead, below 0 for the front itself; and its size."""
+            ahead = -math.inf
+            for other in complete:
+                gain = other.score - one.score  # type: ignore[operator]
+                if other.n_params < one.n_params or (other.n_params == one.n_params and (gain, one.number) > (0, other.number)):
+                    ahead = max(ahead, gain)
+            return ahead, one.n_params
 
-        near = sorted((one for one in complete if behind(one) <= margin), key=behind)[:most]
+        near = sorted((one for one in complete if behind(one)[0] < 0 or 0 <= behind(one)[0] <= margin > 0), key=behind)[:most]
         return [one.number for one in sorted(near, key=lambda one: (-(one.score or 0.0), one.n_params))]
 
     @property

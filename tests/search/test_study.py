@@ -260,3 +260,13 @@ def test_the_sampler_sees_every_score_there_is(tmp_path, sampler, monkeypatch):
     assert len(reached) >= 16
     study.next_segment(8)
     assert seen[-1] == pytest.approx(reached)
+
+
+def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "score", lambda spec, step: 0.5)
+    study = serve(open_study(tmp_path, pruner="none", n_trials=10))
+    complete = [record for record in study.records.values() if record.state == "complete"]
+    assert len(complete) == 10
+    assert study.front() == [min(complete, key=lambda one: (one.n_params, one.number)).number]
+    near = study.front(0.01, most=4)
+    assert near == [one.number for one in sorted(complete, key=lambda one: one.n_params)[:4]]
