@@ -130,4 +130,6 @@ def _name(row: Trial) -> str:
 
 def _share(one: Trial, other: Trial) -> str:
     share = one.n_params / other.n_params
+    if 0.99 <= share < 1.05:
+        return "as many parameters"
     return f"{share:.2g} times the parameters" if share >= 1 else f"{100 * share:.2g} % of the parameters"
