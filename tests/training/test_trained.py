@@ -117,7 +117,7 @@ def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_pa
         picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3).convert("RGB")
         file = io.BytesIO()
         picture.save(file, format="PNG")
-        ours = data.report.processor.normalise(data.report.processor.pixels([file.getvalue()], where="here"))
+        ours = data.report.processor.normalise(data.report.processor.pixels([file.getvalue()], names=["it"]))
         assert (made["processor"](picture, return_tensors="pt")["pixel_values"] - ours).abs().max() < 1e-5
     assert [path.name for path in to.parent.iterdir()] == [format]
 
