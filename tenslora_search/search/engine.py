@@ -1,13 +1,14 @@
 """EXECUTORS: who runs segments. `inline` in this process; `ray` through Ray Tune, one Tune trial a segment.
 
-Both take segments from a `Source` and give their rows and states back to it. What a worker needs besides the segment it
-loads once: backbone and data stay in it between segments (`reuse_actors`).
+An executor gets ready at a `Place`, and returns what serves a `Source`: takes segments from it and gives their rows and
+states back. What a worker needs besides the segment it loads once: backbone and data stay in it between segments.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,8 +60,23 @@ class Place:
     """Ray Tune's own (ray.tune.Callback): they hear of segments"""
 
 
-def inline(source: Source, place: Place) -> None:
+def inline(place: Place) -> Callable[[Source], None]:
     """One segment after another in this process."""
+    return partial(_one_by_one, place.folder)
+
+
+def ray(place: Place) -> Callable[[Source], None]:
+    """Ray Tune places segments on CPU workers (one core each) or on GPUs, whole or shared, and runs a killed one again.
+
+    The workers import what they need while this process goes on.
+    """
+    from tenslora_search.search import ray_tune
+
+    ray_tune.start(place)
+    return partial(ray_tune.serve, place)
+
+
+def _one_by_one(folder: Path, source: Source) -> None:
     import torch
 
     from tenslora_search.training.segment import run_segment
@@ -70,7 +86,7 @@ def inline(source: Source, place: Place) -> None:
         segment = source.next_segment()
         if segment is None:
             return
-        with tempfile.TemporaryDirectory(dir=place.folder, prefix=".segment-") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".segment-") as scratch:
             began = time.perf_counter()
             try:
                 results = run_segment(segment, Path(scratch))
@@ -82,17 +98,12 @@ def inline(source: Source, place: Place) -> None:
             source.finished(segment, results, Path(scratch), time.perf_counter() - began)
 
 
-def ray(source: Source, place: Place) -> None:
-    """Ray Tune places segments on CPU workers (one core each) or on GPUs, whole or shared, and runs a killed one again."""
-    from tenslora_search.search.ray_tune import run
-
-    run(source, place)
-
-
 def one_line(error: object) -> str:
     """The last line of an error's text that says something: of Ray's long ones, the original error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:300]
 
 
-EXECUTORS: Table[Callable[[Source, Place], None]] = Table("executor", {entry.__name__: entry for entry in (ray, inline)})
+EXECUTORS: Table[Callable[[Place], Callable[[Source], None]]] = Table(
+    "executor", {entry.__name__: entry for entry in (ray, inline)}
+)

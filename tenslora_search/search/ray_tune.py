@@ -7,6 +7,8 @@ import os
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ os.environ.update(
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.search import Searcher
 
 from tenslora_search.search.engine import Place, Source, one_line
@@ -29,9 +32,8 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 
 
-def run(source: Source, place: Place) -> None:
+def serve(place: Place, source: Source) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
-    start(place)
     share, n_workers = workers(place)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
     source.served_by(n_workers, on_gpu=share > 0)
@@ -55,13 +57,14 @@ def run(source: Source, place: Place) -> None:
             verbose=0,
         ),
     )
-    tuner.fit()
+    with waiting_workers_taken():
+        tuner.fit()
 
 
 def start(place: Place) -> None:
-    """A cluster on this machine, or the one at `ray_address`; `QuestionError` if none answers there.
+    """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`.
 
-    Also for what is no callback.
+    `QuestionError` if none answers there, and for what is no callback.
     """
     for one in place.tune_callbacks:
         if not isinstance(one, tune.Callback):
@@ -71,7 +74,10 @@ def start(place: Place) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed segments are told of in trials.jsonl
     if place.ray_address is not None:
         _knock(place.ray_address)
-    options: dict[str, Any] = {} if place.ray_address else {"include_dashboard": False}
+    options: dict[str, Any] = {}
+    if place.ray_address is None:
+        preload = {"preload_python_modules": ["tenslora_search.training.segment"]}
+        options = {"include_dashboard": False, "num_cpus": _cores_needed(place), "_system_config": preload}
     try:
         ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
@@ -87,6 +93,26 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise QuestionError(f"no Ray cluster at --ray-address {address}: {one_line(error)}.") from error
+
+
+def _cores_needed(place: Place) -> int | None:
+    """As many as there will be workers on GPUs: Ray keeps one waiting a core. Without GPUs all (None)."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    share = place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+    return max(1, min(os.cpu_count() or 1, int(gpus / share))) if share else None
+
+
+@contextmanager
+def waiting_workers_taken() -> Iterator[None]:
+    """Tune's trials run in workers that wait: with a variable of its own for PyTorch Lightning each would start a new one."""
+    kept = dict(class_cache.DEFAULT_ENV_VARS)
+    class_cache.DEFAULT_ENV_VARS.clear()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS.update(kept)
 
 
 def workers(place: Place) -> tuple[float, int]:

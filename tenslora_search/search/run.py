@@ -59,7 +59,7 @@ def search(
         budget=budget, task=task, data=data, model=model, space=str(space) if space is not None else None, trials=trials,
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
-    runs_segments = EXECUTORS[executor]
+    get_ready = EXECUTORS[executor]
     _ = SAMPLERS[asked.sampler], PRUNERS[asked.pruner]  # a wrong name must not stand in a run folder
     if pack is not None and pack < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
@@ -73,12 +73,13 @@ def search(
             f'{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of Ray Tune need executor="ray".'
         )
     with run_folder(folder, asked, force=force), disk_errors(folder):
+        serve = get_ready(place)
         run_file = _prepared(folder, asked)
         source = Serving(
             folder, asked, run_file, began=began, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners
         )
         with _ctrl_c(source):
-            runs_segments(source, place)
+            serve(source)
         return source.close()
 
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 TILE = 64
 """Tokens in a tile of torch's memory-efficient attention, forward and backward."""
+UP_TO_A_TILE = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+BEYOND = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Kernels, the fastest first: on an H200 cuDNN's takes 1.8 times as long at 64 tokens, 0.7 times at 197 without a mask."""
 NAME = "folded"
 
 
@@ -26,12 +30,18 @@ def fold_attention(model: PreTrainedModel) -> None:
 
 
 def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) -> Tensor | None:
-    """(batch / fold, 1, fold * token, fold * token): 0 where a token may look, else -inf; torch's own where nothing folds."""
+    """(batch / fold, 1, fold * token, fold * token): 0 where a token may look, else -inf; torch's own where nothing folds.
+
+    Whether there is a mask does not depend on what it holds: nobody waits for the GPU, and a recorded step is the eager one.
+    """
     fold = _fold(batch_size, kv_length) if q_length == kv_length else 1
+    if fold == 1 and options.get("attention_mask") is None:
+        all_see_all = options.get("allow_is_bidirectional_skip") and options.get("local_size") is None
+        return None if all_see_all else sdpa_mask(batch_size, q_length, kv_length, **options)
+    always = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    mask = sdpa_mask(batch_size, q_length, kv_length, **{**options, **always})
     if fold == 1:
-        return sdpa_mask(batch_size, q_length, kv_length, **options)
-    apart = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-    mask = sdpa_mask(batch_size, q_length, kv_length, **{**options, **apart})
+        return mask
     assert mask is not None
     texts = mask.view(-1, fold, 1, q_length, kv_length)
     same = torch.eye(fold, dtype=torch.bool, device=mask.device).view(fold, 1, fold, 1)
@@ -55,7 +65,8 @@ def folded_attention(
             states.transpose(1, 2).reshape(batch // fold, fold * length, states.shape[1], -1).transpose(1, 2)
             for states in (query, key, value)
         )
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    with sdpa_kernel(UP_TO_A_TILE if fold * length <= TILE else BEYOND, set_priority=True):
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     return output.reshape(batch, length, *output.shape[2:]), None
 
 

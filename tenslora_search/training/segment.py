@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
 from tenslora_search.training.attention import fold_attention
 from tenslora_search.training.capacity import capacity_key, pack_size, remember
 from tenslora_search.training.data import TaskData, load_task
+from tenslora_search.training.first_token import read_first_token
 from tenslora_search.training.models import load_backbone
 from tenslora_search.training.pack import Pack
 
@@ -100,14 +102,18 @@ def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
 
 @lru_cache(maxsize=2)
 def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
-    model = load_backbone(name, n_labels=n_labels, regression=regression)
+    return made_ready(load_backbone(name, n_labels=n_labels, regression=regression))
+
+
+def made_ready(model: PreTrainedModel) -> nn.Module:
+    """The model as packs run it: without work that no logit needs; in bfloat16 where there is a GPU, with kernels that suit."""
+    read_first_token(model)
     return to_gpu(model) if torch.cuda.is_available() else model
 
 
 def to_gpu(model: Any) -> nn.Module:
     """The model in bfloat16 on the GPU, with the kernels that suit packs of short rows."""
     torch.backends.cuda.matmul.allow_tf32 = True  # factors in float32 become pairs in bfloat16
-    torch.backends.cuda.enable_cudnn_sdp(False)  # on an H200 half as fast as memory-efficient attention up to 64 tokens
     fold_attention(model)
     return model.to(device="cuda", dtype=torch.bfloat16)
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def scored(segment: Segment, folder: Path) -> list[TrialResult]:
 def test_inline_brings_back_rows_and_states(worker, tmp_path):
     worker(scored)
     source = Given(segment("a"), segment("b"))
-    inline(source, Place(tmp_path))
+    inline(Place(tmp_path))(source)
     assert source.done
     assert [row.number for row in source.rows["a"] + source.rows["b"]] == [0, 1, 0, 1]
     assert source.files == {"a": ["0.safetensors", "1.safetensors"], "b": ["0.safetensors", "1.safetensors"]}
@@ -87,7 +88,7 @@ def test_inline_goes_on_after_an_error(worker, tmp_path):
 
     worker(fails_once)
     source = Given(segment("a"), segment("b"))
-    inline(source, Place(tmp_path))
+    inline(Place(tmp_path))(source)
     assert source.reasons == {"a": "singular matrix"}
     assert list(source.rows) == ["b"]
 
@@ -98,7 +99,7 @@ def test_a_wrong_question_ends_the_search(worker, tmp_path):
 
     worker(asks)
     with pytest.raises(QuestionError, match="no such data"):
-        inline(Given(segment("a")), Place(tmp_path))
+        inline(Place(tmp_path))(Given(segment("a")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +111,7 @@ def test_an_interrupted_source_gets_no_more_segments(worker, tmp_path):
         return scored(segment, folder)
 
     worker(interrupts)
-    inline(source, Place(tmp_path))
+    inline(Place(tmp_path))(source)
     assert list(source.rows) == ["a"]
     assert [one.id for one in source.left] == ["b"]
 
@@ -143,7 +144,7 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
         source = Given(segment("a"), measure, segment("b"), *([segment("lost", "no/such-model")] if name == "ray" else []))
         (tmp_path / name).mkdir()
         try:
-            EXECUTORS[name](source, Place(tmp_path / name))
+            EXECUTORS[name](Place(tmp_path / name))(source)
         finally:
             if name == "ray":
                 ray.shutdown()
@@ -157,3 +158,22 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
     assert [one.rows["measure"][0].score for one in both] == [24, 24]
     assert "no/such-model" in both[0].reasons["lost"]
     assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))
+
+
+@pytest.mark.slow
+def test_workers_wait_with_all_imported(tmp_path):
+    ray = pytest.importorskip("ray")
+    from ray import tune
+
+    from tenslora_search.search.ray_tune import start, waiting_workers_taken
+
+    def trainable(config: dict) -> None:
+        tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
+
+    start(Place(tmp_path))
+    try:
+        with waiting_workers_taken():
+            results = tune.Tuner(trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)).fit()
+    finally:
+        ray.shutdown()
+    assert results[0].metrics["waited"]
