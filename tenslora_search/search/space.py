@@ -247,7 +247,7 @@ DEFAULTS: dict[str, Any] = {
     "scale": ["matched"],
     "rule": ["plain"],
     "size": {"low": 0.02, "high": 1.0},
-    "learning_rate": {"low": 1e-3, "high": 3e-2},
+    "learning_rate": {"low": 2e-4, "high": 1e-2},
     "head_learning_rate": 5e-3,
     "weight_decay": 0.0,
     "clip": 1.0,

@@ -128,7 +128,11 @@ def _data(model: str, task: tuple[tuple[str, Any], ...]) -> TaskData:
     return data
 
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+"""As torch, its CPU allocator, and oneDNN say it."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the host."""
     text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY)

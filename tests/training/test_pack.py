@@ -1,10 +1,13 @@
 """A trial is the same trial alone, in any pack, paused and resumed; what happens to one does not touch its neighbours."""
 
+import copy
 import gc
 import json
 import math
 import weakref
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +22,7 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.attention import fold_attention
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack, read_state
 from tenslora_search.training.rules import RULES
@@ -113,6 +117,23 @@ def test_paused_and_resumed_in_another_pack_is_unbroken(bert, data, trials, tmp_
         second.advance(MAX_STEPS)
         for place, k in enumerate(order):
             assert_same(learnt(second, tmp_path / "second", place), expected[k])
+
+
+def test_a_failed_trial_does_not_touch_its_neighbours(bert, data, trials, tmp_path):
+    """Also where several texts share a tile of attention, in batches of a size that tiles do not divide."""
+    model = copy.deepcopy(bert)
+    fold_attention(model)
+    calm, wild = trials[3], replace(trials[3], learning_rate=1e30, clip=1e30, seed=7)
+
+    def outcome(specs: list[TrialSpec]) -> tuple[dict, np.ndarray]:
+        with Pack(model, data, specs, max_steps=6, batch_size=5) as pack:
+            pack.advance(6)
+            assert [pack.failure(k) is not None for k in range(len(specs))] == [spec is wild for spec in specs]
+            return learnt(pack, tmp_path / str(len(specs))), pack.predict(data.select)[0]
+
+    alone, beside = outcome([calm]), outcome([calm, wild])
+    assert_same(beside[0], alone[0])
+    np.testing.assert_allclose(beside[1], alone[1], atol=1e-5)
 
 
 def test_one_trial_follows_torch_adamw(bert, data, trials):
