@@ -31,6 +31,12 @@ from tenslora_search.search.engine import Place, Source, one_line
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 
+WAITING_WORKERS = {
+    "preload_python_modules": ["tenslora_search.training.segment"],
+    "idle_worker_killing_time_threshold_ms": 600_000,
+}
+"""Ray starts a worker a core at once: it imports this, and is not ended for having nothing to do before its first trial."""
+
 
 def serve(place: Place, source: Source) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
@@ -76,8 +82,7 @@ def start(place: Place) -> None:
         _knock(place.ray_address)
     options: dict[str, Any] = {}
     if place.ray_address is None:
-        preload = {"preload_python_modules": ["tenslora_search.training.segment"]}
-        options = {"include_dashboard": False, "num_cpus": _cores_needed(place), "_system_config": preload}
+        options = {"include_dashboard": False, "num_cpus": _cores_needed(place), "_system_config": WAITING_WORKERS}
     try:
         ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
