@@ -306,6 +306,7 @@ def wait_for_all(folder: Path, name: str, trial: int, n: int) -> None:
 def plot(rows: Sequence[Row], device: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     backbones = list(dict.fromkeys(row.backbone for row in rows))
     figure = Figure(figsize=(3.6 * len(backbones), 3.4), layout="constrained")
@@ -323,6 +324,11 @@ def plot(rows: Sequence[Row], device: str, path: Path) -> None:
                     row.rate, color="0.4", ls=style, lw=1, label=f"{row.n_trials} process{'es' * (row.n_trials > 1)}, peft"
                 )
         axes.set(xscale="log", yscale="log", xlabel="trials side by side", title=backbone)
+        axes.set_xticks(sorted({row.n_trials for row in rows}))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel("trial-steps a second")
     figure.axes[0].legend(fontsize=7, frameon=False)
