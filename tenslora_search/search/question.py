@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.backbones import BACKBONES, geometry_of_model
+from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_backbone
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, unknown
-from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.tasks import TASKS, Task
 
 VERSION = 1
 """Of a run folder's form."""
@@ -65,6 +65,8 @@ class Question:
             raise QuestionError(
                 "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
             )
+        if row is not None:
+            _check_kind(row, str(chosen["model"]))
         folder = Path(str(chosen["model"])).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
@@ -166,6 +168,16 @@ def _data_path(data: str | Path | None) -> str | None:
     if not path.exists():
         raise QuestionError(f"--data {data}: no such file or folder.")
     return str(path)
+
+
+def _check_kind(task: Task, model: str) -> None:
+    """Of a model known by name; what others read shows when they are loaded."""
+    backbone = known_backbone(model)
+    has = "image" if task.kind == "image" else "text"
+    if backbone is not None and backbone.family.reads != has:
+        raise QuestionError(
+            f"task {task.name} is {has}, model {model!r} reads {backbone.family.reads}; for {has} try {task.model}."
+        )
 
 
 def _at_least(name: str, value: object, least: int) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, Table
@@ -31,6 +31,7 @@ class Family:
     up: str
     down: str
     gate: str = ""
+    reads: Literal["text", "image"] = "text"
 
     def patterns(self, projections: Sequence[str]) -> dict[str, str]:
         known = [name for name in ("query", "key", "value", "out", "up", "gate", "down") if getattr(self, name)]
@@ -87,6 +88,7 @@ FAMILIES: Table[Family] = Table(
             out="attention.output.dense | attention.o_proj",
             up="intermediate.dense | mlp.fc1",
             down="layer.*.output.dense | mlp.fc2",
+            reads="image",
         ),
         "llama": _llama("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
         "gpt2": Family(
@@ -118,6 +120,10 @@ class Backbone:
 
     hub: str
     config: Mapping[str, Any]
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.config["model_type"])
 
 
 def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more: int) -> Backbone:
@@ -180,11 +186,16 @@ def geometry_of_config(config: Mapping[str, Any], projections: Sequence[str] = A
     )
 
 
+def known_backbone(model: str) -> Backbone | None:
+    """By its short name or its hub id."""
+    return next((one for name, one in BACKBONES.items() if model in (name, one.hub)), None)
+
+
 def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geometry:
     """The attention geometry of a known name, a local folder with a config.json, or a hub id in the local hub cache."""
-    for name, backbone in BACKBONES.items():
-        if model in (name, backbone.hub):
-            return geometry_of_config(backbone.config, projections, name)
+    backbone = known_backbone(model)
+    if backbone is not None:
+        return geometry_of_config(backbone.config, projections, model)
     path = _config_file(model)
     if path is None:
         raise QuestionError(
