@@ -150,6 +150,13 @@ class SearchSpace:
             moved[name] = min(one.high, max(one.low, math.exp(at))) if one.log else at
         return moved
 
+    def holds(self, point: Point) -> bool:
+        """Whether a point, of an earlier search perhaps, is one that may be proposed here."""
+        return point.keys() == self.searched.keys() and all(
+            point[name] in one.values if isinstance(one, Choice) else one.low <= point[name] <= one.high
+            for name, one in self.searched.items()
+        )
+
     def key(self, trial: TrialSpec) -> str:
         """Equal for two trials that would train the same thing; the seed does not count."""
         return json.dumps(replace(trial, seed=0).to_json(), sort_keys=True)

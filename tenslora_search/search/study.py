@@ -25,6 +25,7 @@ from tenslora_search.search.journal import VERSION, Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult, TrialSpec
 
 State = Literal["waiting", "running", "reached", "paused", "complete", "failed"]
@@ -109,6 +110,12 @@ class Study:
         self.records: dict[int, Record] = {}
         for event in events:
             self._replay(event)
+        for record in self.records.values():
+            if not space.holds(record.point):
+                raise QuestionError(
+                    f"space {space.name} has changed since {folder} was begun: it no longer holds its trial {record.number}. "
+                    "Choose another --out, or --force."
+                )
         self._keys = {space.key(record.spec) for record in self.records.values()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)

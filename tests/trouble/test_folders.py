@@ -93,3 +93,13 @@ def test_changed_data(here, tmp_path, finished):
     path = finished / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "data_digest": "another"}))
     assert "data of" in refused(here, *ASKED, "--out", str(finished))
+
+
+def test_changed_space(here, tmp_path):
+    space, asked = tmp_path / "narrow.toml", [*ASKED, "--space", str(tmp_path / "narrow.toml"), "--out", str(tmp_path / "run")]
+    space.write_text("learning_rate = { low = 1e-3, high = 1e-2 }\n")
+    assert here(*asked)[0] == 0
+    before = (tmp_path / "run" / "trials.jsonl").read_bytes()
+    space.write_text("learning_rate = { low = 1e-5, high = 2e-5 }\n")
+    assert "space narrow has changed since" in refused(here, *asked)
+    assert (tmp_path / "run" / "trials.jsonl").read_bytes() == before
