@@ -132,8 +132,11 @@ def workers(place: Place) -> tuple[float, int]:
 
 def train_segment(config: dict[str, Any]) -> None:
     """The trainable: a segment in, one row a trial and a folder of their states out."""
+    import torch
+
     from tenslora_search.training.segment import run_segment
 
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a core a worker: Ray says so after torch was imported
     segment = Segment.from_json(json.loads(config["segment"]))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Executors: every segment comes back once, with its rows and states or with the reason."""
 
+import json
 import os
 import socket
 import sys
@@ -177,3 +178,19 @@ def test_workers_wait_with_all_imported(tmp_path):
     finally:
         ray.shutdown()
     assert results[0].metrics["waited"]
+
+
+def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):
+    import torch
+
+    ray_tune = pytest.importorskip("tenslora_search.search.ray_tune")
+    worker(scored)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(ray_tune.tune, "report", lambda *reported, **more: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ray_tune.train_segment({"segment": json.dumps(segment("a").to_json())})
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
