@@ -38,14 +38,14 @@ def main() -> None:
         options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def rows(task: str, model_name: str, data: Path | None, max_steps: int) -> list[str]:
-    where = {"name": task, "data": str(data / task) if data else None}
-    model, rows = worker_backbone(Segment("sweep", (), (), 0, max_steps, max_steps, 32, model_name, where))
+def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> list[str]:
+    where = {"name": task, "data": str(folder / task) if folder else None}
+    model, data = worker_backbone(Segment("sweep", (), (), 0, max_steps, max_steps, 32, model_name, where))
     specs = structures(geometry_of(model))
     trials = [TrialSpec(spec, rate, 5e-3, seed=1) for spec in specs for rate in RATES]
-    with Pack(model, rows, trials, max_steps=max_steps, batch_size=32) as pack:
+    with Pack(model, data, trials, max_steps=max_steps, batch_size=32) as pack:
         pack.advance(max_steps)
-        scores = list(zip(pack.scores(rows.select), pack.scores(rows.report), strict=True))
+        scores = list(zip(pack.scores(data.select), pack.scores(data.report), strict=True))
     found = []
     for number, spec in enumerate(specs):
         cells = [f"{select:.3f} / {report:.3f}" for select, report in scores[number * len(RATES) : (number + 1) * len(RATES)]]

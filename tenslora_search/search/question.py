@@ -10,7 +10,7 @@ from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_b
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, unknown
-from tenslora_search.spec.tasks import TASKS, Task
+from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 VERSION = 1
 """Of a run folder's form."""
@@ -173,11 +173,8 @@ def _data_path(data: str | Path | None) -> str | None:
 def _check_kind(task: Task, model: str) -> None:
     """Of a model known by name; what others read shows when they are loaded."""
     backbone = known_backbone(model)
-    has = "image" if task.kind == "image" else "text"
-    if backbone is not None and backbone.family.reads != has:
-        raise QuestionError(
-            f"task {task.name} is {has}, model {model!r} reads {backbone.family.reads}; for {has} try {task.model}."
-        )
+    if backbone is not None:
+        check_reads(f"task {task.name}", "image" if task.kind == "image" else "text", model, backbone.family.reads)
 
 
 def _at_least(name: str, value: object, least: int) -> None:

@@ -105,8 +105,13 @@ def _cores_needed(place: Place) -> int | None:
     import torch
 
     gpus = torch.cuda.device_count()
-    share = place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+    share = _share(place, gpus)
     return max(1, min(os.cpu_count() or 1, int(gpus / share))) if share else None
+
+
+def _share(place: Place, gpus: float) -> float:
+    """GPUs a worker: as asked, else a whole one where there are any."""
+    return place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
 
 
 @contextmanager
@@ -124,7 +129,7 @@ def workers(place: Place) -> tuple[float, int]:
     """GPUs a worker, and how many workers the cluster holds: one a core without GPUs."""
     found = ray.cluster_resources()
     gpus, cpus = found.get("GPU", 0.0), found.get("CPU", 1.0)
-    share = place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+    share = _share(place, gpus)
     if share > gpus:
         raise QuestionError(f"--gpus-per-worker asks for {share:g} GPUs; Ray finds {gpus:g}.")
     return share, max(1, int(min(cpus, gpus / share) if share else cpus))

@@ -78,7 +78,7 @@ class SearchSpace:
         for key in entries:
             if key not in KEYS:
                 raise QuestionError(f"space {name}: {unknown('key', key, KEYS)}")
-        chosen = {**DEFAULTS, **entries}
+        chosen = {**_read("default")[1], **entries}
         wanted = _structures(name, chosen)
         smallest = {pair: _smallest(pair, geometry) for pair in wanted}
         fitting = tuple(pair for pair in wanted if smallest[pair] <= budget)
@@ -247,18 +247,6 @@ KEYS: dict[str, Mapping[str, object] | type | None] = {
     "clip": float,
 }
 """What a space may say; a table's entry must be one of its names, a number is above 0 (weight_decay may be 0)."""
-
-DEFAULTS: dict[str, Any] = {
-    "construction": list(CONSTRUCTIONS),
-    "decomposition": ["cp", "tucker"],
-    "scale": ["matched"],
-    "rule": ["plain"],
-    "size": {"low": 0.02, "high": 1.0},
-    "learning_rate": {"low": 2e-4, "high": 1e-2},
-    "head_learning_rate": 5e-3,
-    "weight_decay": 0.0,
-    "clip": 1.0,
-}
 
 
 def _read(space: str | Path) -> tuple[str, dict[str, Any]]:

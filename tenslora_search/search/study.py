@@ -236,7 +236,8 @@ class Study:
                     ahead = max(ahead, gain)
             return ahead, one.n_params
 
-        near = sorted((one for one in complete if behind(one)[0] < 0 or 0 <= behind(one)[0] <= margin > 0), key=behind)[:most]
+        ranked = sorted((*behind(one), one.number) for one in complete)
+        near = [self.records[number] for ahead, _, number in ranked if (ahead <= margin if margin else ahead < 0)][:most]
         return [one.number for one in sorted(near, key=lambda one: (-(one.score or 0.0), one.n_params))]
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table
 
 Kind = Literal["text", "text_pair", "image"]
 
@@ -12,6 +12,13 @@ DEFAULT_MODELS: dict[Kind, str] = {
     "text_pair": "roberta-base",
     "image": "google/vit-base-patch16-224",
 }
+
+
+def check_reads(what: str, has: Literal["text", "image"], model: str, reads: Literal["text", "image"], more: str = "") -> None:
+    """`QuestionError` where a model does not read what the rows hold."""
+    if reads != has:
+        usual = "google/vit-base-patch16-224 or digits-vit" if has == "image" else "roberta-base or minilm"
+        raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {usual}{more}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.tasks import TASKS, Task
+from tenslora_search.spec.tasks import TASKS, Task, check_reads
 from tenslora_search.training.columns import Columns, find_columns
 from tenslora_search.training.encode import Rows, encode
 from tenslora_search.training.images import ImageProcessor
@@ -131,14 +131,8 @@ def _report_split(source: Source, roles: Columns, task: Task | None) -> str | No
 
 def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
-    if reads != has:
-        what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
-        other = f", or name another column with --column {reads}=NAME" if task is None else ""
-        raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {_usual(has)}{other}.")
-
-
-def _usual(kind: str) -> str:
-    return "google/vit-base-patch16-224 or digits-vit" if kind == "image" else "roberta-base or minilm"
+    what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
+    check_reads(what, has, model, reads, "" if task else f", or name another column with --column {reads}=NAME")
 
 
 def _cut(

@@ -22,7 +22,7 @@ from torch.nn import functional
 from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.attention import TRIALS
+from tenslora_search.training.attention import trials_apart
 from tenslora_search.training.data import Batches, Split, TaskData
 from tenslora_search.training.heads import StackedHeads
 from tenslora_search.training.metrics import METRICS
@@ -65,8 +65,7 @@ class Pack:
             self.heads = StackedHeads(model, generators)
             undo.callback(self.heads.detach)
             undo.callback(SharedEmbeddings(model, len(specs)).detach)
-            setattr(model.config, TRIALS, len(specs))
-            undo.callback(delattr, model.config, TRIALS)
+            undo.enter_context(trials_apart(model, len(specs)))
             seeds = [spec.seed for spec in self.specs]
             self.adapter = attach(model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False)
             undo.callback(self.adapter.detach)

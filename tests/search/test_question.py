@@ -21,8 +21,8 @@ WRONG = [
     ({"batch_size": True}, "--batch-size"),
     ({"objective": "fron"}, "Did you mean 'front'"),
     ({"data": "/nowhere/at/all"}, "no such file or folder"),
-    ({"model": "roberta-base"}, "task digits is image, model 'roberta-base' reads text; for image try digits-vit."),
-    ({"task": "trec", "model": "google/vit-base-patch16-224"}, "for text try roberta-base."),
+    ({"model": "roberta-base"}, "task digits is image, model 'roberta-base' reads text; for image try google/vit"),
+    ({"task": "trec", "model": "google/vit-base-patch16-224"}, "for text try roberta-base or minilm."),
     ({"trails": 3}, "Did you mean 'trials'"),
 ]
 

@@ -23,7 +23,7 @@ asked = Segment("s", tuple((k, trial) for k in range(16)), (None,) * 16, 0, 2, 2
 worker.worker_backbone(asked)
 if sys.argv[2] == "limited":
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + 650 * 2**20
+    limit = pages * resource.getpagesize() + 650 * 2**20  # sixteen trials need over 800, eight under 500
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 results = worker.run_segment(asked, Path(sys.argv[1]))
 print(json.dumps({"losses": [r.loss for r in results], "reasons": [r.reason for r in results],
