@@ -37,7 +37,7 @@ from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.segment import made_ready
+from tenslora_search.training.ready import made_ready
 
 BASELINE_SECONDS = 4.0
 
@@ -130,7 +130,7 @@ def main() -> None:
                 tell(Row(backbone, n_processes, label, rate, rate * SHAPES[backbone].flops / peak_rate, 0.0))
     for backbone in options.backbones:
         shape = SHAPES[backbone]
-        model = encoder(shape, device)
+        model = made_ready(encoder(shape))
         geometry, data = geometry_of(model), task(shape, device)
         for n_trials in options.trials:
             for label, structures in (("LoRA", LORA), ("mixed", MIXED)):
@@ -199,8 +199,8 @@ def task(shape: Shape, device: torch.device) -> TaskData:
     return TaskData("random", "accuracy", ("0", "1"), False, split, split, split, "")
 
 
-def encoder(shape: Shape, device: torch.device) -> nn.Module:
-    """As a worker holds it: in bfloat16 on a GPU."""
+def encoder(shape: Shape) -> Any:
+    """As transformers makes it."""
     torch.manual_seed(0)
     sizes = {
         "hidden_size": shape.hidden,
@@ -214,7 +214,7 @@ def encoder(shape: Shape, device: torch.device) -> nn.Module:
         model = AutoModelForSequenceClassification.from_config(RobertaConfig(vocab_size=50265, **sizes))
     else:
         model = AutoModelForSequenceClassification.from_config(BertConfig(vocab_size=30522, **sizes))
-    return made_ready(model.eval())
+    return model.eval()
 
 
 def matmul_rate(device: torch.device) -> float:
@@ -268,7 +268,7 @@ def peft_rate(backbone: str, config: dict[str, Any]) -> float:
 
     shape, device = SHAPES[backbone], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config["trial"])
-    model: Any = encoder(shape, torch.device("cpu")).to(device=device, dtype=torch.bfloat16 if device.type == "cuda" else None)
+    model = encoder(shape).to(device=device, dtype=torch.bfloat16 if device.type == "cuda" else None)
     maps = ["q_proj", "k_proj", "v_proj"] if shape.size is not None else ["query", "key", "value"]
     wrapped = peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=maps, modules_to_save=["classifier"]))
     trained = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]

@@ -8,10 +8,12 @@ that the report split repeats are left out.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tenslora_search.spec.table import QuestionError
@@ -41,6 +43,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, chosen: NDArray[np.bool_]) -> "Split":
+        """The rows that are True in chosen (n,)."""
+        rows = torch.from_numpy(chosen)
+        inputs = {name: value[rows.to(value.device)] for name, value in self.inputs.items()}
+        return Split(inputs, self.labels[rows.to(self.labels.device)], self.lengths[rows], self.processor)
+
+
+GLANCE_ROWS = 500
+
 
 @dataclass
 class TaskData:
@@ -59,6 +70,15 @@ class TaskData:
     def n_labels(self) -> int:
         """Outputs of the head: the classes, or 1 for regression."""
         return 1 if self.regression else len(self.labels)
+
+    @cached_property
+    def glance(self) -> Split:
+        """At most GLANCE_ROWS rows of select, each class in proportion: enough to tell early which trials lag behind."""
+        if len(self.select) <= GLANCE_ROWS:
+            return self.select
+        labels = self.select.labels.cpu().numpy()
+        strata = strata_of(labels, regression=self.regression)
+        return self.select.take(cut(np.arange(len(labels)), strata, GLANCE_ROWS, np.random.default_rng(0)))
 
 
 def load_task(

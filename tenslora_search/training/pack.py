@@ -31,8 +31,8 @@ from tenslora_search.training.replay import Replay
 from tenslora_search.training.rules import RULES
 from tenslora_search.training.shared import SharedEmbeddings
 
-EVALUATION_ROWS = {"cpu": 4096, "cuda": 16384}
-"""Rows of all trials together in one forward pass of an evaluation."""
+EVALUATION = 4
+"""A batch that is only scored has this many times the rows of one that is learnt from, which must keep what each layer gave."""
 
 
 class Pack:
@@ -154,7 +154,7 @@ class Pack:
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
-            for rows in order.split(max(1, EVALUATION_ROWS[self.device.type] // len(self.specs))):
+            for rows in order.split(EVALUATION * self.batches.batch_size):
                 parts.append(self._logits(self.batches.take(split, rows)))
         logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
         return logits[..., 0] if self.data.regression else logits

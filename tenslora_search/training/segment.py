@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
-from tenslora_search.training.attention import fold_attention
 from tenslora_search.training.capacity import capacity_key, pack_size, remember
-from tenslora_search.training.data import TaskData, load_task
-from tenslora_search.training.first_token import read_first_token
+from tenslora_search.training.data import Split, TaskData, load_task
 from tenslora_search.training.models import load_backbone
 from tenslora_search.training.pack import Pack
+from tenslora_search.training.ready import made_ready
+
+Member = tuple[tuple[int, TrialSpec], str | None]
+"""A trial's number and specification, and the file of its paused state."""
 
 _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
@@ -36,7 +37,7 @@ def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
     return _run(segment, list(zip(segment.trials, segment.states, strict=True)), state_folder)
 
 
-def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
+def _run(segment: Segment, trials: list[Member], folder: Path) -> list[TrialResult]:
     key = capacity_key(segment)
     limit = _largest.get(key, len(trials))
     if len(trials) > limit:
@@ -62,60 +63,65 @@ def _run(segment: Segment, trials: list[tuple[tuple[int, TrialSpec], str | None]
     return _run(segment, trials, folder)
 
 
-def _train(segment: Segment, trials: Sequence[tuple[tuple[int, TrialSpec], str | None]], folder: Path) -> list[TrialResult]:
+def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[TrialResult]:
     model, data = worker_backbone(segment)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
-    pack = Pack(
+    files = [folder / f"{number}.safetensors" for (number, _), _ in trials]
+    with _pack(segment, model, data, trials, segment.from_step) as pack:
+        losses = pack.advance(segment.to_step)
+        reasons = [pack.failure(place) for place in range(len(trials))]
+        for place, file in enumerate(files):
+            pack.save(place, file)
+        scores = pack.scores(_shown(segment, data)) if segment.split == "select" else None
+    if scores is None:
+        ended = [(trial, str(file)) for (trial, _), file in zip(trials, files, strict=True)]
+        exact = _backbone(segment.model, data.n_labels, data.regression, exact=True)
+        with _pack(segment, exact, data, ended, segment.to_step) as pack:
+            scores = pack.scores(data.report)
+    seconds = (time.perf_counter() - began) / len(trials)
+    memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
+    results = []
+    for ((number, _), _), file, loss, score, failure in zip(trials, files, losses, scores, reasons, strict=True):
+        reason = failure or (None if math.isfinite(score) else "its predictions are not finite")
+        if reason:
+            file.unlink()
+            results.append(TrialResult(number, segment.to_step, None, None, reason, seconds, memory))
+        else:
+            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds, memory))
+    return results
+
+
+def _pack(segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Member], from_step: int) -> Pack:
+    return Pack(
         model,
         data,
         [spec for (_, spec), _ in trials],
         max_steps=segment.max_steps,
         batch_size=segment.batch_size,
         data_seed=segment.data_seed,
-        from_step=segment.from_step,
+        from_step=from_step,
         states=[Path(state) if state else None for _, state in trials],
     )
-    with pack:
-        losses = pack.advance(segment.to_step)
-        scores = pack.scores(data.report if segment.split == "report" else data.select)
-        seconds = (time.perf_counter() - began) / len(trials)
-        memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
-        results = []
-        for place, (((number, _), _), loss, score) in enumerate(zip(trials, losses, scores, strict=True)):
-            reason = pack.failure(place) or (None if math.isfinite(score) else "its predictions are not finite")
-            if reason:
-                results.append(TrialResult(number, segment.to_step, None, None, reason, seconds, memory))
-                continue
-            pack.save(place, folder / f"{number}.safetensors")
-            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds, memory))
-    return results
+
+
+def _shown(segment: Segment, data: TaskData) -> Split:
+    """What the trials are scored on: select; few rows of it if below the top they have learnt from fewer than it has."""
+    n_learnt = segment.to_step * segment.batch_size
+    return data.select if segment.to_step == segment.max_steps or n_learnt >= len(data.select) else data.glance
 
 
 def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
-    """This process's backbone, on its GPU if it has one, in bfloat16 there, and the task's data; loaded once."""
+    """This process's backbone, on its GPU if it has one, and the task's data; loaded once."""
     data = _data(segment.model, tuple(sorted(segment.task.items(), key=lambda item: item[0])))
     return _backbone(segment.model, data.n_labels, data.regression), data
 
 
 @lru_cache(maxsize=2)
-def _backbone(name: str, n_labels: int, regression: bool) -> nn.Module:
-    return made_ready(load_backbone(name, n_labels=n_labels, regression=regression))
-
-
-def made_ready(model: PreTrainedModel) -> nn.Module:
-    """The model as packs run it: without work that no logit needs; in bfloat16 where there is a GPU, with kernels that suit."""
-    read_first_token(model)
-    return to_gpu(model) if torch.cuda.is_available() else model
-
-
-def to_gpu(model: Any) -> nn.Module:
-    """The model in bfloat16 on the GPU, with the kernels that suit packs of short rows."""
-    torch.backends.cuda.matmul.allow_tf32 = True  # factors in float32 become pairs in bfloat16
-    fold_attention(model)
-    return model.to(device="cuda", dtype=torch.bfloat16)
+def _backbone(name: str, n_labels: int, regression: bool, *, exact: bool = False) -> nn.Module:
+    return made_ready(load_backbone(name, n_labels=n_labels, regression=regression), exact=exact)
 
 
 @lru_cache(maxsize=2)

@@ -137,6 +137,18 @@ def test_fit_rows_is_a_stratified_cap(reviews, tiny_bert, tmp_path):
         load_task(data=tmp_path, model=tiny_bert, fit_rows=0)
 
 
+def test_a_glance_is_a_stratified_part_of_select(reviews, tiny_bert, tmp_path, monkeypatch):
+    reviews.to_csv(tmp_path / "train.csv", index=False)
+    assert (small := load_task(data=tmp_path, model=tiny_bert)).glance is small.select
+    monkeypatch.setattr(module, "GLANCE_ROWS", 12)
+    first, second = (load_task(data=tmp_path, model=tiny_bert) for _ in range(2))
+    assert len(first.glance) == pytest.approx(12, abs=1)
+    assert share(first.glance.labels) == pytest.approx(0.25, abs=0.1)
+    assert first.glance.inputs["input_ids"].equal(second.glance.inputs["input_ids"])
+    rows = {tuple(row) for row in first.select.inputs["input_ids"].tolist()}
+    assert {tuple(row) for row in first.glance.inputs["input_ids"].tolist()} <= rows
+
+
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [

@@ -12,8 +12,8 @@ from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack
+from tenslora_search.training.ready import made_ready
 from tenslora_search.training.rules import RULES
-from tenslora_search.training.segment import to_gpu
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 N_STEPS = 40
@@ -39,7 +39,7 @@ def data() -> TaskData:
 def model():
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
-    return to_gpu(BertForSequenceClassification(BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)).eval())
+    return made_ready(BertForSequenceClassification(BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)).eval())
 
 
 @pytest.fixture(scope="module")

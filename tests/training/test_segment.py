@@ -7,8 +7,11 @@ from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.training import data as data_module
+from tenslora_search.training import ready
 from tenslora_search.training import segment as worker
 from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.trained import load_trained
 
 DOES_NOT_FIT = (
     PackError("4 trials cannot share a batch of 1 here; attach one at a time (--pack 1)."),
@@ -90,6 +93,36 @@ def test_report_is_scored_where_asked(tmp_path):
     _, data = worker.worker_backbone(make())
     assert select[0].score * len(data.select) == pytest.approx(round(select[0].score * len(data.select)))
     assert report[0].score * len(data.report) == pytest.approx(round(report[0].score * len(data.report)))
+
+
+def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, monkeypatch):
+    monkeypatch.setattr(ready, "cpu_multiplies_bfloat16", lambda: True)
+    worker._backbone.cache_clear()
+    asked = make(4, to_step=6, split="report")
+    results = worker.run_segment(asked, tmp_path)
+    model, data = worker.worker_backbone(asked)
+    worker._backbone.cache_clear()
+    assert next(model.parameters()).dtype == torch.bfloat16
+    images = data.report.processor.normalise(data.report.inputs["pixel_values"])
+    for result in results:
+        adapter, _ = load_trained(tmp_path / f"{result.number}.safetensors", "digits-vit", labels=list(data.labels))
+        with torch.no_grad():
+            right = adapter.model(images).logits.argmax(1) == data.report.labels
+        assert result.score == pytest.approx(right.double().mean().item(), abs=1e-9)
+
+
+def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "GLANCE_ROWS", 50)
+    worker._data.cache_clear()
+    early, top = worker.run_segment(make(to_step=3), tmp_path / "early"), worker.run_segment(make(to_step=6), tmp_path / "top")
+    model, data = worker.worker_backbone(make())
+    worker._data.cache_clear()
+    assert len(data.select) > 3 * 16
+    for results, folder, step, split in ((early, "early", 3, data.glance), (top, "top", 6, data.select)):
+        states = [tmp_path / folder / f"{result.number}.safetensors" for result in results]
+        specs = [spec for _, spec in make().trials]
+        with Pack(model, data, specs, max_steps=6, batch_size=16, from_step=step, states=states) as pack:
+            assert [result.score for result in results] == pack.scores(split)
 
 
 @pytest.mark.parametrize("error", DOES_NOT_FIT, ids=lambda error: type(error).__name__)

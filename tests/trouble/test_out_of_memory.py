@@ -14,8 +14,9 @@ from pathlib import Path
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import Segment, TrialSpec
-from tenslora_search.training import segment as worker
+from tenslora_search.training import ready, segment as worker
 
+ready.cpu_multiplies_bfloat16 = lambda: False  # the same need of memory on every machine
 torch.set_num_threads(1)
 geometry = geometry_of_model("digits-vit")
 trial = TrialSpec(AdapterSpec.of("none", "cp", (2,), geometry), 1e-2, 5e-3)
