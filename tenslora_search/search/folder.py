@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,13 +53,21 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
         yield
 
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+def disk_error(text: str) -> str | None:
+    """What is wrong with the disk by the text of an error that came from another process or library, if that is it."""
+    return next((os.strerror(code) for code in DISK_ERRORS if os.strerror(code) in text), None)
+
+
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """A full or read-only disk is one line, whichever library met it."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO):
+        if error.errno not in DISK_ERRORS:
             raise
         raise QuestionError(f"cannot write in {folder}: {error.strerror}. What was done so far is kept.") from error
 

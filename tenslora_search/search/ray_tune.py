@@ -24,10 +24,12 @@ os.environ.update(
 
 import ray
 from ray import tune
-from ray.tune.execution import class_cache
+from ray.tune.execution import class_cache, tune_controller
 from ray.tune.search import Searcher
+from ray.tune.utils.object_cache import _ObjectCache
 
 from tenslora_search.search.engine import Place, Source, one_line
+from tenslora_search.search.folder import disk_error
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 
@@ -41,13 +43,14 @@ WAITING_WORKERS = {
 def serve(place: Place, source: Source) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments` of the run folder."""
     share, n_workers = workers(place)
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # no segment is decided on before a worker is free for it
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # all workers start at the same time
     source.served_by(n_workers, on_gpu=share > 0)
     outcomes = Outcomes()
+    segments = Segments(source, outcomes, n_workers, place.folder)
     tuner = tune.Tuner(
         tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),
         tune_config=tune.TuneConfig(
-            search_alg=Segments(source, outcomes),
+            search_alg=segments,
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=_name,
@@ -59,12 +62,17 @@ def serve(place: Place, source: Source) -> None:
             failure_config=tune.FailureConfig(max_failures=2),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             callbacks=[outcomes, *place.tune_callbacks],
-            stop=Interrupted(source),
+            stop=Ended(segments),
             verbose=0,
         ),
     )
-    with waiting_workers_taken():
-        tuner.fit()
+    try:
+        with waiting_workers_taken(), workers_kept():
+            tuner.fit()
+    except Exception as error:
+        raise segments.error or _of_tune(error, place.folder) from error
+    if segments.error is not None:
+        raise segments.error
 
 
 def start(place: Place) -> None:
@@ -106,7 +114,12 @@ def _cores_needed(place: Place) -> int | None:
 
     gpus = torch.cuda.device_count()
     share = _share(place, gpus)
-    return max(1, min(os.cpu_count() or 1, int(gpus / share))) if share else None
+    return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
+
+
+def _n_workers(gpus: float, share: float) -> int:
+    """Workers on so many GPUs: a worker's share of one never lies on two."""
+    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus / share)
 
 
 def _share(place: Place, gpus: float) -> float:
@@ -125,6 +138,40 @@ def waiting_workers_taken() -> Iterator[None]:
         class_cache.DEFAULT_ENV_VARS.update(kept)
 
 
+CACHE = _ObjectCache.__name__
+
+
+class KeptWorkers(_ObjectCache):
+    """Tune ends workers that find nothing to do at once, all but one; here they wait, their backbone loaded."""
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+        return super().flush_cached_objects(force_all=True) if force_all else iter(())
+
+
+@contextmanager
+def workers_kept() -> Iterator[None]:
+    """Within it Tune's workers stay until the end."""
+    setattr(tune_controller, CACHE, KeptWorkers)
+    try:
+        yield
+    finally:
+        setattr(tune_controller, CACHE, _ObjectCache)
+
+
+def _of_tune(error: Exception, folder: Path) -> Exception:
+    """What Tune's own error means to the user: a disk that is full cuts its records off."""
+    if isinstance(error, EOFError) or disk_error(str(error)):
+        return QuestionError(
+            f"cannot write in {folder}: {disk_error(str(error)) or 'a file ends early'}. What was done so far is kept."
+        )
+    return error
+
+
 def workers(place: Place) -> tuple[float, int]:
     """GPUs a worker, and how many workers the cluster holds: one a core without GPUs."""
     found = ray.cluster_resources()
@@ -132,7 +179,7 @@ def workers(place: Place) -> tuple[float, int]:
     share = _share(place, gpus)
     if share > gpus:
         raise QuestionError(f"--gpus-per-worker asks for {share:g} GPUs; Ray finds {gpus:g}.")
-    return share, max(1, int(min(cpus, gpus / share) if share else cpus))
+    return share, max(1, min(int(cpus), _n_workers(gpus, share)) if share else int(cpus))
 
 
 def train_segment(config: dict[str, Any]) -> None:
@@ -141,6 +188,8 @@ def train_segment(config: dict[str, Any]) -> None:
 
     from tenslora_search.training.segment import run_segment
 
+    if not ray.get_gpu_ids():  # a worker without a share of a GPU still sees those of its machine
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # a core a worker: Ray says so after torch was imported
     segment = Segment.from_json(json.loads(config["segment"]))
     began = time.perf_counter()
@@ -183,37 +232,59 @@ class Outcomes(tune.Callback):
 
 
 class Segments(Searcher):
-    """Hands out segments; hears of each once, after Tune's own retries.
+    """Hands out a segment a worker, when that is free; hears of each once, after Tune's own retries.
 
+    An error of the source would be lost in Tune, which would wait for ever: it is kept as `error`, and ends the search.
     Tune's saved copy of it holds nothing: what a search resumes from is the run folder's own journal.
     """
 
-    def __init__(self, source: Source, outcomes: Outcomes) -> None:
+    def __init__(self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path) -> None:
         super().__init__(metric="trials", mode="max")
-        self.source, self.outcomes = source, outcomes
+        self.source, self.outcomes, self.n_workers, self.folder = source, outcomes, n_workers, folder
         self.running: dict[str, Segment] = {}
+        self.error: Exception | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether what still runs is to be dropped."""
+        return self.error is not None or self.source.interrupted
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict, **spec: Any) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> dict | str | None:
-        segment = None if self.source.interrupted else self.source.next_segment()
+        if len(self.running) >= self.n_workers and not self.ended:
+            return None
+        segment = None
+        with self._errors_kept():
+            segment = None if self.ended else self.source.next_segment()
         if segment is None:
-            return Searcher.FINISHED if self.source.interrupted or self.source.done else None
+            return Searcher.FINISHED if self.ended or self.source.done else None
         self.running[trial_id] = segment
         return {"id": segment.id, "segment": json.dumps(segment.to_json())}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         segment = self.running.pop(trial_id, None)
         checkpoint = self.outcomes.checkpoints.pop(trial_id, None)
-        if segment is None or self.source.interrupted:
+        if segment is None or self.ended:
             return
-        if error or not result or "results" not in result or checkpoint is None:
-            self.source.failed(segment, self.outcomes.reason(trial_id))
-            return
-        results = [TrialResult.from_json(row) for row in result["results"]]
-        with checkpoint.as_directory() as folder:
-            self.source.finished(segment, results, Path(folder), result["seconds"])
+        with self._errors_kept():
+            if error or not result or "results" not in result or checkpoint is None:
+                reason = self.outcomes.reason(trial_id)
+                if wrong := disk_error(reason):
+                    raise QuestionError(f"cannot write in {self.folder}: {wrong}. What was done so far is kept.")
+                self.source.failed(segment, reason)
+                return
+            results = [TrialResult.from_json(row) for row in result["results"]]
+            with checkpoint.as_directory() as folder:
+                self.source.finished(segment, results, Path(folder), result["seconds"])
+
+    @contextmanager
+    def _errors_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
 
     def save(self, checkpoint_path: str) -> None: ...
 
@@ -226,20 +297,20 @@ class Segments(Searcher):
         return Searcher, ()
 
 
-class Interrupted(tune.Stopper):
-    """Ends all running segments when the source says so."""
+class Ended(tune.Stopper):
+    """Ends what still runs when it is to be dropped."""
 
-    def __init__(self, source: Source | None) -> None:
-        self.source = source
+    def __init__(self, segments: Segments | None) -> None:
+        self.segments = segments
 
     def __call__(self, trial_id: str, result: dict) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.source is not None and self.source.interrupted
+        return self.segments is not None and self.segments.ended
 
-    def __deepcopy__(self, memo: dict) -> "Interrupted":
+    def __deepcopy__(self, memo: dict) -> "Ended":
         return self
 
     def __reduce__(self) -> tuple:
-        return Interrupted, (None,)
+        return Ended, (None,)

@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,6 +179,65 @@ def test_workers_wait_with_all_imported(tmp_path):
     finally:
         ray.shutdown()
     assert results[0].metrics["waited"]
+
+
+@pytest.fixture
+def two_workers():
+    """Ray on two cores."""
+    ray = pytest.importorskip("ray")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_workers_that_find_nothing_to_do_are_kept():
+    """Tune ends all idle workers but one, and with each the backbone that it has loaded."""
+    ray_tune = pytest.importorskip("tenslora_search.search.ray_tune")
+    from ray.tune.execution import tune_controller
+
+    with ray_tune.workers_kept():
+        cache = tune_controller._ObjectCache(may_keep_one=True)
+    assert all(cache.cache_object("a GPU", worker) for worker in ("first", "second"))
+    assert list(cache.flush_cached_objects()) == []
+    assert [cache.pop_cached_object("a GPU") for _ in range(3)] == ["first", "second", None]
+    assert cache.cache_object("a GPU", "first")
+    assert list(cache.flush_cached_objects(force_all=True)) == ["first"]
+    assert not isinstance(tune_controller._ObjectCache(), ray_tune.KeptWorkers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["next_segment", "finished"])
+def test_an_error_of_the_source_ends_the_search(two_workers, tmp_path, where):
+    """Tune itself would swallow it and wait for ever."""
+    from tenslora_search.search.ray_tune import serve
+
+    class Broken(Given):
+        def _break(self, *arguments, **options):
+            raise ConnectionError("the dashboard is gone")
+
+    setattr(Broken, where, Broken._break)
+    with pytest.raises(ConnectionError, match="the dashboard is gone"):
+        serve(Place(tmp_path), Broken(segment("a"), segment("b"), segment("c")))
+
+
+def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path):
+    ray_tune = pytest.importorskip("tenslora_search.search.ray_tune")
+    source, outcomes = Given(segment("a")), ray_tune.Outcomes()
+    segments = ray_tune.Segments(source, outcomes, 1, tmp_path)
+    assert segments.suggest("0")["id"] == "a"
+    outcomes.trials["0"] = SimpleNamespace(error_file=tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text("Traceback ...\nOSError: [Errno 28] Error writing bytes: No space left on device\n")
+    segments.on_trial_complete("0", error=True)
+    assert str(segments.error) == f"cannot write in {tmp_path}: No space left on device. What was done so far is kept."
+    assert source.reasons == {}
+    assert segments.suggest("1") == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "expected"), [(2, 1, 2), (2, 0.5, 4), (2, 0.6, 2), (2, 0.4, 4), (1, 0.1, 10), (4, 2, 2)]
+)
+def test_a_share_of_a_gpu_does_not_lie_on_two(gpus, share, expected):
+    assert pytest.importorskip("tenslora_search.search.ray_tune")._n_workers(gpus, share) == expected
 
 
 def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):
