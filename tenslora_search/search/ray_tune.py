@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.update(
     {
@@ -24,7 +25,9 @@ os.environ.update(
 
 import ray
 from ray import tune
-from ray.tune.execution import class_cache, tune_controller
+from ray.tune import tune as tune_loop
+from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.search import Searcher
 from ray.tune.utils.object_cache import _ObjectCache
 
@@ -67,7 +70,7 @@ def serve(place: Place, source: Source) -> None:
         ),
     )
     try:
-        with waiting_workers_taken(), workers_kept():
+        with tune_adapted():
             tuner.fit()
     except Exception as error:
         raise segments.error or _of_tune(error, place.folder) from error
@@ -127,20 +130,6 @@ def _share(place: Place, gpus: float) -> float:
     return place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
 
 
-@contextmanager
-def waiting_workers_taken() -> Iterator[None]:
-    """Tune's trials run in workers that wait: with a variable of its own for PyTorch Lightning each would start a new one."""
-    kept = dict(class_cache.DEFAULT_ENV_VARS)
-    class_cache.DEFAULT_ENV_VARS.clear()
-    try:
-        yield
-    finally:
-        class_cache.DEFAULT_ENV_VARS.update(kept)
-
-
-CACHE = _ObjectCache.__name__
-
-
 class KeptWorkers(_ObjectCache):
     """Tune ends workers that find nothing to do at once, all but one; here they wait, their backbone loaded."""
 
@@ -153,14 +142,36 @@ class KeptWorkers(_ObjectCache):
         return super().flush_cached_objects(force_all=True) if force_all else iter(())
 
 
+class Controller(TuneController):
+    """Tune's loop, in which all workers start, and stay.
+
+    Tune gives a segment whose worker is about to start to another that is free, and takes the start back: one worker does
+    all the work where a start takes longer than a segment. Here a segment waits for its worker, if not for long.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._actor_cache = KeptWorkers()
+        self._waits: dict[str, float] = {}
+
+    def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
+        now = time.monotonic()
+        if trial in self._trial_to_actor and now - self._waits.setdefault(trial.trial_id, now) < PATIENCE:
+            return False
+        return super()._maybe_reuse_cached_actor(trial)
+
+
+PATIENCE = 20.0
+"""Seconds; on a cluster where others hold the GPUs a worker may not start at all."""
+
+
 @contextmanager
-def workers_kept() -> Iterator[None]:
-    """Within it Tune's workers stay until the end."""
-    setattr(tune_controller, CACHE, KeptWorkers)
-    try:
+def tune_adapted() -> Iterator[None]:
+    """Within it Tune has our controller, and its trials take workers that wait: with a variable of its own, for PyTorch
+    Lightning, each would start a new one.
+    """
+    with patch.dict(class_cache.DEFAULT_ENV_VARS, clear=True), patch.object(tune_loop, "TuneController", Controller):
         yield
-    finally:
-        setattr(tune_controller, CACHE, _ObjectCache)
 
 
 def _of_tune(error: Exception, folder: Path) -> Exception:

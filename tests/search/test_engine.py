@@ -167,14 +167,14 @@ def test_workers_wait_with_all_imported(tmp_path):
     ray = pytest.importorskip("ray")
     from ray import tune
 
-    from tenslora_search.search.ray_tune import start, waiting_workers_taken
+    from tenslora_search.search.ray_tune import start, tune_adapted
 
     def trainable(config: dict) -> None:
         tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
 
     start(Place(tmp_path))
     try:
-        with waiting_workers_taken():
+        with tune_adapted():
             results = tune.Tuner(trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)).fit()
     finally:
         ray.shutdown()
@@ -192,17 +192,40 @@ def two_workers():
 
 def test_workers_that_find_nothing_to_do_are_kept():
     """Tune ends all idle workers but one, and with each the backbone that it has loaded."""
-    ray_tune = pytest.importorskip("tenslora_search.search.ray_tune")
-    from ray.tune.execution import tune_controller
-
-    with ray_tune.workers_kept():
-        cache = tune_controller._ObjectCache(may_keep_one=True)
+    cache = pytest.importorskip("tenslora_search.search.ray_tune").KeptWorkers()
     assert all(cache.cache_object("a GPU", worker) for worker in ("first", "second"))
     assert list(cache.flush_cached_objects()) == []
     assert [cache.pop_cached_object("a GPU") for _ in range(3)] == ["first", "second", None]
     assert cache.cache_object("a GPU", "first")
     assert list(cache.flush_cached_objects(force_all=True)) == ["first"]
-    assert not isinstance(tune_controller._ObjectCache(), ray_tune.KeptWorkers)
+
+
+class UntilTwoWork(Given):
+    """Short segments until two workers have run one, or too many have come."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(segment("s"))
+        self.folder = folder
+
+    @property
+    def workers(self) -> set[int]:
+        texts = [path.read_text() for path in self.folder.glob("ray/segments/s*/result.json")]
+        return {json.loads(text)["pid"] for text in texts if text}
+
+    def next_segment(self) -> Segment | None:
+        if len(self.workers) < 2 and len(self.rows) < 200:
+            self.left = [segment(f"s{len(self.rows)}-{self.out}")]
+        return super().next_segment()
+
+
+@pytest.mark.slow
+def test_a_segment_waits_for_its_worker_to_start(two_workers, tmp_path):
+    """Tune gives it to the first worker that is free, and takes the start of the second back, again and again."""
+    from tenslora_search.search.ray_tune import serve
+
+    source = UntilTwoWork(tmp_path)
+    serve(Place(tmp_path), source)
+    assert len(source.workers) == 2
 
 
 @pytest.mark.slow
