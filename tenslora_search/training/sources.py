@@ -151,18 +151,18 @@ def _endings() -> str:
 
 def read_csv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """Comma-separated values with a header line; every cell is text, an empty one too."""
-    return _text_table(file, sep=","), {}
+    return _text_table(file, ","), {}
 
 
 def read_tsv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """Tab-separated values with a header line, quoted properly or not at all (GLUE's files hold stray quotes)."""
     try:
-        plain = _text_table(file, sep="\t", quoting=csv.QUOTE_NONE)
+        plain = _text_table(file, "\t", csv.QUOTE_NONE)
     except ValueError:
-        return _text_table(file, sep="\t"), {}
-    quoted = [cell for column in plain for cell in [column, *plain[column]] if cell.startswith('"')]
+        return _text_table(file, "\t"), {}
+    quoted = [cell for column in plain for cell in [column, *plain[column].dropna()] if cell.startswith('"')]
     proper = quoted and all(len(cell) > 1 and re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in quoted)
-    return _text_table(file, sep="\t") if proper else plain, {}
+    return _text_table(file, "\t") if proper else plain, {}
 
 
 def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
@@ -196,11 +196,33 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     return table.to_pandas(), names
 
 
-def _text_table(file: Path, **options: Any) -> "DataFrame":
+def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> "DataFrame":
+    """A header line and rows of text; a line that holds nothing is no row.
+
+    `QuestionError` for a row of more cells than there are columns, unless those beyond are empty: no text may be lost.
+    """
     import pandas as pd
 
-    frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **options)
-    return frame.rename(columns=str.strip)
+    csv.field_size_limit(2**31 - 1)  # of a cell; csv's own is 131,072 characters
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
+        try:
+            rows = [row for row in reader if "".join(row).strip()]
+        except csv.Error as error:
+            why = f"line {reader.line_num} is not quoted properly ({error}); a quote inside quotes is written twice"
+            raise QuestionError(f"cannot read {file}: {why}.") from error
+    if not rows:
+        raise QuestionError(f"{file} is empty.")
+    names = [name.strip() or f"column {place}" for place, name in enumerate(rows.pop(0), start=1)]
+    if len(set(names)) < len(names):
+        raise QuestionError(f"cannot read {file}: columns of one name: {', '.join(names)}; give each a name of its own.")
+    for number, row in enumerate(rows, start=1):
+        if "".join(row[len(names) :]):
+            why = f"row {number} has {len(row)} cells for {len(names)} columns"
+            holds = "commas" if separator == "," else "tabs"
+            raise QuestionError(f"cannot read {file}: {why}; put quotes around text that holds {holds}.")
+    whole = [row[: len(names)] + [None] * (len(names) - len(row)) for row in rows]
+    return pd.DataFrame(whole, columns=names)
 
 
 READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]" = Table(

@@ -74,6 +74,23 @@ def test_a_table_of_text_keeps_every_cell_as_it_is(tmp_path):
     assert frame["label"].tolist() == ["1", "0", "1.0", "0"]
 
 
+def test_empty_cells_past_the_last_column_are_none(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("text,label\na,1,\nb,0\n,,\nc\n")
+    frame = read_local(path).frames["train"]
+    assert frame.fillna("none").to_dict("list") == {"text": ["a", "b", "c"], "label": ["1", "0", "none"]}
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path):
+    (tmp_path / "train.csv").write_text(",text,label\n0,a,1\n")
+    assert list(read_local(tmp_path).frames["train"]) == ["column 1", "text", "label"]
+
+
+def test_a_cell_may_be_long(tmp_path):
+    (tmp_path / "train.csv").write_text(f"text,label\n{'a' * 200_000},1\n")
+    assert len(read_local(tmp_path).frames["train"]["text"][0]) == 200_000
+
+
 def test_tabs_with_stray_quotes_and_with_proper_ones(tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text('sentence\tlabel\n"so good\t1\nthe "best" film\t0\n')
@@ -108,8 +125,12 @@ WRONG = {
     "head only": ({"train.tsv": "text\tlabel\n"}, "train.tsv holds no rows"),
     "blank lines": ({"train.jsonl": "\n\n"}, "train.jsonl holds no rows"),
     "an empty test": ({"train.csv": "x,y\n1,2\n", "test.csv": "x,y\n"}, "test.csv holds no rows"),
-    "too many cells": ({"train.csv": "x,y\n1,2\n3,4,5\n"}, "cannot read .*train.csv: .*line 3, saw 3"),
-    "an open quote": ({"train.csv": 'x,y\n"1,2\n'}, "cannot read .*train.csv: "),
+    "too many cells": ({"train.csv": "x,y\n1,2\n3,4,5\n"}, "row 2 has 3 cells for 2 columns; put quotes .* holds commas"),
+    "too many in the first row": ({"train.csv": "label,text\n0,well, film 0\n1,bad\n"}, "row 1 has 3 cells for 2 columns"),
+    "too many tabs": ({"train.tsv": "label\ttext\n0\twell\tfilm\n"}, "row 1 has 3 cells for 2 columns; .* holds tabs"),
+    "an open quote": ({"train.csv": 'x,y\n"1,2\n'}, "cannot read .*train.csv: line 2 is not quoted properly"),
+    "a stray quote": ({"train.csv": 'x,y\n"so" good,2\n'}, "line 2 is not quoted properly .* written twice"),
+    "two of one name": ({"train.csv": "x,x,y\n1,2,3\n"}, "columns of one name: x, x, y"),
     "broken json": ({"train.jsonl": '{"x": 1}\n{"x":\n'}, "line 2 is no JSON"),
     "a list": ({"train.jsonl": "[1, 2]\n"}, "line 1 is no JSON object"),
     "cut parquet": ({"train.parquet": "PAR1"}, "cannot read .*train.parquet: "),
