@@ -25,7 +25,10 @@ def search(
     budget: Annotated[str | None, typer.Option(metavar="N|300k|1.2M", help="trainable parameters at most")] = None,
     task: Annotated[str | None, typer.Option(help="see: list tasks")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder, or a hub id")] = None,
-    data: Annotated[str | None, typer.Option(metavar="DIR|FILE", help="local data: csv, tsv, jsonl, parquet")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|FILE", help="local data: csv, tsv, jsonl, json, parquet; or images, a folder a class"),
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column")
     ] = None,

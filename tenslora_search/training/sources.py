@@ -21,6 +21,7 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "validation_matched": "validation", "dev_matched": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
+IMAGE_KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 SHARD = re.compile(r"(?P<split>[a-z_]+?)(?:[-_.]?\d+(?:[-_.]of[-_.]\d+)?(?:[-_.]\w+)?)?")
 
 
@@ -35,20 +36,45 @@ class Source:
 
 
 def read_local(path: Path, name: str | None = None) -> Source:
-    """A data file (all of it is train), or a folder whose files are named train, validation (val, dev) and test.
+    """A data file (all of it is train), or a folder whose files are named train, validation (val, dev) and test; or images.
 
-    A folder may keep its files one level down, in `data` or in a folder named as the task.
+    A folder may keep its files one level down, in `data` or in a folder named as the task. Images lie in a folder a class.
     Raises `QuestionError` for a path that is not there, holds no data files, or holds files that cannot be read or are empty.
     """
     if path.is_file():
         return _from_files(str(path), {"train": [path]}, path.parent)
     if not path.is_dir():
         raise QuestionError(f"--data {path}: no such file or folder.")
-    for folder in (path, path / "data", path / (name or "data")):
-        files = sorted(file for file in folder.glob("*") if _kind(file) in READERS) if folder.is_dir() else []
-        if files:
+    folders = [folder for folder in (path, path / "data", path / (name or "data")) if folder.is_dir()]
+    for folder in folders:
+        if files := sorted(file for file in folder.glob("*") if _kind(file) in READERS):
             return _from_files(str(folder), _by_split(folder, files), folder)
-    raise QuestionError(f"--data {path} holds no data files; wanted train and validation or test as {_endings()}.")
+    for folder in folders:
+        if images := read_image_folders(folder):
+            return Source(str(folder), images, {}, folder)
+    wanted = f"train and validation or test as {_endings()}, or images in a folder a class (train/cat/1.png, or cat/1.png)"
+    raise QuestionError(f"--data {path} holds no data files; wanted {wanted}.")
+
+
+def read_image_folders(folder: Path) -> "dict[str, DataFrame]":
+    """Images in a folder a class, by split: `train/cat/1.png`, `test/cat/2.png`; or `cat/1.png`, all of them train.
+
+    Columns: `image`, the path under the folder, and `label`, the name of the image's folder. None found: no splits.
+    """
+    import pandas as pd
+
+    splits: dict[str, list[Path]] = {}
+    for file in _images(folder, "*/*/*"):
+        if split := SPLIT_NAMES.get(file.parts[0].lower()):
+            splits.setdefault(split, []).append(file)
+    if splits and "train" not in splits:
+        raise QuestionError(f"no train folder in {folder}; its folders of images: {', '.join(splits)}.")
+    if not splits and (files := _images(folder, "*/*")):
+        splits = {"train": files}
+    return {
+        split: pd.DataFrame({"image": map(str, files), "label": [file.parent.name for file in files]})
+        for split, files in splits.items()
+    }
 
 
 def read_hub(task: Task) -> Source:
@@ -136,6 +162,12 @@ def _read(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
         raise QuestionError(f"cannot read {file}: {one_line(error)}") from error
 
 
+def _images(folder: Path, pattern: str) -> list[Path]:
+    """Image files that the pattern finds, under the folder, in order; hidden ones are none."""
+    found = (file.relative_to(folder) for file in folder.glob(pattern) if _kind(file) in IMAGE_KINDS)
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
+
+
 def _is_whole(file: Path) -> bool:
     """Whether the file's name is a split's, with no number of a shard."""
     return file.stem.lower() in SPLIT_NAMES
@@ -179,6 +211,22 @@ def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
                     raise QuestionError(f"cannot read {file}: line {number} is no JSON ({error.msg}).") from error
                 if not isinstance(rows[-1], dict):
                     raise QuestionError(f"cannot read {file}: line {number} is no JSON object.")
+    return pd.DataFrame(rows), {}
+
+
+def read_json(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
+    """A JSON list of objects, alone or as `data` of an object; or one object a line."""
+    import pandas as pd
+
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return read_jsonl(file)
+    rows = rows.get("data", [rows]) if isinstance(rows, dict) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise QuestionError(f"cannot read {file}: wanted a list of objects, one a row, or one object a line.")
     return pd.DataFrame(rows), {}
 
 
@@ -226,6 +274,6 @@ def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) ->
 
 
 READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]" = Table(
-    "kind of data file", {"csv": read_csv, "tsv": read_tsv, "jsonl": read_jsonl, "parquet": read_parquet}
+    "kind of data file", {"csv": read_csv, "tsv": read_tsv, "jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}
 )
 MAKERS: "Table[Callable[[], DataFrame]]" = Table("local task", {"digits": digits_frame, "docstrings": docstrings_frame})

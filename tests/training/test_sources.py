@@ -15,8 +15,8 @@ def write(frame: pd.DataFrame, path) -> None:
     match path.suffix.lower():
         case ".parquet":
             frame.to_parquet(path)
-        case ".jsonl":
-            frame.to_json(path, orient="records", lines=True)
+        case ".jsonl" | ".json":
+            frame.to_json(path, orient="records", lines=path.suffix == ".jsonl")
         case ".tsv":
             frame.to_csv(path, index=False, sep="\t")
         case _:
@@ -99,6 +99,44 @@ def test_tabs_with_stray_quotes_and_with_proper_ones(tmp_path):
     assert read_local(path).frames["train"]["sentence"].tolist() == ['so "good"', "a\tb"]
 
 
+@pytest.mark.parametrize(
+    "text", ['[{"x": "a"},\n {"x": "b"}]', '{"version": 1, "data": [{"x": "a"}, {"x": "b"}]}', '{"x": "a"}\n{"x": "b"}\n']
+)
+def test_json_is_a_list_of_objects_or_one_a_line(tmp_path, text):
+    (tmp_path / "train.json").write_text(text)
+    assert read_local(tmp_path).frames["train"]["x"].tolist() == ["a", "b"]
+
+
+IMAGES = {
+    "by split": (["train/cat/1.png", "train/dog/2.JPG", "Val/cat/3.png", "test/4.png"], {"train": 2, "validation": 1}),
+    "all of it train": (["cat/1.png", "dog/2.jpeg", "dog/note.txt", "dog/._2.jpeg", ".trash/3.png"], {"train": 2}),
+    "classes named as splits": (["car/1.png", "train/2.png"], {"train": 2}),
+    "one level down": (["data/train/cat/1.png", "data/train/dog/2.png"], {"train": 2}),
+}
+
+
+@pytest.mark.parametrize("name", list(IMAGES))
+def test_images_in_a_folder_a_class(tmp_path, name):
+    files, n_rows = IMAGES[name]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"")
+    source = read_local(tmp_path)
+    assert {split: len(frame) for split, frame in source.frames.items()} == n_rows
+    assert source.folder is not None
+    for frame in source.frames.values():
+        for image, label in zip(frame["image"], frame["label"], strict=True):
+            assert (source.folder / image).is_file()
+            assert (source.folder / image).parent.name == label
+
+
+def test_images_without_a_train_folder(tmp_path):
+    (tmp_path / "test" / "cat").mkdir(parents=True)
+    (tmp_path / "test" / "cat" / "1.png").write_bytes(b"")
+    with pytest.raises(QuestionError, match="no train folder in .*; its folders of images: test"):
+        read_local(tmp_path)
+
+
 def test_class_names_of_a_parquet_file(tmp_path):
     from datasets import ClassLabel, Dataset, Features, Value
 
@@ -115,7 +153,10 @@ def test_class_names_of_a_parquet_file(tmp_path):
 
 
 WRONG = {
-    "nothing there": ({}, "holds no data files; wanted train and validation or test as .csv, .tsv, .jsonl, .parquet"),
+    "nothing there": (
+        {},
+        "holds no data files; wanted train and validation or test as .csv, .tsv, .jsonl, .json, .parquet, or images",
+    ),
     "other files": ({"notes.txt": "hello"}, "holds no data files"),
     "no train": ({"test.csv": "text,label\na,b\n", "dev.csv": "text,label\na,b\n"}, "no train file in .*: dev.csv, test.csv"),
     "two files": ({"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1,2\n"}, "no train file in .*: a.csv, b.csv"),
@@ -132,6 +173,10 @@ WRONG = {
     "a stray quote": ({"train.csv": 'x,y\n"so" good,2\n'}, "line 2 is not quoted properly .* written twice"),
     "two of one name": ({"train.csv": "x,x,y\n1,2,3\n"}, "columns of one name: x, x, y"),
     "broken json": ({"train.jsonl": '{"x": 1}\n{"x":\n'}, "line 2 is no JSON"),
+    "a broken list": ({"train.json": '[{"x": 1},\n{"x": }]'}, "cannot read .*train.json: .*line 2"),
+    "no list of objects": ({"train.json": '{"data": {"x": 1}}'}, "cannot read .*train.json: wanted a list of objects"),
+    "blank list": ({"train.json": " "}, "train.json is empty"),
+    "empty list": ({"train.json": "[]"}, "train.json holds no rows"),
     "a list": ({"train.jsonl": "[1, 2]\n"}, "line 1 is no JSON object"),
     "cut parquet": ({"train.parquet": "PAR1"}, "cannot read .*train.parquet: "),
     "no utf-8": ({"train.csv": "x,y\ncaf\xe9,2\n".encode("latin-1")}, r"train.csv is no UTF-8 text \(byte 8\)"),
