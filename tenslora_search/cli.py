@@ -85,7 +85,8 @@ def search(
         try:
             run = run_search(
                 budget=budget, time_limit=limit, pack=_pack(pack), executor=executor, ray_address=ray_address,
-                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress, **asked,
+                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress,
+                say=None if quiet or as_json else print, **asked,
             )  # fmt: skip
         except Interrupted as interrupted:
             run, code = interrupted.run, 130

@@ -55,7 +55,10 @@ GLANCE_ROWS = 500
 
 @dataclass
 class TaskData:
-    """A task as tensors for one model. `digest`: sha256 of the rows read and of how they were split."""
+    """A task as tensors for one model. `digest`: sha256 of the rows read and of how they were split.
+
+    `columns`: the column of each role; `unused`: columns of text that nobody named, and that are not read.
+    """
 
     name: str
     metric: str
@@ -65,6 +68,8 @@ class TaskData:
     select: Split
     report: Split
     digest: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     @property
     def n_labels(self) -> int:
@@ -132,7 +137,16 @@ def load_task(
         digest.update(taken[part][0].digest.encode() + taken[part][1].tobytes())
     metric = task.metric if task else ("pearson_spearman" if labels.regression else "accuracy")
     own_name = name or Path(str(data)).stem
-    return TaskData(own_name, metric, labels.names, labels.regression, digest=digest.hexdigest(), **splits)
+    return TaskData(
+        own_name,
+        metric,
+        labels.names,
+        labels.regression,
+        digest=digest.hexdigest(),
+        columns=roles.roles,
+        unused=roles.unused,
+        **splits,
+    )
 
 
 def _read(task: Task | None, path: Path | None) -> Source:

@@ -133,7 +133,7 @@ def test_images_in_a_folder_a_class(tmp_path, name):
 def test_images_without_a_train_folder(tmp_path):
     (tmp_path / "test" / "cat").mkdir(parents=True)
     (tmp_path / "test" / "cat" / "1.png").write_bytes(b"")
-    with pytest.raises(QuestionError, match="no train folder in .*; its folders of images: test"):
+    with pytest.raises(QuestionError, match=r"no train folder in .*; its folders of images: test"):
         read_local(tmp_path)
 
 
