@@ -32,6 +32,7 @@ def search(
     column: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column")
     ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="classes|numbers", help="of own data [found out]")] = None,
     space: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")] = None,
     trials: Annotated[int | None, typer.Option(help="configurations to try [64]")] = None,
     time_limit: Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")] = None,
@@ -68,8 +69,8 @@ def search(
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     columns = _columns(column or [])
     asked = {
-        "task": task, "model": model, "data": data, "columns": columns, "space": space, "trials": trials, "sampler": sampler,
-        "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
+        "task": task, "model": model, "data": data, "columns": columns, "labels": labels, "space": space, "trials": trials,
+        "sampler": sampler, "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows, "count_head": count_head,
     }  # fmt: skip
     if dry_run:

@@ -53,7 +53,7 @@ def search(
     it stopped. `say` is called, before the search, with a line about text columns that are not read, if there are any.
     `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl: proposed,
     rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments.
-    More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()

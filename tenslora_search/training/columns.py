@@ -70,7 +70,8 @@ def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -
         raise QuestionError(
             f"task {task.name} is {task.kind.replace('_', ' ')}, the data is {kind.replace('_', ' ')}; {there}."
         )
-    return Columns(kind, names, label, () if named else _other_texts(frame, {*names, label}))
+    others = [] if named else [column for column in frame.columns if str(column) not in (*names, label)]
+    return Columns(kind, names, label, tuple(str(column) for column in others if _holds_words(frame[column])))
 
 
 def _chosen_inputs(chosen: Mapping[str, str]) -> tuple[Kind, tuple[str, ...]] | None:
@@ -115,12 +116,14 @@ def _label(frame: Any, task: Task | None, taken: set[str]) -> str | None:
     return next((by_name[name] for name in LABELS if name in by_name), None)
 
 
-def _other_texts(frame: Any, used: set[str]) -> tuple[str, ...]:
-    """Columns of text besides the used ones; numbers written as text are none."""
+def _holds_words(column: Any) -> bool:
+    """Whether the column holds text, not only numbers written as text."""
     import pandas as pd
 
-    others = [column for column in frame.columns if str(column) not in used and _holds_text(frame[column])]
-    return tuple(str(column) for column in others if pd.to_numeric(frame[column], errors="coerce").isna().any())
+    if not _holds_text(column):
+        return False
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    return bool(numbers.isna().any())
 
 
 def _holds_text(column: Any) -> bool:
