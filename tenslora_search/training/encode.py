@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = "1"  # part of every cache key; raise it whenever what is stored changes
+FORMAT = "2"  # part of every cache key; raise it whenever what is stored changes
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def _tokenizer_digest(tokenizer: Any) -> str:
         state = backend.to_str()
     else:
         state = repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {state}".encode()).hexdigest()
+    about = f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names}"
+    return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
 
 
 def _texts(cells: list[Any], column: str, where: str) -> list[str]:
