@@ -72,6 +72,14 @@ def test_token_types_are_in_the_key(tokenizer, tmp_path):
         assert ("token_type_ids" in inputs) == (processor is tokenizer)
 
 
+@pytest.mark.parametrize(("columns", "least"), [([TEXTS], 3), ([TEXTS, TEXTS], 4)])
+def test_texts_need_room_beside_the_special_tokens(tokenizer, tmp_path, columns, least):
+    for max_length in range(1, least):
+        with pytest.raises(QuestionError, match=f"--max-length {max_length} leaves no room .* the least that works is {least}"):
+            encode(rows(*columns), tokenizer, max_length=max_length, cache=tmp_path)
+    assert encode(rows(*columns), tokenizer, max_length=least, cache=tmp_path)[0]["input_ids"].shape == (4, least)
+
+
 def test_a_damaged_cache_is_made_anew(tokenizer, tmp_path):
     first, _ = encode(rows(TEXTS), tokenizer, max_length=8, cache=tmp_path)
     (file,) = (tmp_path / "encoded").iterdir()
