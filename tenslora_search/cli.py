@@ -25,10 +25,14 @@ def search(
     budget: Annotated[str | None, typer.Option(metavar="N|300k|1.2M", help="trainable parameters at most")] = None,
     task: Annotated[str | None, typer.Option(help="see: list tasks")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder, or a hub id")] = None,
-    data: Annotated[str | None, typer.Option(metavar="DIR|FILE", help="local data: csv, tsv, jsonl, parquet")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|FILE", help="local data: csv, tsv, jsonl, json, parquet; or images, a folder a class"),
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column")
     ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="classes|numbers", help="of own data [found out]")] = None,
     space: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")] = None,
     trials: Annotated[int | None, typer.Option(help="configurations to try [64]")] = None,
     time_limit: Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")] = None,
@@ -65,8 +69,8 @@ def search(
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     columns = _columns(column or [])
     asked = {
-        "task": task, "model": model, "data": data, "columns": columns, "space": space, "trials": trials, "sampler": sampler,
-        "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
+        "task": task, "model": model, "data": data, "columns": columns, "labels": labels, "space": space, "trials": trials,
+        "sampler": sampler, "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows, "count_head": count_head,
     }  # fmt: skip
     if dry_run:
@@ -82,7 +86,8 @@ def search(
         try:
             run = run_search(
                 budget=budget, time_limit=limit, pack=_pack(pack), executor=executor, ray_address=ray_address,
-                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress, **asked,
+                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress,
+                say=None if quiet or as_json else print, **asked,
             )  # fmt: skip
         except Interrupted as interrupted:
             run, code = interrupted.run, 130

@@ -91,6 +91,25 @@ def test_quick_answers_import_neither_torch_nor_ray(words):
     assert done.stderr.split() == []
 
 
+def test_a_search_says_which_text_it_leaves_unread(command, tmp_path):
+    from PIL import Image
+
+    rows = ["image,caption,label"]
+    for row in range(30):
+        Image.new("L", (8, 8), 8 * row).save(tmp_path / f"{row}.png")
+        rows.append(f"{row}.png,a square,{row % 2}")
+    (tmp_path / "own.csv").write_text("\n".join(rows))
+    small = "--budget 6k --model digits-vit --trials 1 --max-steps 2 --batch-size 4 --retest 0 --executor inline".split()
+    own = [*small, "--data", str(tmp_path / "own.csv"), "--out", str(tmp_path / "run")]
+    code, out, err = command(*own)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "reads image; unused: caption (--column ROLE=NAME reads others)"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (run["columns"], run["unused_columns"]) == ({"image": "image", "label": "label"}, ["caption"])
+    assert command(*own, "--quiet") == (0, "", "")
+    assert json.loads(command(*own, "--json")[1])["front"]
+
+
 def test_a_search_its_report_and_its_exports(command, tmp_path):
     folder = tmp_path / "run"
     code, out, err = command(*SMALL, "--out", str(folder))

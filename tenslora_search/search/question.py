@@ -10,7 +10,7 @@ from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_b
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, unknown
-from tenslora_search.spec.tasks import TASKS, Task, check_reads
+from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
 
 VERSION = 1
 """Of a run folder's form."""
@@ -32,6 +32,8 @@ class Question:
     task: str | None = None
     data: str | None = None
     columns: Mapping[str, str] | None = None
+    labels: LabelKind | None = None
+    """of own data; None: numbers with fractions are scores, anything else is classes"""
     space: str = "default"
     trials: int = 64
     max_steps: int = 1000
@@ -67,6 +69,9 @@ class Question:
             )
         if row is not None:
             _check_kind(row, str(chosen["model"]))
+            if "labels" in chosen:
+                has = "numbers" if row.regression else "classes"
+                raise QuestionError(f"--labels is for own data without --task; the labels of task {row.name} are {has}.")
         folder = Path(str(chosen["model"])).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
@@ -91,6 +96,8 @@ class Question:
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
+        if chosen.get("labels", "classes") not in LABEL_KINDS:
+            raise QuestionError(unknown("kind of labels", chosen["labels"], LABEL_KINDS))
         space = Path(str(chosen.get("space", "default")))
         if space.suffix == ".toml":
             chosen["space"] = str(space.expanduser().resolve())
@@ -107,8 +114,8 @@ class Question:
     @property
     def task_options(self) -> dict[str, Any]:
         """The arguments of `load_task` besides the model."""
-        options = {"name": self.task, "data": self.data, "columns": self.columns, "fit_rows": self.fit_rows}
-        return {**options, "max_length": self.max_length, "seed": self.seed}
+        names = ("data", "columns", "labels", "fit_rows", "max_length", "seed")
+        return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
     @property
     def geometry(self) -> Geometry:

@@ -42,6 +42,7 @@ def search(
     out: str | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], object] | None = None,
     callbacks: Sequence[Any] = (),
     **options: Any,
 ) -> Run:
@@ -49,9 +50,10 @@ def search(
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: as many as
     the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
-    it stopped. `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl:
-    proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of
-    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    it stopped. `say` is called, before the search, with a line about text columns that are not read, if there are any.
+    `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl: proposed,
+    rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments.
+    More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()
@@ -74,7 +76,7 @@ def search(
         )
     with run_folder(folder, asked, force=force), disk_errors(folder):
         serve = get_ready(place)
-        run_file = _prepared(folder, asked)
+        run_file = _prepared(folder, asked, say)
         source = Serving(
             folder, asked, run_file, began=began, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners
         )
@@ -83,7 +85,7 @@ def search(
         return source.close()
 
 
-def _prepared(folder: Path, question: Question) -> dict[str, Any]:
+def _prepared(folder: Path, question: Question, say: Callable[[str], object] | None) -> dict[str, Any]:
     """Loads model and data once in this process, so that all that is wrong with them shows at once; writes run.json."""
     import torch
 
@@ -114,6 +116,8 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         "metric": data.metric,
         "labels": list(data.labels),
         "regression": data.regression,
+        "columns": dict(data.columns),
+        "unused_columns": list(data.unused),
         "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
         "geometry": geometry.to_json(),
         "rungs": list(question.rungs),
@@ -125,6 +129,9 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
             raise QuestionError(f"the data of {folder} has changed since it was begun; choose another --out, or --force.")
         run = {**before, "question": question.to_json()}
     write_run_file(folder, run)
+    if say is not None and data.unused:
+        inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
+        say(f"reads {inputs}; unused: {', '.join(data.unused)} (--column ROLE=NAME reads others)")
     return run
 
 

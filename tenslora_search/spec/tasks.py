@@ -1,11 +1,13 @@
 """TASKS: what a search can be asked about; one row each: where the rows come from, which columns, which score."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tenslora_search.spec.table import QuestionError, Table
 
 Kind = Literal["text", "text_pair", "image"]
+LabelKind = Literal["classes", "numbers"]
+LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 DEFAULT_MODELS: dict[Kind, str] = {
     "text": "roberta-base",

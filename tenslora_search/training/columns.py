@@ -8,12 +8,13 @@ from tenslora_search.spec.table import QuestionError, unknown
 from tenslora_search.spec.tasks import Kind, Task
 from tenslora_search.training.sources import Source
 
-ROLES = ("text", "text_pair", "image", "label")
+COLUMN_ROLES = ("text", "text_pair", "image", "label")
 
 # Names are compared in lower case. Pairs come first: data with a question and a sentence is a pair, not a sentence.
 PAIRS = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("text1", "text2"), ("text_a", "text_b"), ("text", "text_pair"), ("question", "answer"), ("query", "passage"),
+    ("question", "passage"), ("question", "context"), ("query", "document"), ("title", "body"),
 )  # fmt: skip
 TEXTS = ("text", "sentence", "content", "review", "document", "tweet", "comment", "question", "title", "body")
 IMAGES = ("image", "img", "picture", "photo", "pixels", "image_path", "image_file")
@@ -27,6 +28,14 @@ class Columns:
     kind: Kind
     inputs: tuple[str, ...]
     label: str
+    unused: tuple[str, ...] = ()
+    """other columns of text, where the inputs were found by name: perhaps they were meant to be read"""
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns by role."""
+        inputs = ("image",) if self.kind == "image" else ("text", "text_pair")
+        return {**dict(zip(inputs, self.inputs, strict=False)), "label": self.label}
 
     def labelled(self, source: Source, split: str) -> bool:
         """Whether the split has labels; -1 in every row (GLUE's test splits) is none."""
@@ -44,14 +53,15 @@ def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -
     frame = source.frames["train"]
     there = f"columns of {source.origin}: {', '.join(map(str, frame.columns))}"
     for role, column in chosen.items():
-        if role not in ROLES:
-            raise QuestionError(unknown("column role", role, ROLES))
+        if role not in COLUMN_ROLES:
+            raise QuestionError(unknown("column role", role, COLUMN_ROLES))
         if column not in frame:
             raise QuestionError(f"no column {column!r} for {role}; {there}.")
     label = chosen.get("label") or _label(frame, task, set(chosen.values()))
     if label is None:
         raise QuestionError(f"no label column; {there}. Name it with --column label=NAME.")
-    inputs = _chosen_inputs(chosen) or _task_inputs(frame, task) or _found_inputs(frame, task, label)
+    named = _chosen_inputs(chosen) or _task_inputs(frame, task)
+    inputs = named or _found_inputs(frame, task, label)
     if inputs is None:
         wanted = task.kind.replace("_", " ") if task else "text, text pair or image"
         raise QuestionError(f"no {wanted} column; {there}. Name it with --column text=NAME (text_pair, image).")
@@ -60,7 +70,8 @@ def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -
         raise QuestionError(
             f"task {task.name} is {task.kind.replace('_', ' ')}, the data is {kind.replace('_', ' ')}; {there}."
         )
-    return Columns(kind, names, label)
+    others = [] if named else [column for column in frame.columns if str(column) not in (*names, label)]
+    return Columns(kind, names, label, tuple(str(column) for column in others if _holds_words(frame[column])))
 
 
 def _chosen_inputs(chosen: Mapping[str, str]) -> tuple[Kind, tuple[str, ...]] | None:
@@ -103,6 +114,16 @@ def _label(frame: Any, task: Task | None, taken: set[str]) -> str | None:
         return task.label
     by_name = {str(column).lower(): str(column) for column in frame.columns if column not in taken}
     return next((by_name[name] for name in LABELS if name in by_name), None)
+
+
+def _holds_words(column: Any) -> bool:
+    """Whether the column holds text, not only numbers written as text."""
+    import pandas as pd
+
+    if not _holds_text(column):
+        return False
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    return bool(numbers.isna().any())
 
 
 def _holds_text(column: Any) -> bool:

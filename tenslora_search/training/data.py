@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.tasks import TASKS, Task, check_reads
+from tenslora_search.spec.tasks import TASKS, LabelKind, Task, check_reads
 from tenslora_search.training.columns import Columns, find_columns
 from tenslora_search.training.encode import Rows, encode
 from tenslora_search.training.images import ImageProcessor
@@ -55,7 +55,10 @@ GLANCE_ROWS = 500
 
 @dataclass
 class TaskData:
-    """A task as tensors for one model. `digest`: sha256 of the rows read and of how they were split."""
+    """A task as tensors for one model. `digest`: sha256 of the rows read and of how they were split.
+
+    `columns`: the column of each role; `unused`: columns of text that nobody named, and that are not read.
+    """
 
     name: str
     metric: str
@@ -65,6 +68,8 @@ class TaskData:
     select: Split
     report: Split
     digest: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     @property
     def n_labels(self) -> int:
@@ -89,11 +94,13 @@ def load_task(
     seed: int = 0,
     max_length: int = 128,
     columns: Mapping[str, str] | None = None,
+    labels: LabelKind | None = None,
     cache: Path | str | None = None,
     fit_rows: int | None = None,
 ) -> TaskData:
     """Load a task by name (from the hub, or from the local files in `data`), or a user's own `data`.
 
+    `labels` says what a user's labels are, where their values do not: class names such as 1.1, or whole-number scores;
     `columns` names columns by role ("text", "text_pair", "image", "label") where they are not found by themselves;
     `fit_rows` caps the rows of fit (one of each class stays), `cache` is the folder for encoded rows.
     Raises `QuestionError`, one line, for anything wrong with the question or the data.
@@ -103,22 +110,22 @@ def load_task(
     roles = find_columns(source, task, columns or {})
     report_name = _report_split(source, roles, task)
     frames = {split: source.frames[split] for split in ("train", report_name) if split}
-    labels = read_labels(source, roles, task, tuple(frames))
+    found = read_labels(source, roles, task, tuple(frames), labels)
     rows = {split: Rows.of(frame, roles, source, split) for split, frame in frames.items()}
     _check_kind(task, roles, model)
 
     generator = np.random.default_rng(seed)
-    train, train_labels = rows["train"], labels.of["train"]
+    train, train_labels = rows["train"], found.of["train"]
     if report_name:
         own = train.unlike(rows[report_name])
         if len(np.unique(train_labels[own])) < 2:
             both = f"{len(train) - len(own):,} of {len(train):,} rows of train are in {report_name} too"
             raise QuestionError(f"{both} ({source.origin}); what else there is holds less than two different labels.")
         train, train_labels = train.take(own), train_labels[own]
-    parts = _cut(train.groups(), train_labels, labels.regression, generator, fit_rows, cut_report=not report_name)
+    parts = _cut(train.groups(), train_labels, found.regression, generator, fit_rows, cut_report=not report_name)
     taken = {part: (train.take(index), train_labels[index]) for part, index in parts.items()}
     if report_name:
-        taken["report"] = (rows[report_name], labels.of[report_name])
+        taken["report"] = (rows[report_name], found.of[report_name])
 
     processor = load_processor(model)
     splits = {}
@@ -127,12 +134,21 @@ def load_task(
         inputs, lengths = encode(part_rows, processor, max_length=max_length, cache=cache)
         kept = processor if isinstance(processor, ImageProcessor) else None
         splits[part] = Split(inputs, torch.tensor(part_labels), lengths, kept)
-    digest = hashlib.sha256(repr((roles.kind, labels.names)).encode())
+    digest = hashlib.sha256(repr((roles.kind, found.names)).encode())
     for part in ("fit", "select", "report"):
         digest.update(taken[part][0].digest.encode() + taken[part][1].tobytes())
-    metric = task.metric if task else ("pearson_spearman" if labels.regression else "accuracy")
+    metric = task.metric if task else ("pearson_spearman" if found.regression else "accuracy")
     own_name = name or Path(str(data)).stem
-    return TaskData(own_name, metric, labels.names, labels.regression, digest=digest.hexdigest(), **splits)
+    return TaskData(
+        own_name,
+        metric,
+        found.names,
+        found.regression,
+        digest=digest.hexdigest(),
+        columns=roles.roles,
+        unused=roles.unused,
+        **splits,
+    )
 
 
 def _read(task: Task | None, path: Path | None) -> Source:

@@ -1,6 +1,7 @@
 """encode(): rows become a model's input tensors, in one batched call, kept in the cache by what they hold."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = "1"  # part of every cache key; raise it whenever what is stored changes
+FORMAT = "2"  # part of every cache key; raise it whenever what is stored changes
 
 
 @dataclass(frozen=True)
@@ -78,26 +79,35 @@ class Rows:
 def encode(
     rows: Rows, processor: "PreTrainedTokenizerBase | ImageProcessor", *, max_length: int, cache: Path | str | None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Input tensors of the rows, and (n,) lengths; from the cache where it holds them."""
+    """Input tensors of the rows, and (n,) lengths; from the cache where it holds them.
+
+    `QuestionError` for an image that cannot be read, or a `max_length` that leaves no room for text.
+    """
+    folder = cache_folder(cache) / "encoded"
     if isinstance(processor, ImageProcessor):
+        names = [f"row {number + 1} of {rows.where}" for number in rows.numbers]
         key = f"image {processor.key}"
-        row_names = [f"row {number + 1} of {rows.where}" for number in rows.numbers]
-        make = lambda: {"pixel_values": processor.pixels(rows.columns[0], names=row_names)}  # noqa: E731
-        names = {"pixel_values"}
-    else:
-        max_length = min(max_length, processor.model_max_length)
-        key = f"text {max_length} {_tokenizer_digest(processor)}"
-        make = lambda: _tokenised(rows, processor, max_length)  # noqa: E731
-        names = {"tokens", "lengths"}
+        stored = _kept(key, rows, folder, lambda: {"pixel_values": processor.pixels(rows.columns[0], names=names)})
+        return stored, torch.ones(len(rows), dtype=torch.int64)
+    max_length = min(max_length, processor.model_max_length)
+    n_special = processor.num_special_tokens_to_add(pair=len(rows.columns) > 1)
+    if max_length <= n_special:
+        full = f"--max-length {max_length} leaves no room for text beside {n_special} special tokens"
+        raise QuestionError(f"{full}; the least that works is {n_special + 1}.")
+    key = f"text {max_length} {_tokenizer_digest(processor)}"
+    stored = _kept(key, rows, folder, lambda: _tokenised(rows, processor, max_length))
+    return _padded(stored, cast(int, processor.pad_token_id))
+
+
+def _kept(key: str, rows: Rows, folder: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What is made of the rows, from the cache's folder where it holds it; `key` is all else that decides it."""
     digest = hashlib.sha256(f"{FORMAT} {key} {rows.digest}".encode()).hexdigest()
-    file = cache_folder(cache) / "encoded" / f"{digest}.safetensors"
+    file = folder / f"{digest}.safetensors"
     stored = load_tensors(file)
-    if stored is None or not names <= stored.keys() or len(stored.get("lengths", stored.get("pixel_values", ()))) != len(rows):
+    if stored is None:
         stored = make()
         save_tensors(file, stored)
-    if isinstance(processor, ImageProcessor):
-        return stored, torch.ones(len(rows), dtype=torch.int64)
-    return _padded(stored, cast(int, processor.pad_token_id))
+    return stored
 
 
 def _tokenised(rows: Rows, tokenizer: Any, max_length: int) -> dict[str, Tensor]:
@@ -136,7 +146,8 @@ def _tokenizer_digest(tokenizer: Any) -> str:
         state = backend.to_str()
     else:
         state = repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {state}".encode()).hexdigest()
+    about = f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names}"
+    return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
 
 
 def _texts(cells: list[Any], column: str, where: str) -> list[str]:

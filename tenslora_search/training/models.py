@@ -78,6 +78,9 @@ def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(config))
+    if getattr(config.get_text_config(), "type_vocab_size", 2) < 2:  # all tokens are of one type, whatever the tokenizer says
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names  # which is what it saves
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise QuestionError(f"the tokenizer of {name!r} has neither a pad nor an end-of-text token; add one to its files.")

@@ -1,12 +1,12 @@
 """run_segment(): the unit of work. A worker keeps its backbone and data between segments and halves packs that do not fit."""
 
 import gc
+import json
 import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -115,7 +115,7 @@ def _shown(segment: Segment, data: TaskData) -> Split:
 
 def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
     """This process's backbone, on its GPU if it has one, and the task's data; loaded once."""
-    data = _data(segment.model, tuple(sorted(segment.task.items(), key=lambda item: item[0])))
+    data = _data(segment.model, json.dumps(dict(segment.task), sort_keys=True))
     return _backbone(segment.model, data.n_labels, data.regression), data
 
 
@@ -125,8 +125,9 @@ def _backbone(name: str, n_labels: int, regression: bool, *, exact: bool = False
 
 
 @lru_cache(maxsize=2)
-def _data(model: str, task: tuple[tuple[str, Any], ...]) -> TaskData:
-    data = load_task(**dict(task), model=model)
+def _data(model: str, task: str) -> TaskData:
+    """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are not."""
+    data = load_task(**json.loads(task), model=model)
     if torch.cuda.is_available():
         for part in (data.fit, data.select, data.report):
             part.inputs = {name: value.to("cuda") for name, value in part.inputs.items()}

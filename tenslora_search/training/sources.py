@@ -21,6 +21,7 @@ SPLIT_NAMES = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "validation_matched": "validation", "dev_matched": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
+IMAGE_KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 SHARD = re.compile(r"(?P<split>[a-z_]+?)(?:[-_.]?\d+(?:[-_.]of[-_.]\d+)?(?:[-_.]\w+)?)?")
 
 
@@ -35,20 +36,45 @@ class Source:
 
 
 def read_local(path: Path, name: str | None = None) -> Source:
-    """A data file (all of it is train), or a folder whose files are named train, validation (val, dev) and test.
+    """A data file (all of it is train), or a folder whose files are named train, validation (val, dev) and test; or images.
 
-    A folder may keep its files one level down, in `data` or in a folder named as the task.
+    A folder may keep its files one level down, in `data` or in a folder named as the task. Images lie in a folder a class.
     Raises `QuestionError` for a path that is not there, holds no data files, or holds files that cannot be read or are empty.
     """
     if path.is_file():
         return _from_files(str(path), {"train": [path]}, path.parent)
     if not path.is_dir():
         raise QuestionError(f"--data {path}: no such file or folder.")
-    for folder in (path, path / "data", path / (name or "data")):
-        files = sorted(file for file in folder.glob("*") if _kind(file) in READERS) if folder.is_dir() else []
-        if files:
+    folders = [folder for folder in (path, path / "data", path / (name or "data")) if folder.is_dir()]
+    for folder in folders:
+        if files := sorted(file for file in folder.glob("*") if _kind(file) in READERS):
             return _from_files(str(folder), _by_split(folder, files), folder)
-    raise QuestionError(f"--data {path} holds no data files; wanted train and validation or test as {_endings()}.")
+    for folder in folders:
+        if images := read_image_folders(folder):
+            return Source(str(folder), images, {}, folder)
+    wanted = f"train and validation or test as {_endings()}, or images in a folder a class (train/cat/1.png, or cat/1.png)"
+    raise QuestionError(f"--data {path} holds no data files; wanted {wanted}.")
+
+
+def read_image_folders(folder: Path) -> "dict[str, DataFrame]":
+    """Images in a folder a class, by split: `train/cat/1.png`, `test/cat/2.png`; or `cat/1.png`, all of them train.
+
+    Columns: `image`, the path under the folder, and `label`, the name of the image's folder. None found: no splits.
+    """
+    import pandas as pd
+
+    splits: dict[str, list[Path]] = {}
+    for file in _images(folder, "*/*/*"):
+        if split := SPLIT_NAMES.get(file.parts[0].lower()):
+            splits.setdefault(split, []).append(file)
+    if splits and "train" not in splits:
+        raise QuestionError(f"no train folder in {folder}; its folders of images: {', '.join(splits)}.")
+    if not splits and (files := _images(folder, "*/*")):
+        splits = {"train": files}
+    return {
+        split: pd.DataFrame({"image": map(str, files), "label": [file.parent.name for file in files]})
+        for split, files in splits.items()
+    }
 
 
 def read_hub(task: Task) -> Source:
@@ -136,6 +162,12 @@ def _read(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
         raise QuestionError(f"cannot read {file}: {one_line(error)}") from error
 
 
+def _images(folder: Path, pattern: str) -> list[Path]:
+    """Image files that the pattern finds, under the folder, in order; hidden ones are none."""
+    found = (file.relative_to(folder) for file in folder.glob(pattern) if _kind(file) in IMAGE_KINDS)
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
+
+
 def _is_whole(file: Path) -> bool:
     """Whether the file's name is a split's, with no number of a shard."""
     return file.stem.lower() in SPLIT_NAMES
@@ -151,18 +183,18 @@ def _endings() -> str:
 
 def read_csv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """Comma-separated values with a header line; every cell is text, an empty one too."""
-    return _text_table(file, sep=","), {}
+    return _text_table(file, ","), {}
 
 
 def read_tsv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """Tab-separated values with a header line, quoted properly or not at all (GLUE's files hold stray quotes)."""
     try:
-        plain = _text_table(file, sep="\t", quoting=csv.QUOTE_NONE)
+        plain = _text_table(file, "\t", csv.QUOTE_NONE)
     except ValueError:
-        return _text_table(file, sep="\t"), {}
-    quoted = [cell for column in plain for cell in [column, *plain[column]] if cell.startswith('"')]
+        return _text_table(file, "\t"), {}
+    quoted = [cell for column in plain for cell in [column, *plain[column].dropna()] if cell.startswith('"')]
     proper = quoted and all(len(cell) > 1 and re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in quoted)
-    return _text_table(file, sep="\t") if proper else plain, {}
+    return _text_table(file, "\t") if proper else plain, {}
 
 
 def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
@@ -182,6 +214,22 @@ def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     return pd.DataFrame(rows), {}
 
 
+def read_json(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
+    """A JSON list of objects, alone or as `data` of an object; or one object a line."""
+    import pandas as pd
+
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return read_jsonl(file)
+    rows = rows.get("data", [rows]) if isinstance(rows, dict) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise QuestionError(f"cannot read {file}: wanted a list of objects, one a row, or one object a line.")
+    return pd.DataFrame(rows), {}
+
+
 def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """A parquet file; the names of classes come from the schema's `huggingface` entry."""
     import pyarrow.parquet as pq
@@ -196,14 +244,36 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     return table.to_pandas(), names
 
 
-def _text_table(file: Path, **options: Any) -> "DataFrame":
+def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> "DataFrame":
+    """A header line and rows of text; a line that holds nothing is no row.
+
+    `QuestionError` for a row of more cells than there are columns, unless those beyond are empty: no text may be lost.
+    """
     import pandas as pd
 
-    frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **options)
-    return frame.rename(columns=str.strip)
+    csv.field_size_limit(2**31 - 1)  # of a cell; csv's own is 131,072 characters
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
+        try:
+            rows = [row for row in reader if "".join(row).strip()]
+        except csv.Error as error:
+            why = f"line {reader.line_num} is not quoted properly ({error}); a quote inside quotes is written twice"
+            raise QuestionError(f"cannot read {file}: {why}.") from error
+    if not rows:
+        raise QuestionError(f"{file} is empty.")
+    names = [name.strip() or f"column {place}" for place, name in enumerate(rows.pop(0), start=1)]
+    if len(set(names)) < len(names):
+        raise QuestionError(f"cannot read {file}: columns of one name: {', '.join(names)}; give each a name of its own.")
+    for number, row in enumerate(rows, start=1):
+        if "".join(row[len(names) :]):
+            why = f"row {number} has {len(row)} cells for {len(names)} columns"
+            holds = "commas" if separator == "," else "tabs"
+            raise QuestionError(f"cannot read {file}: {why}; put quotes around text that holds {holds}.")
+    whole = [row[: len(names)] + [None] * (len(names) - len(row)) for row in rows]
+    return pd.DataFrame(whole, columns=names)
 
 
 READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]" = Table(
-    "kind of data file", {"csv": read_csv, "tsv": read_tsv, "jsonl": read_jsonl, "parquet": read_parquet}
+    "kind of data file", {"csv": read_csv, "tsv": read_tsv, "jsonl": read_jsonl, "json": read_json, "parquet": read_parquet}
 )
 MAKERS: "Table[Callable[[], DataFrame]]" = Table("local task", {"digits": digits_frame, "docstrings": docstrings_frame})

@@ -59,6 +59,14 @@ def test_json_there_and_back():
     assert Question.from_json(question.to_json()) == question
 
 
+def test_a_folder_from_before_an_option_goes_on(tmp_path):
+    question = Question.of(budget="1k", data=tmp_path, model="minilm")
+    before = Question.from_json({name: value for name, value in question.to_json().items() if name != "labels"})
+    before.check_same(question, tmp_path)
+    with pytest.raises(QuestionError, match="labels was None, now numbers"):
+        before.check_same(Question.of(budget="1k", data=tmp_path, model="minilm", labels="numbers"), tmp_path)
+
+
 def test_another_question_in_the_same_folder_is_refused_by_name(tmp_path):
     before, now = Question.of(**GOOD), Question.of(**{**GOOD, "budget": "30k"}, sampler="random")
     with pytest.raises(QuestionError, match=r"budget was 20000, now 30000; sampler was tpe, now random"):

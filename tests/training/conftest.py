@@ -34,9 +34,10 @@ def save_tokenizer(folder: Path, *, decoder: bool = False, types: bool = True) -
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pairs
         )
     names = {"eos_token": "[EOS]"} if decoder else {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", model_max_length=64, **names)
-    fast.model_input_names = ["input_ids", "attention_mask"] + (["token_type_ids"] if types and not decoder else [])
-    fast.save_pretrained(folder)
+    inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if types and not decoder else [])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", model_max_length=64, model_input_names=inputs, **names
+    ).save_pretrained(folder)
     return len(vocabulary)
 
 

@@ -27,6 +27,9 @@ def roles(data: Source, task: str | None = None, **chosen: str):
         ({"id": 1, "review": "a", "stars": 5}, ("text", ("review",), "stars")),
         ({"question": "a", "sentence": "b", "label": 1}, ("text_pair", ("question", "sentence"), "label")),
         ({"premise": "a", "hypothesis": "b", "label": 1}, ("text_pair", ("premise", "hypothesis"), "label")),
+        ({"question": "a", "passage": "b", "label": 1}, ("text_pair", ("question", "passage"), "label")),
+        ({"query": "a", "document": "b", "label": 1}, ("text_pair", ("query", "document"), "label")),
+        ({"body": "a", "title": "b", "label": 1}, ("text_pair", ("title", "body"), "label")),
         ({"img": BYTES, "label": 1}, ("image", ("img",), "label")),
         ({"image_path": "a.png", "class": "cat"}, ("image", ("image_path",), "class")),
         ({"words": "a", "y": 1}, ("text", ("words",), "y")),
@@ -35,6 +38,15 @@ def roles(data: Source, task: str | None = None, **chosen: str):
 )
 def test_found_by_name_or_content(columns, expected):
     assert roles(source(**columns)) == expected
+
+
+def test_other_columns_of_text_are_told_of_where_nobody_named_the_inputs():
+    data = source(question="a", passage="b", title="c", date="2020", number=3, label="d")
+    found = find_columns(data, None, {})
+    assert (found.roles, found.unused) == ({"text": "question", "text_pair": "passage", "label": "label"}, ("title",))
+    assert find_columns(data, None, {"text": "title"}).unused == ()
+    assert find_columns(source(sentence="a", genre="b", label=1), TASKS["sst2"], {}).unused == ()
+    assert find_columns(source(image=BYTES, label=1), None, {}).roles == {"image": "image", "label": "label"}
 
 
 def test_a_task_knows_its_columns_and_takes_others_of_its_kind():

@@ -1,5 +1,7 @@
 """Rows become tensors: as the tokenizer says, from the cache the second time, and rows that cannot be read are named."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,22 @@ def test_whatever_decides_the_tokens_is_in_the_key(tokenizer, tiny_gpt, tmp_path
     encode(rows(["a", "bc"]), tokenizer, max_length=8, cache=tmp_path)
     encode(rows(["ab", "c"]), tokenizer, max_length=8, cache=tmp_path)
     assert len(list((tmp_path / "encoded").iterdir())) == len(asked) + 2
+
+
+def test_token_types_are_in_the_key(tokenizer, tmp_path):
+    without = copy.deepcopy(tokenizer)
+    without.model_input_names = ["input_ids", "attention_mask"]
+    for processor in (without, tokenizer, without):
+        inputs, _ = encode(rows(TEXTS, TEXTS), processor, max_length=8, cache=tmp_path)
+        assert ("token_type_ids" in inputs) == (processor is tokenizer)
+
+
+@pytest.mark.parametrize(("columns", "least"), [([TEXTS], 3), ([TEXTS, TEXTS], 4)])
+def test_texts_need_room_beside_the_special_tokens(tokenizer, tmp_path, columns, least):
+    for max_length in range(1, least):
+        with pytest.raises(QuestionError, match=f"--max-length {max_length} leaves no room .* the least that works is {least}"):
+            encode(rows(*columns), tokenizer, max_length=max_length, cache=tmp_path)
+    assert encode(rows(*columns), tokenizer, max_length=least, cache=tmp_path)[0]["input_ids"].shape == (4, least)
 
 
 def test_a_damaged_cache_is_made_anew(tokenizer, tmp_path):

@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.tasks import TASKS, LabelKind
 from tenslora_search.training.columns import Columns
 from tenslora_search.training.labels import read_labels
 from tenslora_search.training.sources import Source
 
 
-def labels(train, *, task: str | None = None, names: tuple[str, ...] | None = None, **others):
+def labels(train, *, task: str | None = None, names: tuple[str, ...] | None = None, kind: LabelKind | None = None, **others):
     frames = {split: pd.DataFrame({"label": column}) for split, column in {"train": train, **others}.items()}
     source = Source("mine", frames, {"label": names} if names else {})
-    return read_labels(source, Columns("text", ("text",), "label"), TASKS[task] if task else None, tuple(frames))
+    return read_labels(source, Columns("text", ("text",), "label"), TASKS[task] if task else None, tuple(frames), kind)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,25 @@ def test_classes_by_the_names_of_the_files():
 
 
 def test_the_same_label_written_otherwise_in_another_split():
-    found = labels(["0", "1"], test=[0, 1], validation=[1.0, 0.0])
+    found = labels(["0", "1.0"], test=[0, 1], validation=[1.0, 0.0], dev=["1", "0.00"])
+    assert found.names == ("0", "1")
     assert found.of["test"].tolist() == [0, 1]
-    assert found.of["validation"].tolist() == [1, 0]
+    assert found.of["validation"].tolist() == found.of["dev"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("names", [("1", "²"), ("--1", "1")])
+def test_what_looks_like_a_number_and_is_none(names):
+    assert labels(list(names)).names == tuple(sorted(names))
+
+
+def test_the_question_says_what_the_labels_are():
+    versions = ["1.1", "1.2", "2.1", "2.0"] * 2
+    assert labels(versions).regression
+    assert labels(versions, kind="classes").names == ("1.1", "1.2", "2", "2.1")
+    scores = labels(list(range(60)), kind="numbers")
+    assert scores.regression
+    assert scores.of["train"].tolist() == list(range(60))
+    assert len(labels([f"id {row % 30}" for row in range(50)], kind="classes").names) == 30
 
 
 def test_scores():
@@ -64,7 +80,13 @@ def test_scores():
         (["a", " ", ""], {}, "2 of 3 rows of train"),
         (["a", "b"], {"test": ["b", "c"]}, "labels differ between splits, .*: test has c; train has a, b"),
         ([0, 1, 7], {"names": ("no", "yes")}, "train has 7; the named classes are 0, 1"),
-        ([f"id {row}" for row in range(50)], {}, "holds 50 different labels in 50 rows of train; is it the label"),
+        (
+            [f"id {row}" for row in range(50)],
+            {},
+            "holds 50 different labels in 50 rows of train; is it the label.* --labels numbers",
+        ),
+        ([[0], [1]], {}, r"row 1 of train of mine has a list in column 'label': '\[0\]'; a label is one text or number"),
+        (["a", "b"], {"test": ["a", {"b": 1}]}, "row 2 of test of mine has a dict in column 'label'"),
         ([0.5, 0.5], {}, "every label is 0.5 in train.*; there is nothing to learn"),
         ([0.5, 1.5], {"test": ["0.5", "much"]}, "row 2 of test, .* is no number: 'much'; a score must be one"),
         (["good", "bad"], {"task": "stsb"}, "row 1 of train, .* is no number: 'good'"),

@@ -53,6 +53,18 @@ def test_texts_are_cut_where_the_positions_end(tiny_roberta, tmp_path):
     assert ids.shape == (1, 64)  # of 66 positions RoBERTa skips those up to its pad token's number
 
 
+def test_a_model_of_one_token_type_is_told_no_types(tiny_roberta, tiny_bert, tmp_path):
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+
+    folder = str(shutil.copytree(tiny_bert, tmp_path / "model"))  # its tokenizer tells the parts of a pair
+    AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(tiny_roberta, type_vocab_size=1)).save_pretrained(folder)
+    load_processor(folder).save_pretrained(folder)
+    inputs = AutoTokenizer.from_pretrained(folder)("good film", "bad film", return_tensors="pt")  # as an export's user does
+    assert inputs.keys() == {"input_ids", "attention_mask"}
+    assert load_backbone(folder, n_labels=2)(**inputs).logits.isfinite().all()
+    assert "token_type_ids" in load_processor(tiny_bert)("good film", "bad film")
+
+
 def test_what_a_model_reads(tiny_bert, tiny_vit):
     assert (model_kind(tiny_bert), model_kind(tiny_vit)) == ("text", "image")
     processor = load_processor(tiny_vit)

@@ -1,5 +1,7 @@
 """run_segment on real digits: a result and a state for every trial, a pack that halves itself, a worker's caches."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -158,3 +160,8 @@ def test_the_worker_keeps_its_backbone_and_data(tmp_path):
     again = worker.worker_backbone(make(2))
     assert again[0] is model
     assert again[1] is data
+
+
+def test_columns_that_the_question_names(tmp_path):
+    named = replace(make(1), task={"name": "digits", "columns": {"image": "image", "label": "label"}})
+    assert [result.reason for result in worker.run_segment(named, tmp_path)] == [None]
