@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenslora_search.nn.attach import head_parameters
-from tenslora_search.spec.backbones import BACKBONES
+from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL, family_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.digits import digits_backbone
 from tenslora_search.training.hub import hub_calls, one_line
@@ -110,7 +110,7 @@ def model_place(name: str) -> str:
 
     Raises `QuestionError` for a folder without a config.json, or text that can be neither.
     """
-    if name == "digits-vit":
+    if name == OWN_MODEL:
         return str(digits_backbone())
     if name == "minilm":
         return _minilm()
@@ -207,10 +207,10 @@ def _check_weights(name: str, place: str) -> None:
 
 
 def _positions(config: "PretrainedConfig") -> int:
-    """Tokens that the model has positions for; RoBERTa and its kin count them from the pad token's number on."""
+    """Tokens that the model has positions for."""
     text = config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
-    return positions - (text.pad_token_id + 1 if text.model_type in ("roberta", "xlm-roberta", "camembert") else 0)
+    return positions - (text.pad_token_id + 1 if family_of(text.model_type).positions_after_pad else 0)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
-from tenslora_search.spec.backbones import BACKBONES
+from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.card import Base, Facts, card
 from tenslora_search.training.formats import FORMATS
@@ -18,9 +18,6 @@ from tenslora_search.training.models import load_backbone, load_processor, model
 from tenslora_search.training.pack import read_state
 from tenslora_search.training.quiet import quiet
 from tenslora_search.training.target import export_folder
-
-OWN = "digits-vit"
-"""The backbone that this tool trains itself: it is on no hub, and travels along."""
 
 
 def load_trained(state: Path, model: str, *, labels: list[str], regression: bool = False) -> tuple[Adapter, TrialSpec]:
@@ -60,7 +57,7 @@ def export_trained(state: Path, to: Path, format: str, *, model: str, labels: li
             form.save(adapter, folder)
             config.save_pretrained(folder)
             _save_processor(model, folder)
-        if form.needs_base and model == OWN:
+        if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
         (folder / "README.md").write_text(card(facts, spec, base, form, str(to)), encoding="utf-8")
     return to
@@ -68,7 +65,7 @@ def export_trained(state: Path, to: Path, format: str, *, model: str, labels: li
 
 def base_of(model: str, to: Path) -> Base:
     """The backbone as the user of an export finds it; `to` is the export's folder."""
-    if model == OWN:
+    if model == OWN_MODEL:
         carried = str(to.expanduser().resolve() / "base")
         return Base(model, carried, None, 'f"{folder}/base"', "The base model is on no hub; it lies in `base/` of this folder.")
     place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
