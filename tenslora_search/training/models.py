@@ -47,7 +47,8 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
     kind = _kind(name, config)
     factory: Any = AutoModelForImageClassification if kind == "image" else AutoModelForSequenceClassification
     config = _with_head(config, n_labels, regression)
-    if kind == "text" and config.get_text_config().pad_token_id is None:
+    if kind == "text" and not family_of(config.get_text_config().model_type).positions_after_pad:
+        # A decoder reads the last token that is no padding; numbered positions are as they were trained.
         config.get_text_config().pad_token_id = config.pad_token_id = getattr(load_processor(name), "pad_token_id", None)
     options = {
         "config": config, "use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": True,

@@ -100,6 +100,17 @@ def test_a_decoder_knows_its_pad_token(tiny_gpt):
     assert tokenizer.padding_side == tokenizer.truncation_side == "right"
 
 
+def test_the_pad_token_is_the_tokenizer_s_whatever_the_config_says(tiny_gpt, tmp_path):
+    """A decoder is read at the last token that is no padding, so that padding changes nothing."""
+    folder = Path(shutil.copytree(tiny_gpt, tmp_path / "gpt"))
+    change_config(folder, pad_token_id=5)
+    tokenizer, model = load_processor(str(folder)), load_backbone(str(folder), n_labels=2)
+    alone = model(**tokenizer(["good film"], return_tensors="pt")).logits
+    padded = model(**tokenizer(["good film", "a very very dull plot"], padding=True, return_tensors="pt")).logits
+    torch.testing.assert_close(padded[:1], alone)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
+
+
 def test_texts_are_cut_where_the_positions_end(tiny_roberta, tmp_path):
     folder = Path(shutil.copytree(tiny_roberta, tmp_path / "roberta"))
     config = json.loads((folder / "tokenizer_config.json").read_text())
