@@ -76,6 +76,20 @@ def head_maps(model: nn.Module) -> dict[str, nn.Linear]:
     }
 
 
+def set_units(model: nn.Module, mean: float, std: float) -> None:
+    """Makes the head of a regression, which predicts (label - mean) / std, predict labels: both go into its last linear map.
+
+    Where that has no bias (decoders), the mean stays out of the logits: it is `model.config.label_offset`.
+    """
+    last = [*head_maps(model).values()][-1]
+    with torch.no_grad():
+        last.weight.mul_(std)
+        if last.bias is None:
+            model.config.label_offset = mean  # type: ignore[union-attr]
+        else:
+            last.bias.mul_(std).add_(mean)
+
+
 def unpacked(name: str, value: Tensor) -> Tensor:
     """A trial's head parameter as the unpacked model holds it: nn.Linear's weight (output, input), bias (output,)."""
     return value.T.contiguous() if name.endswith("weight") else value.reshape(-1)

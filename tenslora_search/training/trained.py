@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.card import Base, Facts, card
 from tenslora_search.training.formats import FORMATS
-from tenslora_search.training.heads import unpacked
+from tenslora_search.training.heads import set_units, unpacked
 from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.models import load_backbone, load_processor, model_place
 from tenslora_search.training.pack import read_state
@@ -23,6 +24,7 @@ from tenslora_search.training.target import export_folder
 def load_trained(state: Path, model: str, *, labels: list[str], regression: bool = False) -> tuple[Adapter, TrialSpec]:
     """The backbone (a name, folder or hub id) with the trial on it, alone; its head's classes named as the task's.
 
+    A regression predicts in the labels' units (less `config.label_offset`, where the head has no bias).
     `QuestionError` if the state is missing, cut off or foreign.
     """
     about, tensors = read_state(state)
@@ -39,6 +41,8 @@ def load_trained(state: Path, model: str, *, labels: list[str], regression: bool
         for name, parameter in head_parameters(backbone).items():
             if (stored := tensors.get(f"value.head.{name}")) is not None:
                 parameter.copy_(unpacked(name, stored))
+    if regression:
+        set_units(backbone, *about.get("units", (0.0, 1.0)))
     return adapter, spec
 
 
@@ -53,6 +57,7 @@ def export_trained(state: Path, to: Path, format: str, *, model: str, labels: li
         base = base_of(model, to)
         config: Any = adapter.model.config
         config._name_or_path = base.place  # which save_peft writes down
+        facts = replace(facts, label_offset=getattr(config, "label_offset", 0.0))
         with quiet():
             form.save(adapter, folder)
             config.save_pretrained(folder)
