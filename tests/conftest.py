@@ -18,6 +18,7 @@ GROUPED = {"num_key_value_heads": 2}
 TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     "bert": ("Bert", "ForSequenceClassification", {**SIZES, **TEXT}),
     "roberta": ("Roberta", "ForSequenceClassification", {**SIZES, **TEXT}),
+    "mpnet": ("MPNet", "ForSequenceClassification", {**SIZES, **TEXT, "pad_token_id": 1}),
     "distilbert": (
         "DistilBert",
         "ForSequenceClassification",
@@ -40,6 +41,8 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     "modernbert": ("ModernBert", "ForSequenceClassification", {**SIZES, **TEXT, "cls_token_id": 1, "sep_token_id": 2}),
     "vit": ("ViT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
     "deit": ("DeiT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
+    "dinov2": ("Dinov2", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
+    "dinov2_with_registers": ("Dinov2WithRegisters", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
     "llama": ("Llama", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
     "mistral": ("Mistral", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
     "qwen2": ("Qwen2", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
@@ -122,7 +125,7 @@ def tiny():
                     torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
             ids = torch.randint(3, 32, (4, 6))
             images = torch.randn(4, 3, 8, 8)
-        if family in ("vit", "deit"):
+        if task == "ForImageClassification":
             return model, {"pixel_values": images}
         ids[1, 4:] = 0
         mask = (ids > 0).long()

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from tenslora_search.nn.sites import Place
-from tenslora_search.spec.backbones import ATTENTION, TRANSPOSED, family_of, read_config
+from tenslora_search.spec.backbones import ATTENTION, MLP, TRANSPOSED, family_of, read_config
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
@@ -50,7 +50,7 @@ def geometry_of(
     for name, found in places.items():
         back = name in TRANSPOSED
         inner, outer = _shape(model, found[0])[:: -1 if back else 1]
-        if name in ("up", "gate", "down"):  # an MLP has no heads
+        if name in MLP:
             maps.append((name, inner, 1, outer, back))
             continue
         query_width = _shape(model, places["query"][0])[1] if "query" in places else outer

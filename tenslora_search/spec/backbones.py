@@ -17,6 +17,10 @@ from tenslora_search.spec.table import QuestionError, Table
 ATTENTION = ("query", "key", "value")
 TRANSPOSED = ("out", "down")
 """Projections whose heads (or hidden features) stand at the input; they join a shape group transposed."""
+MLP = ("up", "gate", "down")
+"""Projections without heads."""
+OWN_MODEL = "digits-vit"
+"""The backbone that this tool trains itself: it is on no hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +36,27 @@ class Family:
     down: str
     gate: str = ""
     reads: Literal["text", "image"] = "text"
+    decoder_layers: str = ""
+    """the config's name for the layers of a decoder beside the encoder; each counts twice, for self- and cross-attention"""
+    positions_after_pad: bool = False
+    """whether a text's positions are numbered from the pad token's number on"""
 
     def patterns(self, projections: Sequence[str]) -> dict[str, str]:
-        known = [name for name in ("query", "key", "value", "out", "up", "gate", "down") if getattr(self, name)]
+        known = [name for name in (*ATTENTION, "out", *MLP) if getattr(self, name)]
         for name in projections:
             if name not in known:
                 raise QuestionError(f"no projection named {name!r} in {self.model_types[0]}. Known: {', '.join(known)}.")
         return {name: getattr(self, name) for name in projections}
 
 
-def _bert(types: tuple[str, ...], query: str, key: str, value: str) -> Family:
-    prefix = "attention.self."
+def _bert(*types: str, end: str = "", positions_after_pad: bool = False) -> Family:
     return Family(
         types,
-        prefix + query,
-        prefix + key,
-        prefix + value,
-        "attention.output.dense",
-        "intermediate.dense",
-        "layer.*.output.dense",
+        *(f"attention.self.{name}{end}" for name in ATTENTION),
+        out="attention.output.dense",
+        up="intermediate.dense",
+        down="layer.*.output.dense",
+        positions_after_pad=positions_after_pad,
     )
 
 
@@ -68,8 +74,16 @@ def _llama(*types: str) -> Family:
 FAMILIES: Table[Family] = Table(
     "family",
     {
-        "bert": _bert(("bert", "roberta", "xlm-roberta", "camembert", "electra"), "query", "key", "value"),
-        "deberta-v2": _bert(("deberta-v2",), "query_proj", "key_proj", "value_proj"),
+        "bert": _bert("bert", "electra"),
+        "roberta": _bert("roberta", "xlm-roberta", "camembert", positions_after_pad=True),
+        "mpnet": Family(
+            ("mpnet",),
+            *(f"attention.attn.{name}" for name in "qkvo"),
+            up="intermediate.dense",
+            down="layer.*.output.dense",
+            positions_after_pad=True,
+        ),
+        "deberta-v2": _bert("deberta-v2", end="_proj"),
         "distilbert": Family(
             ("distilbert",),
             *(f"attention.{name}" for name in ("q_lin", "k_lin", "v_lin", "out_lin")),
@@ -80,7 +94,7 @@ FAMILIES: Table[Family] = Table(
             ("modernbert",), *(f"attn.Wqkv {k}/3" for k in range(3)), out="attn.Wo", up="mlp.Wi", down="mlp.Wo"
         ),
         "vit": Family(
-            ("vit", "deit"),
+            ("vit", "deit", "dinov2", "dinov2_with_registers"),
             *(
                 f"attention.attention.{old} | attention.{new}"
                 for old, new in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"))
@@ -100,18 +114,22 @@ FAMILIES: Table[Family] = Table(
             up="DenseReluDense.wi | DenseReluDense.wi_1",
             gate="DenseReluDense.wi_0",
             down="DenseReluDense.wo",
+            decoder_layers="num_decoder_layers",
         ),
     },
 )
 
 
-def family_of(model_type: str) -> Family:
+def family_of(model_type: str | None) -> Family:
     """The family whose config says `model_type`; `QuestionError` names those there are."""
     for family in FAMILIES.values():
         if model_type in family.model_types:
             return family
     known = ", ".join(name for family in FAMILIES.values() for name in family.model_types)
-    raise QuestionError(f"no patterns for a model of type {model_type!r}. Known: {known}; any other works with targets=.")
+    raise QuestionError(
+        f"no patterns for a model of type {model_type!r}. Known: {known}; any other works in a training loop of your own: "
+        "ask_tell(geometry=geometry_of(model, targets=...))."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +154,7 @@ def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more
 BACKBONES: Table[Backbone] = Table(
     "model",
     {
-        "digits-vit": _row("", "vit", 64, 4, 4),
+        OWN_MODEL: _row("", "vit", 64, 4, 4),
         "minilm": _row("sentence-transformers/all-MiniLM-L6-v2", "bert", 384, 12, 6),
         "roberta-base": _row("FacebookAI/roberta-base", "roberta", 768, 12, 12),
         "roberta-large": _row("FacebookAI/roberta-large", "roberta", 1024, 16, 24),
@@ -176,11 +194,13 @@ def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str
 
 
 def geometry_of_config(config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config") -> Geometry:
-    """The attention geometry of a model by its config alone; T5's decoder counts twice, for self- and cross-attention."""
+    """The attention geometry of a model by its config alone; `QuestionError` if it is of no family, or has no such map."""
     numbers = read_config(config, what)
+    family = family_of(config.get("model_type"))
+    family.patterns(projections)
     hidden, heads, layers = numbers["hidden"], numbers["heads"], numbers["layers"]
-    if config.get("model_type") == "t5":
-        layers += 2 * (config.get("num_decoder_layers") or layers)
+    if family.decoder_layers:
+        layers += 2 * (config.get(family.decoder_layers) or layers)
     return Geometry.attention(
         hidden, heads, layers, kv_heads=numbers["kv_heads"], head_dim=numbers["head_dim"], projections=projections
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tenslora_search.spec.backbones import OWN_MODEL
 from tenslora_search.spec.table import QuestionError, Table
 
 Kind = Literal["text", "text_pair", "image"]
@@ -19,7 +20,7 @@ DEFAULT_MODELS: dict[Kind, str] = {
 def check_reads(what: str, has: Literal["text", "image"], model: str, reads: Literal["text", "image"], more: str = "") -> None:
     """`QuestionError` where a model does not read what the rows hold."""
     if reads != has:
-        usual = "google/vit-base-patch16-224 or digits-vit" if has == "image" else "roberta-base or minilm"
+        usual = f"google/vit-base-patch16-224 or {OWN_MODEL}" if has == "image" else "roberta-base or minilm"
         raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {usual}{more}.")
 
 
@@ -139,7 +140,7 @@ _ROWS = (
         "image",
         ("image",),
         report_split="test",
-        own_model="digits-vit",
+        own_model=OWN_MODEL,
         max_steps=160,
         batch_size=16,
     ),

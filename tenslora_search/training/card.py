@@ -38,6 +38,8 @@ class Facts:
     regression: bool
     command: str
     """what made the run and this folder"""
+    label_offset: float = 0.0
+    """of a regression whose head has no bias: what a logit lacks to be a label"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def _predict(facts: Facts) -> str:
     else:
         texts = '"the first text", "the second"' if facts.kind == "text_pair" else '"a text"'
         first = f'inputs = tokenizer({texts}, truncation=True, max_length={facts.training["max_length"]}, return_tensors="pt")'
-    answer = (
-        "float(model(**inputs).logits)" if facts.regression else "model.config.id2label[int(model(**inputs).logits.argmax())]"
-    )
+    answer = "model.config.id2label[int(model(**inputs).logits.argmax())]"
+    if facts.regression:
+        answer = f"model(**inputs).logits.item(){' + model.config.label_offset' * bool(facts.label_offset)}"
     return f"```python\n{first}\nanswer = {answer}\n```\n"

@@ -77,6 +77,14 @@ class TaskData:
         return 1 if self.regression else len(self.labels)
 
     @cached_property
+    def units(self) -> tuple[float, float]:
+        """(mean, std) of fit's labels: a regression learns (label - mean) / std, whatever its scale; (0, 1) for classes."""
+        if not self.regression:
+            return 0.0, 1.0
+        labels = self.fit.labels.double()
+        return float(labels.mean()), float(labels.std(correction=0)) or 1.0
+
+    @cached_property
     def glance(self) -> Split:
         """At most GLANCE_ROWS rows of select, each class in proportion: enough to tell early which trials lag behind."""
         if len(self.select) <= GLANCE_ROWS:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,19 +17,24 @@ from torch import Tensor
 
 from tenslora_search.spec.table import QuestionError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 CONFIG_NAME = "preprocessor_config.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageProcessor:
-    """Resize to height x width, or (`shortest_edge`) the short side and cut height x width from the middle.
+    """Resize to height x width; or to `resized`, or the short side to `shortest_edge`, and cut height x width from the middle.
 
-    Pixels become (value * rescale - mean) / std per channel. `resample` is Pillow's number: 2 bilinear, 3 bicubic.
+    What a cut lacks is black. Pixels become (value * rescale - mean) / std per channel. `resample` is Pillow's number: 2
+    bilinear, 3 bicubic.
     """
 
     height: int
     width: int
     shortest_edge: int | None = None
+    resized: tuple[int, int] | None = None  # height, width
     resample: int = 2
     rescale: float = 1 / 255
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -47,7 +53,8 @@ class ImageProcessor:
         return cls(
             height=int(frame.get("height", image_size)),
             width=int(frame.get("width", image_size)),
-            shortest_edge=int(edge) if edge else (int(size["height"]) if crop else None),
+            shortest_edge=int(edge) if edge else None,
+            resized=(int(size["height"]), int(size["width"])) if crop and not edge else None,
             resample=int(config.get("resample", 2)),
             rescale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
             mean=_channels(config.get("image_mean") or 0.5) if normalises else _channels(0.0),
@@ -56,15 +63,16 @@ class ImageProcessor:
 
     def save(self, folder: Path) -> None:
         """Write the numbers as a preprocessor config that transformers reads too."""
-        size: dict[str, int] = {"height": self.height, "width": self.width}
+        frame: dict[str, int] = {"height": self.height, "width": self.width}
+        height, width = self.resized or (self.height, self.width)
         config = {
             "image_processor_type": "ViTImageProcessor",
             "do_resize": True, "do_rescale": True, "do_normalize": True,
-            "size": {"shortest_edge": self.shortest_edge} if self.shortest_edge else size,
+            "size": {"shortest_edge": self.shortest_edge} if self.shortest_edge else {"height": height, "width": width},
             "resample": self.resample, "rescale_factor": self.rescale, "image_mean": self.mean, "image_std": self.std,
         }  # fmt: skip
-        if self.shortest_edge:
-            config |= {"do_center_crop": True, "crop_size": size}
+        if self.shortest_edge or self.resized:
+            config |= {"do_center_crop": True, "crop_size": frame}
         (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     @property
@@ -88,20 +96,34 @@ class ImageProcessor:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            picture = Image.open(io.BytesIO(image)).convert("RGB")
+            picture = _in_bytes(Image.open(io.BytesIO(image)), name).convert("RGB")
+        except QuestionError:
+            raise
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"  # which names a place in memory
             raise QuestionError(f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}.") from error
         width, height = picture.size
-        if self.shortest_edge is None:
-            target = (self.width, self.height)
-        else:
-            ratio = self.shortest_edge / min(width, height)
-            target = (max(round(width * ratio), self.width), max(round(height * ratio), self.height))
-        if picture.size != target:
-            picture = picture.resize(target, resample=Image.Resampling(self.resample))
-        left, top = (target[0] - self.width) // 2, (target[1] - self.height) // 2
-        return np.asarray(picture)[top : top + self.height, left : left + self.width]
+        rows, columns = self.resized or (self.height, self.width)
+        if self.shortest_edge is not None:
+            short = min(width, height)
+            rows, columns = int(self.shortest_edge * height / short), int(self.shortest_edge * width / short)
+        if (height, width) != (rows, columns):
+            picture = picture.resize((columns, rows), resample=Image.Resampling(self.resample))
+        top, left = (rows - self.height) // 2, (columns - self.width) // 2
+        return np.asarray(picture.crop((left, top, left + self.width, top + self.height)))
+
+
+def _in_bytes(picture: "Image", name: str) -> "Image":
+    """A picture of 8 bits a channel: of 16 bits the upper ones, as Pillow itself does with colours."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise QuestionError(
+            f"{name} holds an image of numbers (mode {picture.mode}), whose white is unknown; save it with 8 bits."
+        )
+    return picture
 
 
 def _channels(values: float | Sequence[float]) -> tuple[float, float, float]:

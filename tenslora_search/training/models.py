@@ -9,14 +9,15 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenslora_search.spec.backbones import BACKBONES
+from tenslora_search.nn.attach import head_parameters
+from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL, family_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.digits import digits_backbone
 from tenslora_search.training.hub import hub_calls, one_line
@@ -36,7 +37,8 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
 
     A head of another size than the stored one starts anew; `model.started_anew` names all parameters that the weights'
     file does not give. The global random state stays as it was.
-    Raises `QuestionError` for a name that is no model, a model without such a head, or weights that are not safetensors.
+    Raises `QuestionError` for a name that is no model, a model without such a head, weights that are not safetensors, or
+    weights that lack more of the model than its head and pooler.
     """
     import torch
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
@@ -45,7 +47,8 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
     kind = _kind(name, config)
     factory: Any = AutoModelForImageClassification if kind == "image" else AutoModelForSequenceClassification
     config = _with_head(config, n_labels, regression)
-    if kind == "text" and config.get_text_config().pad_token_id is None:
+    if kind == "text" and not family_of(config.get_text_config().model_type).positions_after_pad:
+        # A decoder reads the last token that is no padding; numbered positions are as they were trained.
         config.get_text_config().pad_token_id = config.pad_token_id = getattr(load_processor(name), "pad_token_id", None)
     options = {
         "config": config, "use_safetensors": True, "trust_remote_code": False, "ignore_mismatched_sizes": True,
@@ -60,8 +63,21 @@ def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "Pre
             if "scaled_dot_product_attention" not in str(error):
                 raise
             model, info = factory.from_pretrained(place, attn_implementation="eager", **options)
-    model.started_anew = tuple(sorted(info["missing_keys"]))
+    model.started_anew = _started_anew(name, model, info)
     return model.eval()
+
+
+def _started_anew(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parameters that were not in the weights' file, or in another size; `QuestionError` if head and pooler are not all."""
+    parameters, head = dict(model.named_parameters()), head_parameters(model)
+    anew = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])} & parameters.keys())
+    lacking = [key for key in anew if key not in head and "pooler" not in key.split(".")]
+    if lacking:
+        raise QuestionError(
+            f"model {name!r}: its weights lack {len(lacking)} of {len(parameters)} parameters of its config, or hold them in "
+            f"another size (first: {lacking[0]}); give a model whose config.json belongs to its weights."
+        )
+    return tuple(anew)
 
 
 @lru_cache(maxsize=4)
@@ -98,7 +114,7 @@ def model_place(name: str) -> str:
 
     Raises `QuestionError` for a folder without a config.json, or text that can be neither.
     """
-    if name == "digits-vit":
+    if name == OWN_MODEL:
         return str(digits_backbone())
     if name == "minilm":
         return _minilm()
@@ -195,10 +211,10 @@ def _check_weights(name: str, place: str) -> None:
 
 
 def _positions(config: "PretrainedConfig") -> int:
-    """Tokens that the model has positions for; RoBERTa and its kin count them from the pad token's number on."""
+    """Tokens that the model has positions for."""
     text = config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None) or sys.maxsize
-    return positions - (text.pad_token_id + 1 if text.model_type in ("roberta", "xlm-roberta", "camembert") else 0)
+    return positions - (text.pad_token_id + 1 if family_of(text.model_type).positions_after_pad else 0)
 
 
 @contextmanager

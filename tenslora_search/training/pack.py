@@ -150,19 +150,20 @@ class Pack:
 
     @torch.no_grad()
     def predict(self, split: Split) -> np.ndarray:
-        """Logits (trial, row, label), or (trial, row) for regression, float32."""
+        """Logits (trial, row, label), or for regression what is predicted, in the labels' units: (trial, row), float32."""
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
             for rows in order.split(EVALUATION * self.batches.batch_size):
                 parts.append(self._logits(self.batches.take(split, rows)))
         logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
-        return logits[..., 0] if self.data.regression else logits
+        mean, std = self.data.units
+        return logits[..., 0] * std + mean if self.data.regression else logits
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: its factors, its head and the moments of both; no padding of its neighbours."""
         tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
-        about = {"step": self.step, "spec": self.specs[self._rows[trial]].to_json()}
+        about = {"step": self.step, "spec": self.specs[self._rows[trial]].to_json(), "units": self.data.units}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
@@ -200,7 +201,8 @@ class Pack:
         labels, logits = batch["labels"], self._logits(batch)
         n_trials = len(self.specs)
         if self.data.regression:
-            return (logits[..., 0] - labels).square().mean(1)
+            mean, std = self.data.units
+            return (logits[..., 0] - (labels - mean) / std).square().mean(1)
         each = functional.cross_entropy(logits.flatten(0, 1), labels.repeat(n_trials), reduction="none")
         return each.view(n_trials, -1).mean(1)
 
@@ -255,7 +257,10 @@ KINDS = ("value", "mean", "square")
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `Pack.save` wrote: {"step", "spec"} and the tensors; `QuestionError` if the file is missing, cut off or foreign."""
+    """What `Pack.save` wrote: {"step", "spec", "units"} and the tensors.
+
+    `QuestionError` if the file is missing, cut off or foreign.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["tenslora_state"])

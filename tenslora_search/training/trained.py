@@ -2,30 +2,29 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
-from tenslora_search.spec.backbones import BACKBONES
+from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.card import Base, Facts, card
 from tenslora_search.training.formats import FORMATS
-from tenslora_search.training.heads import unpacked
+from tenslora_search.training.heads import set_units, unpacked
 from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.models import load_backbone, load_processor, model_place
 from tenslora_search.training.pack import read_state
 from tenslora_search.training.quiet import quiet
 from tenslora_search.training.target import export_folder
 
-OWN = "digits-vit"
-"""The backbone that this tool trains itself: it is on no hub, and travels along."""
-
 
 def load_trained(state: Path, model: str, *, labels: list[str], regression: bool = False) -> tuple[Adapter, TrialSpec]:
     """The backbone (a name, folder or hub id) with the trial on it, alone; its head's classes named as the task's.
 
+    A regression predicts in the labels' units (less `config.label_offset`, where the head has no bias).
     `QuestionError` if the state is missing, cut off or foreign.
     """
     about, tensors = read_state(state)
@@ -42,6 +41,8 @@ def load_trained(state: Path, model: str, *, labels: list[str], regression: bool
         for name, parameter in head_parameters(backbone).items():
             if (stored := tensors.get(f"value.head.{name}")) is not None:
                 parameter.copy_(unpacked(name, stored))
+    if regression:
+        set_units(backbone, *about.get("units", (0.0, 1.0)))
     return adapter, spec
 
 
@@ -56,11 +57,12 @@ def export_trained(state: Path, to: Path, format: str, *, model: str, labels: li
         base = base_of(model, to)
         config: Any = adapter.model.config
         config._name_or_path = base.place  # which save_peft writes down
+        facts = replace(facts, label_offset=getattr(config, "label_offset", 0.0))
         with quiet():
             form.save(adapter, folder)
             config.save_pretrained(folder)
             _save_processor(model, folder)
-        if form.needs_base and model == OWN:
+        if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
         (folder / "README.md").write_text(card(facts, spec, base, form, str(to)), encoding="utf-8")
     return to
@@ -68,7 +70,7 @@ def export_trained(state: Path, to: Path, format: str, *, model: str, labels: li
 
 def base_of(model: str, to: Path) -> Base:
     """The backbone as the user of an export finds it; `to` is the export's folder."""
-    if model == OWN:
+    if model == OWN_MODEL:
         carried = str(to.expanduser().resolve() / "base")
         return Base(model, carried, None, 'f"{folder}/base"', "The base model is on no hub; it lies in `base/` of this folder.")
     place = BACKBONES[model].hub if model in BACKBONES else model_place(model)

@@ -8,6 +8,8 @@ from tenslora_search.spec.backbones import BACKBONES, FAMILIES, family_of, geome
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
+SIZES = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2}
+
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_has_a_geometry_and_a_family(name):
@@ -63,6 +65,12 @@ def test_a_folder_and_the_cache(tmp_path, monkeypatch):
         (lambda: geometry_of_model("roberta-bse"), "no model named 'roberta-bse' here. Known: digits-vit"),
         (lambda: geometry_of_config({"hidden_size": 8}), "does not say heads and layers"),
         (lambda: family_of("mamba"), "no patterns for a model of type 'mamba'"),
+        (
+            lambda: geometry_of_config({**SIZES, "model_type": "albert"}),
+            "no patterns for a model of type 'albert'. Known: bert",
+        ),
+        (lambda: geometry_of_config(SIZES), "no patterns for a model of type None"),
+        (lambda: geometry_of_config({**SIZES, "model_type": "bert"}, ("gate",)), "no projection named 'gate' in bert"),
         (lambda: FAMILIES["bert"].patterns(("gate",)), "no projection named 'gate' in bert. Known: query"),
     ],
 )

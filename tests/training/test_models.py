@@ -12,6 +12,8 @@ from tenslora_search.training import models
 from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.models import MINILM_PACKAGE, load_backbone, load_processor, model_kind, model_place
 
+from .conftest import save_tokenizer
+
 
 def test_an_encoder_a_decoder_and_a_vision_model_get_a_head(tiny_bert, tiny_gpt, tiny_vit):
     for name, classes in ((tiny_bert, "BertFor"), (tiny_gpt, "GPT2For"), (tiny_vit, "ViTFor")):
@@ -36,11 +38,77 @@ def test_the_backbone_is_read_and_the_head_is_new_and_the_same_each_time(tiny_be
     assert one["classifier.weight"].shape == (5, 16)
 
 
+def rename_weights(folder: Path, new_name) -> None:
+    """Saves the weights under the names that new_name gives; those it gives none are left out."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    named = {new: value for name, value in tensors.items() if (new := new_name(name))}
+    save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(folder: Path, **change: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+
+
+@pytest.mark.parametrize(
+    ("damage", "count", "first"),
+    [
+        (lambda folder: rename_weights(folder, "module.student.{}".format), 37, "bert.embeddings.LayerNorm.bias"),
+        (lambda folder: rename_weights(folder, lambda name: None if "layer.1" in name else name), 16, "bert.encoder.layer.1"),
+        (lambda folder: change_config(folder, intermediate_size=48), 6, "bert.encoder.layer.0.intermediate.dense.bias"),
+        (lambda folder: change_config(folder, num_hidden_layers=3), 16, "bert.encoder.layer.2"),
+    ],
+    ids=["another prefix", "a layer missing", "another size", "more layers"],
+)
+def test_weights_that_are_not_those_of_the_config(folder, damage, count, first):
+    damage(folder)
+    with pytest.raises(
+        QuestionError, match=rf"its weights lack {count} of \d+ parameters of its config.*first: {first}"
+    ) as error:
+        load_backbone(str(folder), n_labels=2)
+    assert "\n" not in str(error.value)
+
+
+def test_a_head_of_another_size_and_a_missing_pooler_start_anew(folder):
+    assert load_backbone(str(folder), n_labels=2).started_anew == ()
+    assert load_backbone(str(folder), n_labels=3).started_anew == ("classifier.bias", "classifier.weight")
+    rename_weights(folder, lambda name: None if "pooler" in name else name)
+    pooler = ("bert.pooler.dense.bias", "bert.pooler.dense.weight")
+    assert load_backbone(str(folder), n_labels=2).started_anew == pooler
+
+
+@pytest.mark.parametrize("family", ["vit", "deit", "modernbert", "llama", "gpt2", "distilbert", "deberta-v2", "roberta"])
+def test_a_base_without_a_head_is_enough(family, tiny, tmp_path):
+    """Embeddings tied to a language model's output, too: nothing but the head starts anew."""
+    model, _ = tiny(family, **({} if family in ("vit", "deit") else {"tie_word_embeddings": True}))
+    model.base_model.save_pretrained(tmp_path)
+    if family not in ("vit", "deit"):
+        save_tokenizer(tmp_path, types=False)
+    loaded = load_backbone(str(tmp_path), n_labels=3)
+    assert isinstance(loaded, type(model))
+    head = set(loaded.started_anew)
+    assert head
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items() if name not in head)
+
+
 def test_a_decoder_knows_its_pad_token(tiny_gpt):
     tokenizer = load_processor(tiny_gpt)
     assert tokenizer.pad_token == tokenizer.eos_token
     assert load_backbone(tiny_gpt, n_labels=2).config.pad_token_id == tokenizer.pad_token_id
     assert tokenizer.padding_side == tokenizer.truncation_side == "right"
+
+
+def test_the_pad_token_is_the_tokenizer_s_whatever_the_config_says(tiny_gpt, tmp_path):
+    """A decoder is read at the last token that is no padding, so that padding changes nothing."""
+    folder = Path(shutil.copytree(tiny_gpt, tmp_path / "gpt"))
+    change_config(folder, pad_token_id=5)
+    tokenizer, model = load_processor(str(folder)), load_backbone(str(folder), n_labels=2)
+    alone = model(**tokenizer(["good film"], return_tensors="pt")).logits
+    padded = model(**tokenizer(["good film", "a very very dull plot"], padding=True, return_tensors="pt")).logits
+    torch.testing.assert_close(padded[:1], alone)
+    assert model.config.pad_token_id == tokenizer.pad_token_id
 
 
 def test_texts_are_cut_where_the_positions_end(tiny_roberta, tmp_path):

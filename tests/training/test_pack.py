@@ -191,17 +191,47 @@ def test_a_loss_that_is_not_finite_fails_its_trial_alone(bert, data, trials, tmp
             assert_same(learnt(without, tmp_path / "without", k), kept[k])
 
 
-def test_regression_learns(bert, trials):
-    fit, select, report = (tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40)))
-    task = TaskData("score", "pearson_spearman", (), True, fit, select, report, "")
+@pytest.fixture
+def regressor(bert):
     from transformers import BertForSequenceClassification
 
     torch.manual_seed(0)
-    model = BertForSequenceClassification(type(bert.config).from_dict({**bert.config.to_dict(), "num_labels": 1}))
+    return BertForSequenceClassification(type(bert.config).from_dict({**bert.config.to_dict(), "num_labels": 1})).eval()
+
+
+def scored(scale: float = 1.0, shift: float = 0.0) -> TaskData:
+    """A regression whose labels are on any scale."""
+    splits = [tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40))]
+    for split in splits:
+        split.labels = split.labels * scale + shift
+    return TaskData("score", "pearson_spearman", (), True, *splits, "")
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(20, 0), (1000, 0), (1, 100), (0.05, -5)])
+def test_regression_learns_alike_on_every_scale(regressor, trials, scale, shift):
+    found = []
+    for task in (scored(), scored(scale, shift)):
+        with Pack(regressor, task, trials[:2], max_steps=30, batch_size=8) as regressors:
+            losses = regressors.advance(30)
+            found.append((losses, regressors.scores(task.select), regressors.predict(task.select)))
+    (losses, scores, predicted), (other_losses, other_scores, other_predicted) = found
+    assert other_losses == pytest.approx(losses, rel=1e-2)
+    assert other_scores == pytest.approx(scores, abs=1e-2)
+    np.testing.assert_allclose((other_predicted - shift) / scale, predicted, atol=1e-2)
+    assert scored(scale, shift).units == pytest.approx((scale * scored().units[0] + shift, scale * scored().units[1]), rel=1e-3)
+
+
+def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data):
+    assert scored(0, 3).units == (3, 1)
+    assert data.units == (0, 1)
+
+
+def test_regression_learns(regressor, trials):
+    task, model = scored(), regressor
     spec = TrialSpec(trials[0].adapter, learning_rate=1e-2, head_learning_rate=1e-2)
     with Pack(model, task, [spec, spec], max_steps=60, batch_size=8) as regressors:
         (before, _), (after, _) = regressors.advance(10), regressors.advance(60)
-        scores = regressors.scores(select)
+        scores = regressors.scores(task.select)
     assert after < before
     assert scores[0] == scores[1]
     assert -1 <= scores[0] <= 1

@@ -50,7 +50,7 @@ def train(small_spec, reviews, tmp_path_factory):
         if "vit" in model:
             data = load_task("digits", model=model, fit_rows=40)
         else:
-            lengths = [len(text) / 10 + 0.25 for text in reviews["sentence"]]
+            lengths = [len(text) * 2.5 + 100.25 for text in reviews["sentence"]]
             rows = reviews.assign(label=lengths) if regression else reviews
             rows.to_csv(folder / "own.csv", index=False)
             data = load_task(data=folder / "own.csv", model=model, max_length=32)
@@ -68,11 +68,12 @@ def train(small_spec, reviews, tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="module", params=["tiny_bert", "tiny_gpt", "tiny_vit", "no_pooler", "regression"])
+@pytest.fixture(
+    scope="module", params=["tiny_bert", "tiny_gpt", "tiny_vit", "no_pooler", "tiny_bert regression", "tiny_gpt regression"]
+)
 def trained(request, train):
-    is_regression = request.param == "regression"
-    model = request.getfixturevalue("tiny_bert" if is_regression else request.param)
-    return train(model, regression=is_regression)
+    model, *regression = request.param.split()
+    return train(request.getfixturevalue(model), regression=bool(regression))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,13 @@ def rows_of(split) -> dict[str, torch.Tensor]:
     return split.inputs
 
 
+def assert_answers_in_the_labels_units(readme: Path, made: dict, data) -> None:
+    """The card's second code block, on a text of the task: what it answers lies among the labels."""
+    code = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(code.replace("a text", "the plot was very dull"), made)
+    assert float(data.fit.labels.min()) < made["answer"] < float(data.fit.labels.max())
+
+
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_path):
     state, model, data, facts, expected = trained
@@ -102,11 +110,12 @@ def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_pa
     made = run_code(to / "README.md")
     with torch.no_grad():
         logits = made["model"](**rows_of(data.report)).logits
-    logits = logits[:, 0] if data.regression else logits
-    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     config = made["model"].config
+    logits = logits[:, 0] + getattr(config, "label_offset", 0.0) if data.regression else logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     if data.regression:
         assert config.num_labels == 1
+        assert_answers_in_the_labels_units(to / "README.md", made, data)
     else:
         assert config.id2label == dict(enumerate(data.labels))
         assert config.label2id == {label: number for number, label in enumerate(data.labels)}

@@ -1,5 +1,7 @@
 """Every wrong input is one line on stderr and its exit code; no traceback, nothing on stdout, no run folder left behind."""
 
+import json
+
 import pytest
 
 BASE = {"--budget": "20k", "--task": "digits", "--executor": "inline"}
@@ -140,6 +142,24 @@ def test_a_wrong_command(here, words, line):
     assert line in err
     assert err.count("\n") == 1
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["count", *"--construction none --decomposition cp --ranks 1".split()],
+        ["--budget", "20k", "--task", "sst2", "--dry-run"],
+    ],
+    ids=["count", "dry run"],
+)
+def test_a_model_of_no_family_is_refused_by_whoever_asks(here, tmp_path, words):
+    """ALBERT's layers share their weights: a search refuses it, so counting must too."""
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "albert", **sizes}))
+    code, out, err = here(*words, "--model", str(tmp_path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "no patterns for a model of type 'albert'. Known: bert" in err
+    assert "ask_tell(geometry=geometry_of(model, targets=...))" in err
 
 
 def test_nothing_at_all_is_answered_with_the_help(here):
