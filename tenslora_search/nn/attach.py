@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tenslora_search.nn.places import Targets, check_shapes, find_sites
 from tenslora_search.nn.sites import Pair, Place, Site
@@ -39,7 +41,8 @@ class Adapter(nn.Module):
         ]
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
-        self._hook = model.register_forward_pre_hook(_refresh)
+        self._outermost: str | None = None
+        self._hooks = self._hook()
 
     @property
     def model(self) -> nn.Module:
@@ -101,7 +104,8 @@ class Adapter(nn.Module):
     def detach(self) -> nn.Module:
         """Takes the adapter off the model, which is as it was before, still frozen; returns the model."""
         model = self.model
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         for name, site in self._sites.items():
             model.set_submodule(name, site.frozen)
         if getattr(model, "adapter", None) is self:
@@ -119,6 +123,29 @@ class Adapter(nn.Module):
                 sites[place.module] = Site(model.get_submodule(place.module), place.of, len(self.specs))
                 model.set_submodule(place.module, sites[place.module])
         return sites
+
+    def _hook(self) -> list[RemovableHandle]:
+        """Whatever is called from outside, the model or a part of it such as T5's encoder, first makes the pairs anew.
+
+        The hooks are methods of this adapter: a copy of the model comes with hooks of its own adapter.
+        """
+        parts = {".".join(path[:depth]) for path in (name.split(".") for name in self._sites) for depth in range(len(path) + 1)}
+        hooks: list[RemovableHandle] = []
+        for name in sorted(parts):
+            module = self.model.get_submodule(name)
+            hooks.append(module.register_forward_pre_hook(partial(self._enter, name)))
+            hooks.append(module.register_forward_hook(partial(self._leave, name), always_call=True))
+        return hooks
+
+    def _enter(self, name: str, *_: object) -> None:
+        # A module that enters twice was interrupted. Checkpointing calls parts again in backward, for the pairs they had.
+        if self._outermost in (None, name) and (torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1):
+            self._outermost = name
+            self.refresh()
+
+    def _leave(self, name: str, *_: object) -> None:
+        if self._outermost == name:
+            self._outermost = None
 
     def _contracted(self) -> list[tuple[Tensor, Tensor]]:
         """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side, so do their gradients."""
@@ -200,10 +227,6 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     inside = {id(parameter) for parameter in getattr(model, prefix).parameters()}
     inside |= {id(parameter) for module in model.modules() if isinstance(module, Adapter) for parameter in module.parameters()}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in inside}
-
-
-def _refresh(module: nn.Module, arguments: object) -> None:
-    module.adapter.refresh()  # type: ignore[operator]  (looked up, so that a copy of the model refreshes its own adapter)
 
 
 def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
