@@ -220,7 +220,12 @@ def attach(
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of the task head: those outside the pretrained base, tied embeddings left out; none for a bare base."""
+    """The parameters of the task head: those outside the pretrained base, tied embeddings left out.
+
+    None for a bare base, and for a language model, whose output embeddings and what leads to them are pretrained.
+    """
+    if getattr(model, "get_output_embeddings", lambda: None)() is not None:
+        return {}
     prefix = getattr(model, "base_model_prefix", "")
     if not prefix or not hasattr(model, prefix):
         return {}

@@ -143,6 +143,19 @@ def test_only_factors_and_head_train(tiny, small_spec):
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == factors
 
 
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [(family, "ForMaskedLM") for family in ("bert", "roberta", "distilbert", "deberta-v2", "modernbert")]
+    + [(family, "ForCausalLM") for family in ("llama", "mistral", "qwen3")]
+    + [("gpt2", "LMHeadModel"), ("t5", "ForConditionalGeneration")],
+)
+def test_a_language_model_has_no_task_head(family, task, tiny, small_spec):
+    model, _ = tiny(family, task, tie_word_embeddings=False)
+    adapter = attach(model, small_spec("depth", "cp", geometry_of(model)))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {f"adapter.{name}" for name, _ in adapter.named_parameters()}
+
+
 def test_fused_and_shared_inputs(tiny, small_spec):
     """One site a fused map, with a pair for each block that is adapted."""
     model, inputs = tiny("gpt2")
