@@ -178,6 +178,29 @@ def test_save_merged(tiny, small_spec, perturb, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
 
 
+def test_save_pretrained_of_an_adapted_model_writes_the_base(family, tiny, small_spec, perturb, tmp_path):
+    """As the Trainer's checkpoints do; its own tensors stand beside, and load back into a model with an adapter."""
+    model, inputs = tiny(family)
+    before, names = logits(model, inputs), set(model.state_dict())
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    perturb(adapter)
+    expected = logits(model, inputs)
+    model.save_pretrained(tmp_path)
+    again, info = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert all(name.startswith("adapter.") for name in info["unexpected_keys"])
+    assert_close(logits(again.eval(), inputs), before)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    assert set(state) == names | {f"adapter.{name}" for name in adapter.state_dict()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    model.load_state_dict(state, strict=True)
+    assert torch.equal(logits(model, inputs), expected)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({name: value for name, value in state.items() if "adapter" in name}, strict=True)
+
+
 def test_factors_there_and_back(tiny, small_spec, perturb):
     model, _ = tiny("bert")
     adapter = attach(model, small_spec("att_qkv_depth", "block_term", geometry_of(model)))
