@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tenslora_search.nn.places import Targets, check_shapes, find_sites
-from tenslora_search.nn.sites import Pair, Place, Site
+from tenslora_search.nn.sites import Pair, Place, Site, is_quantized
 from tenslora_search.nn.stacking import side_by_side, side_streams
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
@@ -91,7 +91,7 @@ class Adapter(nn.Module):
             return
         weight = next(iter(self._sites.values())).weight
         device = weight.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._dtype(weight)
         for site in self._sites.values():
             site.pairs = []
         contracted = self._contracted()
@@ -123,6 +123,10 @@ class Adapter(nn.Module):
                 sites[place.module] = Site(model.get_submodule(place.module), place.of, len(self.specs))
                 model.set_submodule(place.module, sites[place.module])
         return sites
+
+    def _dtype(self, weight: Tensor) -> torch.dtype:
+        """The type of the frozen weights; where those are quantized, that of the model's first parameter that is not."""
+        return next(tensor.dtype for tensor in chain([weight], self.model.parameters()) if not is_quantized(tensor))
 
     def _hook(self) -> list[RemovableHandle]:
         """Whatever is called from outside, the model or a part of it such as T5's encoder, first makes the pairs anew.

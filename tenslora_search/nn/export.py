@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.nn.places import Targets
+from tenslora_search.nn.sites import is_quantized
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -159,8 +160,15 @@ def read_native(path: Path) -> tuple[AdapterSpec, dict[str, Tensor]]:
 
 
 def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
-    """Takes the adapter off and adds its update to the weights: W + A B, in float64, then cast to the weights' type."""
+    """Takes the adapter off and adds its update to the weights: W + A B, in float64, then cast to the weights' type.
+
+    `QuestionError` if the weights are quantized; the adapter then stays on.
+    """
     pairs = module_pairs(adapter, trial)
+    for name in pairs:
+        stored: Tensor = adapter.model.get_submodule(name).weight  # type: ignore[assignment]
+        if is_quantized(stored):
+            raise QuestionError(f"{name} holds quantized weights ({stored.dtype}), which take no update; save_peft would work.")
     model = adapter.detach()
     with torch.no_grad():
         for name, (a, b) in pairs.items():

@@ -81,10 +81,10 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _shape(model: nn.Module, place: Place) -> tuple[int, int]:
-    """(input, output) of a projection; GPT-2's Conv1D stores its weight that way round, nn.Linear the other."""
-    module = model.get_submodule(place.module)
-    rows, columns = map(int, module.weight.shape)  # type: ignore[union-attr]
-    inputs, outputs = (columns, rows) if isinstance(module, nn.Linear) else (rows, columns)
+    """(input, output) of a projection; a quantized nn.Linear may store its weight in another shape."""
+    module: Any = model.get_submodule(place.module)
+    linear = isinstance(module, nn.Linear)
+    inputs, outputs = (module.in_features, module.out_features) if linear else map(int, module.weight.shape)
     if outputs % place.of:
         raise QuestionError(f"{place.module} has {outputs} outputs, which do not divide into {place.of} blocks.")
     return inputs, outputs // place.of

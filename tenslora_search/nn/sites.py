@@ -32,6 +32,11 @@ class Pair(NamedTuple):
     b: Tensor  # (trial, rank, output)
 
 
+def is_quantized(weight: Tensor) -> bool:
+    """Whether it is stored as integers or as floats of 8 bits: nothing is computed, added or learnt in such a type."""
+    return not weight.is_floating_point() or weight.dtype.itemsize == 1
+
+
 class Site(nn.Module):
     """A frozen map with the pairs of the projections it holds: one, or several in a fused map, each over its own columns.
 

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.func import functional_call
 
 from tenslora_search.nn.attach import attach
@@ -176,6 +177,40 @@ def test_save_merged(tiny, small_spec, perturb, tmp_path):
     assert_close(logits(AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(), inputs), expected)
     assert torch.equal(logits(model, inputs), expected)
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+class Quantized(nn.Linear):
+    """An 8-bit map that stores its weight as one column, as 4-bit ones do."""
+
+    def __init__(self, like: nn.Linear) -> None:
+        super().__init__(like.in_features, like.out_features)
+        self.weight = nn.Parameter((like.weight.detach() * 50).round().to(torch.int8).view(-1, 1), requires_grad=False)
+        self.bias = like.bias
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight.view(self.out_features, -1).to(x.dtype) / 50, self.bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quantized_weights(dtype, tiny, small_spec, perturb, tmp_path):
+    """The pairs have the type that the rest of the model computes in; nothing is merged into such weights."""
+    model, inputs = tiny("bert")
+    plain = copy.deepcopy(model.to(dtype))
+    for name, module in list(model.named_modules()):
+        if "attention.self" in name and isinstance(module, nn.Linear):
+            model.set_submodule(name, Quantized(module))
+            with torch.no_grad():
+                plain.get_submodule(name).weight.copy_((module.weight * 50).round() / 50)
+    adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
+    perturb(adapter)
+    found = model(**inputs).logits
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in adapter.parameters())
+    load_adapter(plain, save_native(adapter, tmp_path))
+    assert_close(found, logits(plain, inputs), 1e-5 if dtype == torch.float32 else 0.05)
+    with pytest.raises(QuestionError, match=r"query holds quantized weights \(torch.int8\), which take no update"):
+        merge(adapter)
+    assert torch.equal(logits(model, inputs), found)
 
 
 def test_save_pretrained_of_an_adapted_model_writes_the_base(family, tiny, small_spec, perturb, tmp_path):
