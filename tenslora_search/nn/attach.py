@@ -42,6 +42,8 @@ class Adapter(nn.Module):
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
         self._outermost: str | None = None
+        self.came_along: tuple[str, ...] = ()
+        """names of the model's parameters that were loaded with the adapter: exports hold them again"""
         self._hooks = self._hook()
 
     @property
@@ -207,8 +209,6 @@ def attach(
         raise QuestionError(
             f"attach takes specs of one geometry and a seed for each; got {len(specs)} specs and {len(seeds)} seeds."
         )
-    if any(isinstance(module, Site) for module in model.modules()):
-        raise QuestionError("this model carries an adapter already; call its detach() first.")
     geometry = specs[0].geometry
     projections = [name for group in geometry.groups for name in group.projections]
     places = find_sites(model, projections, targets)

@@ -4,7 +4,6 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -72,13 +71,13 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     Each adapted module has the rank of its own pair; the scale is in B, so lora_alpha equals the rank. The task head
     (`carried`) travels along as modules_to_save.
     """
-    model, folder = adapter.model, Path(folder)
+    model, folder = adapter.model, Path(folder).expanduser()
     prefix, tensors, ranks = "base_model.model.", {}, {}
     for module, (a, b) in module_pairs(adapter, trial).items():
         ranks[module] = a.shape[1]
         tensors[f"{prefix}{module}.lora_A.weight"] = a.T.contiguous()
         tensors[f"{prefix}{module}.lora_B.weight"] = b.T.contiguous()
-    head = carried(model)
+    head = carried(adapter)
     tensors |= {prefix + name: value for name, value in head.items()}
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     other = {module: rank for module, rank in ranks.items() if rank != common}
@@ -107,21 +106,23 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
 
 def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes the factors and the spec: the parameters and a few kB, with the trained task head. `load_adapter` reads it."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
-    tensors |= {f"head.{name}": value for name, value in carried(adapter.model).items()}
+    tensors |= {f"head.{name}": value for name, value in carried(adapter).items()}
     about = {"version": NATIVE_VERSION, "spec": adapter.specs[trial].to_json()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NATIVE_FILE, metadata={"format": "pt", "tenslora": json.dumps(about)})
     return folder
 
 
-def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | None = None) -> Adapter:
+def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | None = None, trainable: bool = False) -> Adapter:
     """Attaches the adapter of a native checkpoint to a model of its geometry, task head included.
 
+    As in peft, all is frozen and in eval mode unless `trainable`; then factors and task head are left to train.
     `QuestionError` if the file is missing, truncated or foreign, or made for another geometry.
     """
-    path = Path(folder) / NATIVE_FILE if Path(folder).is_dir() else Path(folder)
+    path = Path(folder).expanduser()
+    path = path / NATIVE_FILE if path.is_dir() else path
     spec, tensors = read_native(path)
     head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
     parameters = dict(model.named_parameters())
@@ -139,6 +140,9 @@ def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | Non
         for name, value in head.items():
             parameters[name].copy_(value)
         set_trial_factors(adapter, {name.removeprefix("factors."): value for name, value in tensors.items()})
+    adapter.came_along = tuple(head)
+    if not trainable:
+        model.requires_grad_(False).eval()
     return adapter
 
 
@@ -182,9 +186,9 @@ def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
 
 def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a copy of the model with the update in its weights, for `from_pretrained`; the model keeps its adapter."""
-    whole: Any = copy.deepcopy(adapter.model)
+    whole, folder = copy.deepcopy(adapter.model), Path(folder).expanduser()
     merge(whole.adapter, trial=trial).save_pretrained(folder)  # type: ignore[operator]
-    return Path(folder)
+    return folder
 
 
 def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
@@ -208,12 +212,12 @@ def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: in
                 target[mask] = factors[f"{group}.{name}"].to(parameter).flatten()
 
 
-def carried(model: nn.Module) -> dict[str, Tensor]:
-    """What an export holds besides the update: the trained head, and whatever else the base's own file does not give.
+def carried(adapter: Adapter) -> dict[str, Tensor]:
+    """What an export holds besides the update: the trained head, what was loaded with the adapter, and what no file gives.
 
-    The latter is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at random, and frozen so.
+    The last is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at random, and frozen so.
     """
-    anew = getattr(model, "started_anew", ())
-    found = {name: value for name, value in head_parameters(model).items() if value.requires_grad}
-    found |= {name: value for name, value in model.named_parameters() if name in anew}
-    return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+    model = adapter.model
+    names = {*adapter.came_along, *getattr(model, "started_anew", ())}
+    names |= {name for name, value in head_parameters(model).items() if value.requires_grad}
+    return {name: value.detach().cpu().contiguous() for name, value in model.named_parameters() if name in names}

@@ -385,6 +385,22 @@ def test_unknown_family_and_projections(tiny):
     assert "no pattern for key, value" in refusal(lambda: find_sites(Own(), targets={"query": "mix"}))
 
 
+def test_an_adapted_model_has_no_geometry(tiny):
+    model, _ = tiny("bert")
+    geometry = geometry_of(model)
+    adapter = attach(model, spec_for(geometry))
+    assert "carries an adapter already; call its detach() first" in refusal(lambda: geometry_of(model))
+    adapter.detach()
+    assert geometry_of(model) == geometry
+    assert "name one projection or more, such as query, key, value; got none" in refusal(lambda: geometry_of(model, ()))
+
+
+@pytest.mark.parametrize("target", ["mix 2/2", "mix x", "mix 1/", "mix 0/0", "mix -1/2", "", "mix 0/2 | mix 3/3", "mix 0/2 1"])
+def test_targets_that_are_none(target):
+    message = refusal(lambda: geometry_of(Own(), ("query",), targets={"query": target}, heads=2))
+    assert f"0/n to (n - 1)/n; got {target.split('|')[-1].strip()!r}" in message
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

@@ -179,6 +179,33 @@ def test_save_merged(tiny, small_spec, perturb, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
 
 
+def test_a_loaded_adapter_is_to_be_used(tiny, small_spec, perturb, tmp_path, monkeypatch):
+    """As in peft: frozen and in eval mode unless asked; its head, and what else came with it, leaves with it again."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, inputs = tiny("bert")
+    plain = copy.deepcopy(model)
+    model.started_anew = ("bert.pooler.dense.bias",)
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    perturb(adapter)
+    with torch.no_grad():
+        for parameter in (model.classifier.bias, model.bert.pooler.dense.bias):
+            parameter.add_(1)
+    expected = logits(model, inputs)
+    assert save_native(adapter, "~/one") == tmp_path / "one"
+    assert save_peft(adapter, "~/peft") == tmp_path / "peft"
+    assert save_merged(adapter, "~/merged") == tmp_path / "merged"
+    loaded = load_adapter(plain.train(), "~/one")
+    assert torch.equal(plain(**inputs).logits, expected)
+    assert not plain(**inputs).logits.requires_grad
+    save_native(loaded, "~/two")
+    plain = loaded.detach().train()
+    loaded = load_adapter(plain, "~/two", trainable=True)
+    assert plain.training
+    trained = {name for name, parameter in plain.named_parameters() if parameter.requires_grad}
+    assert trained == {f"adapter.{name}" for name, _ in loaded.named_parameters()} | {"classifier.weight", "classifier.bias"}
+    assert (tmp_path / "two" / NATIVE_FILE).read_bytes() == (tmp_path / "one" / NATIVE_FILE).read_bytes()
+
+
 class Quantized(nn.Linear):
     """An 8-bit map that stores its weight as one column, as 4-bit ones do."""
 
