@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -150,17 +151,26 @@ def read_native(path: Path) -> tuple[AdapterSpec, dict[str, Tensor]]:
     """The spec and tensors of a native checkpoint."""
     if not path.is_file():
         raise QuestionError(f"there is no adapter at {path}; a native one is a file {NATIVE_FILE}.")
+    about, tensors = read_noted(path, "tenslora")
+    if about.get("version") != NATIVE_VERSION:
+        raise QuestionError(f"{path} was written by another version ({about.get('version')}); this one reads {NATIVE_VERSION}.")
+    return AdapterSpec.from_json(about["spec"]), tensors
+
+
+def read_noted(path: Path, note: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A safetensors file of ours: the note in its metadata, which holds a spec, and the tensors.
+
+    `QuestionError` if the file is missing, cut off or foreign.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("tenslora", "null"))
+            about = json.loads((file.metadata() or {}).get(note, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise QuestionError(f"{path} is no whole safetensors file: {error}.") from error
     if not isinstance(about, dict) or "spec" not in about:
         raise QuestionError(f"{path} is a safetensors file of something else: it holds no spec of ours.")
-    if about.get("version") != NATIVE_VERSION:
-        raise QuestionError(f"{path} was written by another version ({about.get('version')}); this one reads {NATIVE_VERSION}.")
-    return AdapterSpec.from_json(about["spec"]), tensors
+    return about, tensors
 
 
 def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
@@ -203,13 +213,13 @@ def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
 
 
 def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: int = 0) -> None:
-    """Puts back what `trial_factors` gave."""
+    """Puts back what `trial_factors` gave; a factor may also be whole, (*looped, *axes), with its padding."""
     with torch.no_grad():
         for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
             for name, parameter in tensor.factors.items():
                 mask = tensor.entries(name, place).to(parameter.device)
-                target = tensor.of_trial(name, parameter, place)
-                target[mask] = factors[f"{group}.{name}"].to(parameter).flatten()
+                value = factors[f"{group}.{name}"].to(parameter)
+                tensor.of_trial(name, parameter, place)[mask] = value[mask] if value.shape == mask.shape else value
 
 
 def carried(adapter: Adapter) -> dict[str, Tensor]:

@@ -273,6 +273,19 @@ def test_factors_there_and_back(tiny, small_spec, perturb):
     assert all(torch.equal(value, before[name]) for name, value in trial_factors(adapter).items())
 
 
+def test_factors_may_be_whole(tiny, perturb):
+    """With ranks of their own, copies stand in one padded tensor: as a paused trial holds it."""
+    model, _ = tiny("bert")
+    adapter = attach(model, AdapterSpec.of("none", "cp", [(1,), (2,), (3,), (1,), (2,), (3,)], geometry_of(model)))
+    perturb(adapter)
+    before = trial_factors(adapter)
+    ((tensor, _),) = adapter.tensors_of(0)
+    whole = {f"0.{name}": parameter.detach()[0].clone() for name, parameter in tensor.factors.items()}
+    perturb(adapter, seed=1)
+    set_trial_factors(adapter, whole)
+    assert all(torch.equal(value, before[name]) for name, value in trial_factors(adapter).items())
+
+
 @pytest.fixture
 def saved(tiny, small_spec, tmp_path):
     """A native checkpoint, and a fresh model of its geometry."""
