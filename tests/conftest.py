@@ -110,16 +110,16 @@ def ranks_of():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """tiny(family, **config) -> a model with random weights large enough to matter, and inputs of 4 examples for it."""
+    """tiny(family, task, **config) -> a model with random weights large enough to matter, and inputs of 4 examples for it."""
     import torch
     import transformers
 
-    def make(family: str, **more: object):
-        architecture, task, sizes = TINY[family]
+    def make(family: str, task: str | None = None, **more: object):
+        architecture, usual, sizes = TINY[family]
         config = getattr(transformers, f"{architecture}Config")(**{**sizes, **more})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = getattr(transformers, architecture + task)(config).eval()
+            model = getattr(transformers, architecture + (task or usual))(config).eval()
             for name, parameter in model.named_parameters():
                 if parameter.ndim > 1 and "embed" not in name:
                     torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)

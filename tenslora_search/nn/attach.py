@@ -3,13 +3,15 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tenslora_search.nn.places import Targets, check_shapes, find_sites
-from tenslora_search.nn.sites import Pair, Place, Site
+from tenslora_search.nn.sites import Pair, Place, Site, is_quantized
 from tenslora_search.nn.stacking import side_by_side, side_streams
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
@@ -39,7 +41,10 @@ class Adapter(nn.Module):
         ]
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
-        self._hook = model.register_forward_pre_hook(_refresh)
+        self._outermost: str | None = None
+        self.came_along: tuple[str, ...] = ()
+        """names of the model's parameters that were loaded with the adapter: exports hold them again"""
+        self._hooks = self._hook()
 
     @property
     def model(self) -> nn.Module:
@@ -88,7 +93,7 @@ class Adapter(nn.Module):
             return
         weight = next(iter(self._sites.values())).weight
         device = weight.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._dtype(weight)
         for site in self._sites.values():
             site.pairs = []
         contracted = self._contracted()
@@ -101,7 +106,8 @@ class Adapter(nn.Module):
     def detach(self) -> nn.Module:
         """Takes the adapter off the model, which is as it was before, still frozen; returns the model."""
         model = self.model
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         for name, site in self._sites.items():
             model.set_submodule(name, site.frozen)
         if getattr(model, "adapter", None) is self:
@@ -119,6 +125,33 @@ class Adapter(nn.Module):
                 sites[place.module] = Site(model.get_submodule(place.module), place.of, len(self.specs))
                 model.set_submodule(place.module, sites[place.module])
         return sites
+
+    def _dtype(self, weight: Tensor) -> torch.dtype:
+        """The type of the frozen weights; where those are quantized, that of the model's first parameter that is not."""
+        return next(tensor.dtype for tensor in chain([weight], self.model.parameters()) if not is_quantized(tensor))
+
+    def _hook(self) -> list[RemovableHandle]:
+        """Whatever is called from outside, the model or a part of it such as T5's encoder, first makes the pairs anew.
+
+        The hooks are methods of this adapter: a copy of the model comes with hooks of its own adapter.
+        """
+        parts = {".".join(path[:depth]) for path in (name.split(".") for name in self._sites) for depth in range(len(path) + 1)}
+        hooks: list[RemovableHandle] = []
+        for name in sorted(parts):
+            module = self.model.get_submodule(name)
+            hooks.append(module.register_forward_pre_hook(partial(self._enter, name)))
+            hooks.append(module.register_forward_hook(partial(self._leave, name), always_call=True))
+        return hooks
+
+    def _enter(self, name: str, *_: object) -> None:
+        # A module that enters twice was interrupted. Checkpointing calls parts again in backward, for the pairs they had.
+        if self._outermost in (None, name) and (torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1):
+            self._outermost = name
+            self.refresh()
+
+    def _leave(self, name: str, *_: object) -> None:
+        if self._outermost == name:
+            self._outermost = None
 
     def _contracted(self) -> list[tuple[Tensor, Tensor]]:
         """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side, so do their gradients."""
@@ -176,8 +209,6 @@ def attach(
         raise QuestionError(
             f"attach takes specs of one geometry and a seed for each; got {len(specs)} specs and {len(seeds)} seeds."
         )
-    if any(isinstance(module, Site) for module in model.modules()):
-        raise QuestionError("this model carries an adapter already; call its detach() first.")
     geometry = specs[0].geometry
     projections = [name for group in geometry.groups for name in group.projections]
     places = find_sites(model, projections, targets)
@@ -193,17 +224,18 @@ def attach(
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of the task head: those outside the pretrained base, tied embeddings left out; none for a bare base."""
+    """The parameters of the task head: those outside the pretrained base, tied embeddings left out.
+
+    None for a bare base, and for a language model, whose output embeddings and what leads to them are pretrained.
+    """
+    if getattr(model, "get_output_embeddings", lambda: None)() is not None:
+        return {}
     prefix = getattr(model, "base_model_prefix", "")
     if not prefix or not hasattr(model, prefix):
         return {}
     inside = {id(parameter) for parameter in getattr(model, prefix).parameters()}
     inside |= {id(parameter) for module in model.modules() if isinstance(module, Adapter) for parameter in module.parameters()}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in inside}
-
-
-def _refresh(module: nn.Module, arguments: object) -> None:
-    module.adapter.refresh()  # type: ignore[operator]  (looked up, so that a copy of the model refreshes its own adapter)
 
 
 def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.nn.places import Targets
+from tenslora_search.nn.sites import is_quantized
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -71,13 +72,13 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     Each adapted module has the rank of its own pair; the scale is in B, so lora_alpha equals the rank. The task head
     (`carried`) travels along as modules_to_save.
     """
-    model, folder = adapter.model, Path(folder)
+    model, folder = adapter.model, Path(folder).expanduser()
     prefix, tensors, ranks = "base_model.model.", {}, {}
     for module, (a, b) in module_pairs(adapter, trial).items():
         ranks[module] = a.shape[1]
         tensors[f"{prefix}{module}.lora_A.weight"] = a.T.contiguous()
         tensors[f"{prefix}{module}.lora_B.weight"] = b.T.contiguous()
-    head = carried(model)
+    head = carried(adapter)
     tensors |= {prefix + name: value for name, value in head.items()}
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     other = {module: rank for module, rank in ranks.items() if rank != common}
@@ -106,21 +107,23 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
 
 def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes the factors and the spec: the parameters and a few kB, with the trained task head. `load_adapter` reads it."""
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
-    tensors |= {f"head.{name}": value for name, value in carried(adapter.model).items()}
+    tensors |= {f"head.{name}": value for name, value in carried(adapter).items()}
     about = {"version": NATIVE_VERSION, "spec": adapter.specs[trial].to_json()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NATIVE_FILE, metadata={"format": "pt", "tenslora": json.dumps(about)})
     return folder
 
 
-def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | None = None) -> Adapter:
+def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | None = None, trainable: bool = False) -> Adapter:
     """Attaches the adapter of a native checkpoint to a model of its geometry, task head included.
 
+    As in peft, all is frozen and in eval mode unless `trainable`; then factors and task head are left to train.
     `QuestionError` if the file is missing, truncated or foreign, or made for another geometry.
     """
-    path = Path(folder) / NATIVE_FILE if Path(folder).is_dir() else Path(folder)
+    path = Path(folder).expanduser()
+    path = path / NATIVE_FILE if path.is_dir() else path
     spec, tensors = read_native(path)
     head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
     parameters = dict(model.named_parameters())
@@ -138,6 +141,9 @@ def load_adapter(model: nn.Module, folder: str | Path, *, targets: Targets | Non
         for name, value in head.items():
             parameters[name].copy_(value)
         set_trial_factors(adapter, {name.removeprefix("factors."): value for name, value in tensors.items()})
+    adapter.came_along = tuple(head)
+    if not trainable:
+        model.requires_grad_(False).eval()
     return adapter
 
 
@@ -145,22 +151,38 @@ def read_native(path: Path) -> tuple[AdapterSpec, dict[str, Tensor]]:
     """The spec and tensors of a native checkpoint."""
     if not path.is_file():
         raise QuestionError(f"there is no adapter at {path}; a native one is a file {NATIVE_FILE}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("tenslora", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise QuestionError(f"{path} is no whole safetensors file: {error}.") from error
-    if not isinstance(about, dict) or "spec" not in about:
-        raise QuestionError(f"{path} is a safetensors file of something else: it holds no spec of ours.")
+    about, tensors = read_noted(path, "tenslora")
     if about.get("version") != NATIVE_VERSION:
         raise QuestionError(f"{path} was written by another version ({about.get('version')}); this one reads {NATIVE_VERSION}.")
     return AdapterSpec.from_json(about["spec"]), tensors
 
 
+def read_noted(path: Path, note: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A safetensors file of ours: the note in its metadata, which holds a spec, and the tensors.
+
+    `QuestionError` if the file is missing, cut off or foreign.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(note, "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise QuestionError(f"{path} is no whole safetensors file: {error}.") from error
+    if not isinstance(about, dict) or "spec" not in about:
+        raise QuestionError(f"{path} is a safetensors file of something else: it holds no spec of ours.")
+    return about, tensors
+
+
 def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
-    """Takes the adapter off and adds its update to the weights: W + A B, in float64, then cast to the weights' type."""
+    """Takes the adapter off and adds its update to the weights: W + A B, in float64, then cast to the weights' type.
+
+    `QuestionError` if the weights are quantized; the adapter then stays on.
+    """
     pairs = module_pairs(adapter, trial)
+    for name in pairs:
+        stored: Tensor = adapter.model.get_submodule(name).weight  # type: ignore[assignment]
+        if is_quantized(stored):
+            raise QuestionError(f"{name} holds quantized weights ({stored.dtype}), which take no update; save_peft would work.")
     model = adapter.detach()
     with torch.no_grad():
         for name, (a, b) in pairs.items():
@@ -174,9 +196,9 @@ def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
 
 def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a copy of the model with the update in its weights, for `from_pretrained`; the model keeps its adapter."""
-    whole: Any = copy.deepcopy(adapter.model)
+    whole, folder = copy.deepcopy(adapter.model), Path(folder).expanduser()
     merge(whole.adapter, trial=trial).save_pretrained(folder)  # type: ignore[operator]
-    return Path(folder)
+    return folder
 
 
 def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
@@ -191,21 +213,21 @@ def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
 
 
 def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: int = 0) -> None:
-    """Puts back what `trial_factors` gave."""
+    """Puts back what `trial_factors` gave; a factor may also be whole, (*looped, *axes), with its padding."""
     with torch.no_grad():
         for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
             for name, parameter in tensor.factors.items():
                 mask = tensor.entries(name, place).to(parameter.device)
-                target = tensor.of_trial(name, parameter, place)
-                target[mask] = factors[f"{group}.{name}"].to(parameter).flatten()
+                value = factors[f"{group}.{name}"].to(parameter)
+                tensor.of_trial(name, parameter, place)[mask] = value[mask] if value.shape == mask.shape else value
 
 
-def carried(model: nn.Module) -> dict[str, Tensor]:
-    """What an export holds besides the update: the trained head, and whatever else the base's own file does not give.
+def carried(adapter: Adapter) -> dict[str, Tensor]:
+    """What an export holds besides the update: the trained head, what was loaded with the adapter, and what no file gives.
 
-    The latter is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at random, and frozen so.
+    The last is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at random, and frozen so.
     """
-    anew = getattr(model, "started_anew", ())
-    found = {name: value for name, value in head_parameters(model).items() if value.requires_grad}
-    found |= {name: value for name, value in model.named_parameters() if name in anew}
-    return {name: value.detach().cpu().contiguous() for name, value in found.items()}
+    model = adapter.model
+    names = {*adapter.came_along, *getattr(model, "started_anew", ())}
+    names |= {name for name, value in head_parameters(model).items() if value.requires_grad}
+    return {name: value.detach().cpu().contiguous() for name, value in model.named_parameters() if name in names}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tenslora_search.nn.sites import Place
+from tenslora_search.nn.sites import Place, Site
 from tenslora_search.spec.backbones import ATTENTION, MLP, TRANSPOSED, family_of, read_config
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
@@ -18,7 +18,14 @@ Targets = Mapping[str, str]
 def find_sites(
     model: nn.Module, projections: Sequence[str] = ATTENTION, targets: Targets | None = None
 ) -> dict[str, list[Place]]:
-    """For each projection its places, layer by layer; where there is none, `QuestionError` lists the linear maps there are."""
+    """For each projection its places, layer by layer; where there is none, `QuestionError` lists the linear maps there are.
+
+    `QuestionError` also for a model that carries an adapter, and for targets that are no patterns.
+    """
+    if any(isinstance(module, Site) for module in model.modules()):
+        raise QuestionError("this model carries an adapter already; call its detach() first.")
+    if not projections:
+        raise QuestionError(f"name one projection or more, such as {', '.join(ATTENTION)}; got none.")
     if targets is None:
         model_type = getattr(getattr(model, "config", None), "model_type", None)
         if model_type is None:
@@ -32,7 +39,10 @@ def find_sites(
             raise QuestionError(f"targets has no pattern for {', '.join(missing)}; it has {', '.join(targets) or 'none'}.")
         patterns = {name: targets[name] for name in projections}
     names = [name for name, module in model.named_modules() if _is_linear(module)]
-    places = {name: [place for module in names if (place := _match(pattern, module))] for name, pattern in patterns.items()}
+    places: dict[str, list[Place]] = {}
+    for name, pattern in patterns.items():
+        ends = [_parsed(part) for part in pattern.split("|")]
+        places[name] = [place for module in names if (place := _match(ends, module))]
     for name, found in places.items():
         if not found:
             raise QuestionError(f"no linear map of this model ends in {patterns[name]!r} ({name}). {_linear_maps(model)}")
@@ -66,13 +76,23 @@ def geometry_of(
     return Geometry.of_maps(maps, layers.pop())
 
 
-def _match(pattern: str, module: str) -> Place | None:
-    for alternative in pattern.split("|"):
-        name, _, fused = alternative.strip().partition(" ")
-        block, of = map(int, fused.split("/")) if fused else (0, 1)
-        expression = re.escape(name).replace(r"\*", r"\d+")
+def _parsed(part: str) -> Place:
+    """`attn.qkv 2/3` as the end of a module's name, a block, and how many blocks the map has: 0 of 1 where none are named."""
+    name, _, fused = part.strip().partition(" ")
+    numbers = re.fullmatch(r"(\d+)/(\d+)", fused.strip() or "0/1")
+    block, of = map(int, numbers.groups()) if numbers else (0, 0)
+    if not name or block >= of:
+        raise QuestionError(
+            f"a target is the end of a name, and for one of n blocks of a fused map 0/n to (n - 1)/n; got {part.strip()!r}."
+        )
+    return Place(name, block, of)
+
+
+def _match(ends: Sequence[Place], module: str) -> Place | None:
+    for end in ends:
+        expression = re.escape(end.module).replace(r"\*", r"\d+")
         if re.search(rf"(^|\.){expression}$", module):
-            return Place(module, block, of)
+            return Place(module, end.block, end.of)
     return None
 
 
@@ -81,10 +101,10 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _shape(model: nn.Module, place: Place) -> tuple[int, int]:
-    """(input, output) of a projection; GPT-2's Conv1D stores its weight that way round, nn.Linear the other."""
-    module = model.get_submodule(place.module)
-    rows, columns = map(int, module.weight.shape)  # type: ignore[union-attr]
-    inputs, outputs = (columns, rows) if isinstance(module, nn.Linear) else (rows, columns)
+    """(input, output) of a projection; a quantized nn.Linear may store its weight in another shape."""
+    module: Any = model.get_submodule(place.module)
+    linear = isinstance(module, nn.Linear)
+    inputs, outputs = (module.in_features, module.out_features) if linear else map(int, module.weight.shape)
     if outputs % place.of:
         raise QuestionError(f"{place.module} has {outputs} outputs, which do not divide into {place.of} blocks.")
     return inputs, outputs // place.of

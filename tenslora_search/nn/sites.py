@@ -32,10 +32,15 @@ class Pair(NamedTuple):
     b: Tensor  # (trial, rank, output)
 
 
+def is_quantized(weight: Tensor) -> bool:
+    """Whether it is stored as integers or as floats of 8 bits: nothing is computed, added or learnt in such a type."""
+    return not weight.is_floating_point() or weight.dtype.itemsize == 1
+
+
 class Site(nn.Module):
     """A frozen map with the pairs of the projections it holds: one, or several in a fused map, each over its own columns.
 
-    `pairs` are set anew before each forward pass.
+    `pairs` are set anew before each forward pass. In a state dict it is the map itself: files know of no `frozen`.
     """
 
     def __init__(self, frozen: nn.Module, n_blocks: int, n_trials: int) -> None:
@@ -45,6 +50,14 @@ class Site(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "pairs": []}  # a copy makes its own
+
+    def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return self.frozen.state_dict(*arguments, **options)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            state_dict[f"{prefix}frozen.{name.removeprefix(prefix)}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
     def weight(self) -> Tensor:

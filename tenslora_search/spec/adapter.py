@@ -1,10 +1,11 @@
 """AdapterSpec: a construction, a decomposition and ranks over a geometry; validated, counted exactly, comparable."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
@@ -47,14 +48,17 @@ class AdapterSpec:
         cls,
         construction: str,
         decomposition: str,
-        ranks: Sequence[int] | Sequence[Sequence[int]],
+        ranks: int | Sequence[int] | Sequence[Sequence[int]],
         geometry: Geometry,
         *,
         scale: str = "matched",
         alpha: float = 1.0,
         head_layout: str = "true",
     ) -> "AdapterSpec":
-        """The validated spec; `QuestionError` on unknown names, a wrong number of ranks, ranks below 1 or above their cap."""
+        """The validated spec; a lone number is one rank, numpy's numbers are numbers.
+
+        `QuestionError` on unknown names, a wrong number of ranks, ranks below 1 or above their cap.
+        """
         for table, name in (
             (CONSTRUCTIONS, construction),
             (DECOMPOSITIONS, decomposition),
@@ -64,7 +68,9 @@ class AdapterSpec:
             table[name]
         if not 0 < alpha < float("inf"):
             raise QuestionError(f"alpha is a positive number; got {alpha}.")
-        spec = cls(construction, decomposition, _as_tuples(ranks), geometry, scale, float(alpha), head_layout)
+        plain = _plain(ranks)
+        as_tuple = cast(Ranks | tuple[Ranks, ...], plain if isinstance(plain, tuple) else (plain,))
+        spec = cls(construction, decomposition, as_tuple, geometry, scale, float(alpha), head_layout)
         per_copy = spec.ranks if spec.is_per_copy else (spec.ranks,)
         if spec.is_per_copy and len(per_copy) != spec.n_copies:
             raise QuestionError(f"{construction} makes {spec.n_copies} copies on this model; got ranks for {len(per_copy)}.")
@@ -207,14 +213,20 @@ def _check_ranks(construction: str, decomposition: str, ranks: Ranks, geometry: 
         raise QuestionError(f"{what} has bonds ({', '.join(names)}); got {len(ranks)} {noun}: ({', '.join(map(str, ranks))}).")
     for name, rank in zip(names, ranks, strict=True):
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise QuestionError(f"{name} of {what} is a whole number of 1 or more; got {rank}.")
+            raise QuestionError(f"{name} of {what} is a whole number of 1 or more; got {rank!r}.")
     for name, rank, cap in zip(names, ranks, caps(construction, decomposition, ranks, geometry), strict=True):
         if rank > cap:
             raise QuestionError(f"{name} of {what} is {rank}, above its cap {cap} on this model: more would be dead weight.")
 
 
-def _as_tuples(ranks: Sequence[int] | Sequence[Sequence[int]]) -> Ranks | tuple[Ranks, ...]:
-    return tuple(tuple(one) if isinstance(one, Sequence) else one for one in ranks)  # type: ignore[return-value]
+def _plain(ranks: Any) -> Any:
+    """Tuples and ints for sequences and whole numbers of any kind; what is neither stays, for `_check_ranks` to name it."""
+    if isinstance(ranks, bool | str):
+        return ranks
+    try:
+        return operator.index(ranks)
+    except TypeError:
+        return tuple(_plain(one) for one in cast(Iterable[Any], ranks)) if isinstance(ranks, Iterable) else ranks
 
 
 @lru_cache(maxsize=4096)

@@ -82,6 +82,8 @@ def linear(
     construction: str, decomposition: str, geometry: Geometry, budget: int, weights: Sequence[float] = ()
 ) -> tuple[Ranks, ...]:
     """A ramp over the layers from the first weight to the second (1 to 3 unless given), as PRILoRA (arXiv 2401.11316) does."""
+    if len(weights) not in (0, 2):
+        raise QuestionError(f"linear takes two weights, of the first layer and of the last; got {len(weights)}.")
     first, last = weights or (1.0, 3.0)
     ramp: list[float] = []
     for group in geometry.groups:

@@ -1,6 +1,5 @@
 """Geometry: how many linear maps a model offers to an adapter, and how long each of their axes is."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -96,15 +95,6 @@ class Geometry:
                 for shape, members in shapes.items()
             )
         )
-
-    @property
-    def n_maps(self) -> int:
-        return sum(len(group.projections) * group.layers for group in self.groups)
-
-    @property
-    def n_weights(self) -> int:
-        """Parameters of all adapted maps together: what full fine-tuning of them would train."""
-        return sum(math.prod((len(group.projections), group.layers, group.input, group.output)) for group in self.groups)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

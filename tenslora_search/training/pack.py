@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tenslora_search.nn.attach import attach, layout
+from tenslora_search.nn.export import read_noted
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.attention import trials_apart
@@ -261,9 +262,4 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     `QuestionError` if the file is missing, cut off or foreign.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["tenslora_state"])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise QuestionError(f"{path} is no paused trial of ours: {error}.") from error
+    return read_noted(path, "tenslora_state")

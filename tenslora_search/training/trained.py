@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
+from tenslora_search.nn.export import set_trial_factors
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.card import Base, Facts, card
@@ -34,10 +35,8 @@ def load_trained(state: Path, model: str, *, labels: list[str], regression: bool
         backbone.config.id2label = dict(enumerate(labels))
         backbone.config.label2id = {label: number for number, label in enumerate(labels)}
     adapter = attach(backbone, spec.adapter)
+    set_trial_factors(adapter, {name.removeprefix("value."): tensor for name, tensor in tensors.items()})
     with torch.no_grad():
-        for group, (tensor, place) in enumerate(adapter.tensors_of(0)):
-            for name, parameter in tensor.factors.items():
-                tensor.of_trial(name, parameter.data, place).copy_(tensors[f"value.{group}.{name}"])
         for name, parameter in head_parameters(backbone).items():
             if (stored := tensors.get(f"value.head.{name}")) is not None:
                 parameter.copy_(unpacked(name, stored))

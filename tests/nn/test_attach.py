@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tenslora_search.nn.attach import attach
-from tenslora_search.nn.export import merge, trial_factors
+from tenslora_search.nn.attach import Adapter, attach
+from tenslora_search.nn.export import load_adapter, merge, save_native, trial_factors
 from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
@@ -143,6 +143,19 @@ def test_only_factors_and_head_train(tiny, small_spec):
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == factors
 
 
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [(family, "ForMaskedLM") for family in ("bert", "roberta", "distilbert", "deberta-v2", "modernbert")]
+    + [(family, "ForCausalLM") for family in ("llama", "mistral", "qwen3")]
+    + [("gpt2", "LMHeadModel"), ("t5", "ForConditionalGeneration")],
+)
+def test_a_language_model_has_no_task_head(family, task, tiny, small_spec):
+    model, _ = tiny(family, task, tie_word_embeddings=False)
+    adapter = attach(model, small_spec("depth", "cp", geometry_of(model)))
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {f"adapter.{name}" for name, _ in adapter.named_parameters()}
+
+
 def test_fused_and_shared_inputs(tiny, small_spec):
     """One site a fused map, with a pair for each block that is adapted."""
     model, inputs = tiny("gpt2")
@@ -185,6 +198,85 @@ def test_bfloat16(tiny, small_spec, perturb):
     assert {parameter.dtype for parameter in adapter.parameters()} == {torch.float32}
     assert logits(plain, inputs).dtype == torch.bfloat16
     assert_close(logits(plain, inputs).float(), expected, 0.1)
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[int]:
+    """One entry for each time that an adapter contracts its factors."""
+    found: list[int] = []
+    contracted = Adapter._contracted
+    monkeypatch.setattr(Adapter, "_contracted", lambda adapter: found.append(1) or contracted(adapter))
+    return found
+
+
+def test_whatever_is_called_first_has_the_adapter(tiny, small_spec, perturb, tmp_path):
+    """`generate` of T5 calls the encoder before the model: right after loading, and again when factors have changed."""
+    plain, inputs = tiny("t5")
+    model = copy.deepcopy(plain)
+    adapter = attach(copy.deepcopy(plain), small_spec("none", "cp", geometry_of(plain)))
+    perturb(adapter)
+    adapter = load_adapter(model, save_native(adapter, tmp_path))
+    ids = inputs["input_ids"]
+
+    def first_scores(model):
+        return model.generate(ids, max_new_tokens=2, do_sample=False, output_scores=True, return_dict_in_generate=True).scores[
+            0
+        ]
+
+    for seed in (1, 2):
+        merged = merge(copy.deepcopy(model).adapter)
+        assert_close(first_scores(model), first_scores(merged))
+        perturb(adapter, seed=seed)
+        merged = merge(copy.deepcopy(model).adapter)
+        with torch.no_grad():
+            assert_close(model.get_encoder()(ids)[0], merged.get_encoder()(ids)[0])
+            assert_close(model.encoder.block[1](torch.ones(1, 3, 32))[0], merged.encoder.block[1](torch.ones(1, 3, 32))[0])
+            site = "encoder.block.1.layer.0.SelfAttention.q"
+            assert_close(model.get_submodule(site)(torch.ones(1, 32)), merged.get_submodule(site)(torch.ones(1, 32)))
+        perturb(adapter, seed=seed + 10)
+
+
+def test_a_part_of_a_copy_has_the_copys_factors(tiny, small_spec, perturb):
+    model, inputs = tiny("bert")
+    adapter = attach(model, small_spec("qkv", "tucker", geometry_of(model)))
+    other = copy.deepcopy(model)
+    perturb(other.adapter)
+    merged = merge(copy.deepcopy(other).adapter)
+    with torch.no_grad():
+        assert_close(other.bert(**inputs)[0], merged.bert(**inputs)[0])
+        assert torch.equal(model.bert(**inputs)[0], adapter.detach().bert(**inputs)[0])
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in (*model.modules(), *merged.modules()))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_call_that_fails_leaves_nothing_behind(error, tiny, small_spec, perturb, made):
+    model, inputs = tiny("bert")
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    for part in (model.classifier, model.bert.encoder.layer[1]):
+        hook = part.register_forward_pre_hook(fail)
+        with pytest.raises(error):
+            model(**inputs)
+        hook.remove()
+        perturb(adapter)
+        made.clear()
+        found = logits(model, inputs)
+        assert len(made) == 1
+        with torch.no_grad():
+            assert torch.equal(model.classifier(model.bert(**inputs)[1]), found)
+        assert len(made) == 2
+        assert_close(found, logits(merge(copy.deepcopy(model).adapter), inputs))
+
+
+def test_checkpointed_parts_run_again_with_the_pairs_they_had(tiny, small_spec, made):
+    model, inputs = tiny("llama")
+    attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
+    model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model(**inputs).logits.sum().backward()
+    assert len(made) == 1
 
 
 class Own(nn.Module):
@@ -291,6 +383,22 @@ def test_unknown_family_and_projections(tiny):
     assert "Known: bert" in refusal(lambda: find_sites(stand_in("mamba", ["a.b"])))
     assert "gate" in refusal(lambda: find_sites(tiny("bert")[0], ("gate",)))
     assert "no pattern for key, value" in refusal(lambda: find_sites(Own(), targets={"query": "mix"}))
+
+
+def test_an_adapted_model_has_no_geometry(tiny):
+    model, _ = tiny("bert")
+    geometry = geometry_of(model)
+    adapter = attach(model, spec_for(geometry))
+    assert "carries an adapter already; call its detach() first" in refusal(lambda: geometry_of(model))
+    adapter.detach()
+    assert geometry_of(model) == geometry
+    assert "name one projection or more, such as query, key, value; got none" in refusal(lambda: geometry_of(model, ()))
+
+
+@pytest.mark.parametrize("target", ["mix 2/2", "mix x", "mix 1/", "mix 0/0", "mix -1/2", "", "mix 0/2 | mix 3/3", "mix 0/2 1"])
+def test_targets_that_are_none(target):
+    message = refusal(lambda: geometry_of(Own(), ("query",), targets={"query": target}, heads=2))
+    assert f"0/n to (n - 1)/n; got {target.split('|')[-1].strip()!r}" in message
 
 
 @pytest.mark.parametrize(

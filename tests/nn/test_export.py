@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch.func import functional_call
 
 from tenslora_search.nn.attach import attach
@@ -178,6 +179,90 @@ def test_save_merged(tiny, small_spec, perturb, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
 
 
+def test_a_loaded_adapter_is_to_be_used(tiny, small_spec, perturb, tmp_path, monkeypatch):
+    """As in peft: frozen and in eval mode unless asked; its head, and what else came with it, leaves with it again."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, inputs = tiny("bert")
+    plain = copy.deepcopy(model)
+    model.started_anew = ("bert.pooler.dense.bias",)
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    perturb(adapter)
+    with torch.no_grad():
+        for parameter in (model.classifier.bias, model.bert.pooler.dense.bias):
+            parameter.add_(1)
+    expected = logits(model, inputs)
+    assert save_native(adapter, "~/one") == tmp_path / "one"
+    assert save_peft(adapter, "~/peft") == tmp_path / "peft"
+    assert save_merged(adapter, "~/merged") == tmp_path / "merged"
+    loaded = load_adapter(plain.train(), "~/one")
+    assert torch.equal(plain(**inputs).logits, expected)
+    assert not plain(**inputs).logits.requires_grad
+    save_native(loaded, "~/two")
+    plain = loaded.detach().train()
+    loaded = load_adapter(plain, "~/two", trainable=True)
+    assert plain.training
+    trained = {name for name, parameter in plain.named_parameters() if parameter.requires_grad}
+    assert trained == {f"adapter.{name}" for name, _ in loaded.named_parameters()} | {"classifier.weight", "classifier.bias"}
+    assert (tmp_path / "two" / NATIVE_FILE).read_bytes() == (tmp_path / "one" / NATIVE_FILE).read_bytes()
+
+
+class Quantized(nn.Linear):
+    """An 8-bit map that stores its weight as one column, as 4-bit ones do."""
+
+    def __init__(self, like: nn.Linear) -> None:
+        super().__init__(like.in_features, like.out_features)
+        self.weight = nn.Parameter((like.weight.detach() * 50).round().to(torch.int8).view(-1, 1), requires_grad=False)
+        self.bias = like.bias
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight.view(self.out_features, -1).to(x.dtype) / 50, self.bias)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quantized_weights(dtype, tiny, small_spec, perturb, tmp_path):
+    """The pairs have the type that the rest of the model computes in; nothing is merged into such weights."""
+    model, inputs = tiny("bert")
+    plain = copy.deepcopy(model.to(dtype))
+    for name, module in list(model.named_modules()):
+        if "attention.self" in name and isinstance(module, nn.Linear):
+            model.set_submodule(name, Quantized(module))
+            with torch.no_grad():
+                plain.get_submodule(name).weight.copy_((module.weight * 50).round() / 50)
+    adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
+    perturb(adapter)
+    found = model(**inputs).logits
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in adapter.parameters())
+    load_adapter(plain, save_native(adapter, tmp_path))
+    assert_close(found, logits(plain, inputs), 1e-5 if dtype == torch.float32 else 0.05)
+    with pytest.raises(QuestionError, match=r"query holds quantized weights \(torch.int8\), which take no update"):
+        merge(adapter)
+    assert torch.equal(logits(model, inputs), found)
+
+
+def test_save_pretrained_of_an_adapted_model_writes_the_base(family, tiny, small_spec, perturb, tmp_path):
+    """As the Trainer's checkpoints do; its own tensors stand beside, and load back into a model with an adapter."""
+    model, inputs = tiny(family)
+    before, names = logits(model, inputs), set(model.state_dict())
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    perturb(adapter)
+    expected = logits(model, inputs)
+    model.save_pretrained(tmp_path)
+    again, info = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert all(name.startswith("adapter.") for name in info["unexpected_keys"])
+    assert_close(logits(again.eval(), inputs), before)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    assert set(state) == names | {f"adapter.{name}" for name in adapter.state_dict()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    model.load_state_dict(state, strict=True)
+    assert torch.equal(logits(model, inputs), expected)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({name: value for name, value in state.items() if "adapter" in name}, strict=True)
+
+
 def test_factors_there_and_back(tiny, small_spec, perturb):
     model, _ = tiny("bert")
     adapter = attach(model, small_spec("att_qkv_depth", "block_term", geometry_of(model)))
@@ -185,6 +270,19 @@ def test_factors_there_and_back(tiny, small_spec, perturb):
     before = trial_factors(adapter)
     perturb(adapter, seed=1)
     set_trial_factors(adapter, before)
+    assert all(torch.equal(value, before[name]) for name, value in trial_factors(adapter).items())
+
+
+def test_factors_may_be_whole(tiny, perturb):
+    """With ranks of their own, copies stand in one padded tensor: as a paused trial holds it."""
+    model, _ = tiny("bert")
+    adapter = attach(model, AdapterSpec.of("none", "cp", [(1,), (2,), (3,), (1,), (2,), (3,)], geometry_of(model)))
+    perturb(adapter)
+    before = trial_factors(adapter)
+    ((tensor, _),) = adapter.tensors_of(0)
+    whole = {f"0.{name}": parameter.detach()[0].clone() for name, parameter in tensor.factors.items()}
+    perturb(adapter, seed=1)
+    set_trial_factors(adapter, whole)
     assert all(torch.equal(value, before[name]) for name, value in trial_factors(adapter).items())
 
 

@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,6 +207,10 @@ def refusal(call) -> str:
         (("none", "cp", (-1,)), {}, ["1 or more; got -1"]),
         (("none", "cp", (2.5,)), {}, ["got 2.5"]),
         (("none", "cp", (True,)), {}, ["got True"]),
+        (("none", "cp", 2.5), {}, ["got 2.5"]),
+        (("none", "cp", "8"), {}, ["1 or more; got '8'"]),
+        (("none", "cp", None), {}, ["got None"]),
+        (("qkv", "tucker", 8), {}, ["bonds (r_input, r_output, r_projection); got 1 rank: (8)"]),
         (("none", "cp", (769,)), {}, ["r of cp over none is 769, above its cap 768"]),
         (("qkv", "tucker", (8, 8, 4)), {}, ["r_projection of tucker over qkv is 4, above its cap 3"]),
         (("qkv", "tucker", (25, 8, 3)), {}, ["r_input of tucker over qkv is 25, above its cap 24"]),
@@ -216,6 +221,15 @@ def refusal(call) -> str:
 def test_refused(arguments, options, parts):
     message = refusal(lambda: AdapterSpec.of(*arguments, BASE, **options))
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("ranks", [8, [8], np.int64(8), np.array([8]), (np.int32(8),)])
+def test_whole_numbers_of_any_kind_are_ranks(ranks):
+    spec = AdapterSpec.of("none", "cp", ranks, BASE)
+    assert spec == AdapterSpec.of("none", "cp", (8,), BASE)
+    assert json.loads(json.dumps(spec.to_json()))["ranks"] == [8]
+    copies = AdapterSpec.of("qkv", "cp", np.full((12, 1), 2), BASE)
+    assert copies == AdapterSpec.of("qkv", "cp", [[2]] * 12, BASE)
 
 
 def test_foreign_json():

@@ -102,6 +102,10 @@ def test_nothing_fits(allocator):
         (lambda: proportional("none", "cp", BASE, 10**6, (-1,)), "weights are positive numbers; got -1"),
         (lambda: per_copy("qkv", "cp", BASE, 10**6, (1.0,)), "there are 12 copies of qkv; got 1 weights"),
         (lambda: linear("depth", "cp", BASE, 10**6), "depth shares its factors over the layers"),
+        (
+            lambda: linear("none", "cp", BASE, 10**6, (1, 2, 3)),
+            "linear takes two weights, of the first layer and of the last; got 3",
+        ),
         (lambda: ALLOCATORS["unifrom"], "Did you mean 'uniform'?"),
     ],
 )

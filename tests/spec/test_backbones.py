@@ -15,7 +15,8 @@ SIZES = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2}
 def test_every_backbone_has_a_geometry_and_a_family(name):
     backbone = BACKBONES[name]
     geometry = geometry_of_model(name)
-    assert geometry.n_maps >= 3 * int(backbone.config["num_hidden_layers"])
+    assert all(group.layers >= int(backbone.config["num_hidden_layers"]) for group in geometry.groups)
+    assert {name for group in geometry.groups for name in group.projections} == {"query", "key", "value"}
     assert not backbone.hub or geometry_of_model(backbone.hub) == geometry
     family_of(backbone.config["model_type"])
 
