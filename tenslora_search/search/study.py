@@ -103,7 +103,6 @@ class Study:
         self.space, self.n_trials, self.rungs, self.objective, self.seed = space, n_trials, tuple(rungs), objective, seed
         self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
-        self._random = random.Random(seed)
         self._stopped = self._exhausted = False
         self._n_segments = 0
         events = self.journal.read()
@@ -120,7 +119,9 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
-        self._sampler, self._seeds = SAMPLERS[sampler](seed), space.seeds()[: max(1, n_trials // 2)]
+        drawn = _mixed(seed, len(self.records))
+        self._random, self._sampler = random.Random(drawn), SAMPLERS[sampler](drawn)
+        self._seeds = space.seeds()[: max(1, n_trials // 2)]
         self._seen: optuna.Study | None = None
         self._optuna = self._open(folder / "study.journal")
         if not events:
@@ -413,6 +414,11 @@ class Study:
             self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
         elif at_the_end:
             self._optuna.tell(record.optuna_number, state=TrialState.PRUNED)
+
+
+def _mixed(seed: int, n_trials: int) -> int:
+    """A seed for a search that already has so many trials: with its first one again it would propose the same again."""
+    return random.Random(f"{seed} {n_trials}").getrandbits(32) if n_trials else seed
 
 
 def _distribution(one: Any) -> BaseDistribution:

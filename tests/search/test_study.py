@@ -143,6 +143,21 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
     assert sorted(study.records) == list(range(16))
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
+    """Not what it proposed before, nudged: here each trial has a process of its own."""
+    n_known = len(open_study(tmp_path, n_trials=40, sampler=sampler)._seeds)
+    for _ in range(n_known + 6):
+        study = open_study(tmp_path, n_trials=40, sampler=sampler, pruner="none")
+        begun = study._start(-1, [study._propose()])
+        study.record(begun, results(begun), {begun.numbers[0]: None}, 1.0)
+        study.close()
+    points = [study.records[number].point for number in range(n_known, n_known + 6)]
+    numbers = [name for name, value in points[0].items() if isinstance(value, float)]
+    for one, other in itertools.combinations(points, 2):
+        assert any(abs(one[name] / other[name] - 1) > 0.2 for name in numbers)
+
+
 def test_optuna_sees_the_same_study(tmp_path):
     study = serve(open_study(tmp_path))
     study.close()
