@@ -121,7 +121,7 @@ class Study:
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
         drawn = _mixed(seed, len(self.records))
         self._random, self._sampler = random.Random(drawn), SAMPLERS[sampler](drawn)
-        self._seeds = space.seeds()[: max(1, n_trials // 2)]
+        self._seeds = {space.key(space.trial(point, 0)): point for point in space.seeds()}
         self._seen: optuna.Study | None = None
         self._optuna = self._open(folder / "study.journal")
         if not events:
@@ -284,7 +284,7 @@ class Study:
         if not self._proposals_left:
             return None
         number = len(self.records)
-        point: dict[str, Any] = dict(self._seeds[number] if number < len(self._seeds) else self._sampled())
+        point = self._seed() or self._sampled()
         spec = self.space.trial(point, self.seed + number)
         n_nudges = 0
         while self.space.key(spec) in self._keys:
@@ -304,6 +304,11 @@ class Study:
         self._write([{**event, **about}])
         self._keys.add(self.space.key(spec))
         return self.records[number]
+
+    def _seed(self) -> dict[str, Any] | None:
+        """The first known method that is not proposed yet; None if they are, or make up half of all trials."""
+        left = [point for key, point in self._seeds.items() if key not in self._keys]
+        return left[0] if left and len(self._seeds) - len(left) < max(1, self.n_trials // 2) else None
 
     def _sampled(self) -> dict[str, Any]:
         """A point by the sampler; after each segment it looks anew at what all trials have reached."""

@@ -143,10 +143,19 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
     assert sorted(study.records) == list(range(16))
 
 
+def test_a_search_taken_further_tries_the_known_methods_it_left_out(tmp_path):
+    known = [tuple(point.items()) for point in SearchSpace.load("default", GEOMETRY, BUDGET).seeds()]
+    serve(open_study(tmp_path, n_trials=8))
+    study = serve(open_study(tmp_path, n_trials=40))
+    points = [tuple(study.records[number].point.items()) for number in range(40)]
+    assert points[:4] == known[:4]
+    assert points[8 : 8 + len(known) - 4] == known[4:]
+
+
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
     """Not what it proposed before, nudged: here each trial has a process of its own."""
-    n_known = len(open_study(tmp_path, n_trials=40, sampler=sampler)._seeds)
+    n_known = len(SearchSpace.load("default", GEOMETRY, BUDGET).seeds())
     for _ in range(n_known + 6):
         study = open_study(tmp_path, n_trials=40, sampler=sampler, pruner="none")
         begun = study._start(-1, [study._propose()])
