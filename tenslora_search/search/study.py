@@ -1,8 +1,9 @@
 """Study: many trials as pure decisions: what to propose, who climbs, what to train next. It knows neither Ray nor torch.
 
 `trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study beside it shows the search
-in optuna-dashboard: a trial there is running until it is complete, failed, or left paused at the end. The sampler proposes
-in view of a study in memory that knows more: every trial's score at the last rung it has reached.
+in optuna-dashboard: a trial there is running until it is complete, failed, or, at the end, left paused ("pruned"). One that
+goes on after all, in a search taken further, ends there as a second one. The sampler proposes in view of a study in memory
+that knows more: every trial's score at the last rung it has reached.
 """
 
 import math
@@ -45,7 +46,6 @@ class Record:
 
     number: int
     spec: TrialSpec
-    optuna_number: int
     point: Mapping[str, Any]
     """of the space, which the spec was made of"""
     state: State = "waiting"
@@ -173,11 +173,11 @@ class Study:
         ended: list[Record] = []
         for result in results:
             record = self.records[result.number]
-            record.seconds += result.seconds
             bad = result.score is None or not math.isfinite(result.score)
             if bad or (result.loss is not None and not math.isfinite(result.loss)):
                 reason = result.reason or "its score is not finite"
-                events.append({"event": "failed", "number": result.number, "step": result.step, "reason": reason})
+                about = {"number": result.number, "step": result.step, "seconds": result.seconds}
+                events.append({"event": "failed", **about, "reason": reason})
                 ended.append(record)
                 continue
             rung = {name: getattr(result, name) for name in ("number", "step", "score", "loss", "seconds", "peak_memory_mb")}
@@ -214,12 +214,13 @@ class Study:
 
     def stop(self) -> None:
         """No more segments: the time is used up, or the user wants to see what there is."""
-        self._stopped = True
+        self._stopped = self._stopped or not self.done
 
     def close(self) -> None:
-        """At the end: Optuna hears that what is paused will not go on."""
-        for record in self.records.values():
-            self._tell(record, at_the_end=True)
+        """At the end of a search that was not stopped early: Optuna hears that what is paused will not go on."""
+        if self.done and not self._stopped:
+            for record in self.records.values():
+                self._tell(record)
 
     def front(self, margin: float = 0.0, most: int = 8) -> list[int]:
         """Complete trials that no smaller one equals or beats, best score first; at most `most`.
@@ -299,8 +300,7 @@ class Study:
         about["ranks"] = list(adapter.ranks)
         attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
         self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
-        n_known = len(self._optuna.get_trials(deepcopy=False))
-        event = {"event": "proposed", "number": number, "optuna": n_known - 1, "point": point, "spec": spec.to_json()}
+        event = {"event": "proposed", "number": number, "point": point, "spec": spec.to_json()}
         self._write([{**event, **about}])
         self._keys.add(self.space.key(spec))
         return self.records[number]
@@ -368,13 +368,14 @@ class Study:
         kind = event["event"]
         if kind == "proposed":
             number = event["number"]
-            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["optuna"], event["point"])
+            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["point"])
             return
         if kind == "segment":
             self._n_segments = max(self._n_segments, int(event["id"].rpartition("-")[2]))
         if kind not in ("rung", "promoted", "paused", "complete", "failed"):
             return
         record = self.records[event["number"]]
+        record.seconds += event.get("seconds", 0.0)
         if kind == "rung":
             record.step, record.loss, record.file = event["step"], event["loss"], event["state"]
             record.curve[event["step"]] = event["score"]
@@ -402,23 +403,30 @@ class Study:
 
     def _reconcile(self) -> None:
         """After a crash: Optuna hears what it missed; what it proposed in vain no longer counts as running."""
-        known = {record.optuna_number for record in self.records.values()}
+        shown = {trial.number for number, trial in self._shown.items() if number in self.records}
         for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in known:
+            if trial.number not in shown:
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
         for record in self.records.values():
-            self._tell(record)
+            if record.state in ("complete", "failed"):
+                self._tell(record)
 
-    def _tell(self, record: Record, *, at_the_end: bool = False) -> None:
-        trials = self._optuna.get_trials(deepcopy=False)
-        if record.optuna_number >= len(trials) or trials[record.optuna_number].state.is_finished():
+    @property
+    def _shown(self) -> dict[int, optuna.trial.FrozenTrial]:
+        """Optuna's trial of each of ours, the last where it has several."""
+        return {trial.user_attrs.get("number", -1): trial for trial in self._optuna.get_trials(deepcopy=False)}
+
+    def _tell(self, record: Record) -> None:
+        """How a trial ended; of one that was told as pruned and went on, as another trial: Optuna's do not change any more."""
+        trial = self._shown.get(record.number)
+        if trial is None:
             return
-        if record.state == "complete" and record.score is not None:
-            self._optuna.tell(record.optuna_number, self._values(record))
-        elif record.state == "failed":
-            self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
-        elif at_the_end:
-            self._optuna.tell(record.optuna_number, state=TrialState.PRUNED)
+        state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(record.state, TrialState.PRUNED)
+        values = self._values(record) if state == TrialState.COMPLETE else None
+        if not trial.state.is_finished():
+            self._optuna.tell(trial.number, values, state=state)
+        elif trial.state == TrialState.PRUNED != state:
+            self._optuna.add_trial(self._as_trial(record.point, state, values=values, user_attrs=trial.user_attrs))
 
 
 def _mixed(seed: int, n_trials: int) -> int:

@@ -167,21 +167,55 @@ def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
         assert any(abs(one[name] / other[name] - 1) > 0.2 for name in numbers)
 
 
-def test_optuna_sees_the_same_study(tmp_path):
-    study = serve(open_study(tmp_path))
+def shown(folder) -> dict[int, optuna.trial.FrozenTrial]:
+    """What optuna-dashboard shows of each trial: the last that its journal holds."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.journal")))
+    trials = optuna.load_study(study_name="tenslora-search", storage=storage).trials
+    return {trial.user_attrs["number"]: trial for trial in trials}
+
+
+@pytest.mark.parametrize("kind", ["whole", "taken further", "a process a segment", "stopped"])
+def test_optuna_sees_the_same_study(tmp_path, kind):
+    study = open_study(tmp_path, n_trials=12 if kind == "taken further" else 24)
+    if kind == "a process a segment":
+        while not study.done:
+            serve(study, segments=1).close()
+            study = open_study(tmp_path)
+    elif kind == "taken further":
+        serve(study).close()
+        study = serve(open_study(tmp_path))
+    elif kind == "stopped":
+        serve(study, segments=3).stop()
+        study.close()
+        assert "RUNNING" in {trial.state.name for trial in shown(tmp_path).values()}
+        study = serve(open_study(tmp_path))
+    else:
+        serve(study)
     study.close()
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal")))
-    seen = optuna.load_study(study_name="tenslora-search", storage=storage)
-    by_number = {trial.user_attrs["number"]: trial for trial in seen.trials if "number" in trial.user_attrs}
+    names = {"complete": "COMPLETE", "paused": "PRUNED"}
+    trials = shown(tmp_path)
+    assert {number: trial.state.name for number, trial in trials.items()} == {
+        number: names[record.state] for number, record in study.records.items()
+    }
     for number, record in study.records.items():
-        trial = by_number[number]
-        assert trial.user_attrs["n_params"] == record.n_params
+        assert trials[number].user_attrs["n_params"] == record.n_params
+        assert trials[number].params == record.point
         if record.state == "complete":
-            assert trial.state == optuna.trial.TrialState.COMPLETE
-            assert trial.values == [record.score, math.log10(record.n_params)]
-        else:
-            assert trial.state == optuna.trial.TrialState.PRUNED
-    assert {trial.user_attrs["number"] for trial in seen.best_trials} == set(study.front(most=24))
+            assert trials[number].values == [record.score, math.log10(record.n_params)]
+    n_told = len(study._optuna.trials)
+    assert len(open_study(tmp_path)._optuna.trials) == n_told
+
+
+def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
+    """Which the climbing of a search taken further brings about."""
+    serve(open_study(tmp_path, n_trials=10)).close()
+    pruned = {number for number, trial in shown(tmp_path).items() if trial.state.name == "PRUNED"}
+    study = serve(open_study(tmp_path, n_trials=30))
+    study.close()
+    again = {number for number in pruned if study.records[number].state == "complete"}
+    assert again
+    assert len(study._optuna.trials) == 30 + len(again)
+    assert {trial.user_attrs["number"] for trial in study._optuna.best_trials} == set(study.front(most=30))
 
 
 def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
@@ -199,6 +233,8 @@ def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
     others = [record.state for number, record in study.records.items() if number not in work.numbers[2:4]]
     assert set(others) <= {"complete", "paused"}
     again = open_study(tmp_path)
+    assert [one.seconds for one in again.records.values()] == [one.seconds for one in study.records.values()]
+    assert again.records[work.numbers[2]].seconds == 1.0
     assert again.records[work.numbers[2]].reason == "the loss was not finite at step 2"
     assert again.done
 
