@@ -132,7 +132,6 @@ def _file(geometry: Geometry, n_trials: int, retests: int, seed: int) -> dict[st
         "hardware": {"cpu": "a processor", "cores": 16, "gpus": ["a GPU"]},
         "importances": {"learning_rate": 0.5, "construction": 0.3, "size": 0.15, "decomposition": 0.05},
         "importances_step": RUNGS[0],
-        "proof": {"checked": n_trials, "over": 0},
     }
 
 

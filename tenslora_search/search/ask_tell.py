@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.report.files import read_run_file
 from tenslora_search.search.folder import run_folder
 from tenslora_search.search.provenance import versions
 from tenslora_search.search.pruners import PRUNERS
-from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import SearchSpace

@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenslora_search.search.question import Question, read_run_file
+from tenslora_search.report.files import read_run_file
+from tenslora_search.search.question import Question
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -88,12 +89,8 @@ class Run:
     @property
     def proof(self) -> tuple[int, int]:
         """(configurations proposed, those over the budget), each counted anew from its specification."""
-        from tenslora_search.search.journal import Journal
-        from tenslora_search.spec.adapter import AdapterSpec
-
-        events = [event for event in Journal(self.folder / "trials.jsonl").read() if event["event"] == "proposed"]
-        counts = [AdapterSpec.from_json(event["spec"]["adapter"]).n_params for event in events]
-        return len(counts), sum(one > self.file["budget"] for one in counts)
+        record = self._record
+        return len(record.trials), record.over_budget
 
     @property
     def _record(self) -> Any:

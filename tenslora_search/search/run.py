@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.report.files import read_run_file
 from tenslora_search.search.engine import EXECUTORS, Place
 from tenslora_search.search.folder import default_folder, disk_errors, run_folder
 from tenslora_search.search.provenance import hardware, versions
 from tenslora_search.search.pruners import PRUNERS
-from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.serving import Interrupted, Progress, Serving

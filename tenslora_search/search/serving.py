@@ -171,13 +171,12 @@ class Serving:
         """The end of a search, whole or interrupted: adapters and report."""
         self.study.close()
         run = Run(self.folder)
-        checked, over = run.proof
         if not self.interrupted:
             for number in self.study.front():
                 run.export(number, self.folder / "adapters" / str(number))
         seconds = run.file.get("wall_seconds", 0.0) + self._seconds
-        proof, choices = {"checked": checked, "over": over}, importances(self.study.journal.read(), self.space.searched)
-        write_run_file(self.folder, {**run.file, "proof": proof, "wall_seconds": seconds, **choices})
+        choices = importances(self.study.journal.read(), self.space.searched)
+        write_run_file(self.folder, {**run.file, "wall_seconds": seconds, **choices})
         run = Run(self.folder)
         run.report()
         if self.was_interrupted:

@@ -22,7 +22,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from tenslora_search.search.journal import VERSION, Event, Journal, mend
+from tenslora_search.report.files import JOURNAL_VERSION
+from tenslora_search.search.journal import Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
@@ -125,7 +126,7 @@ class Study:
         self._seen: optuna.Study | None = None
         self._optuna = self._open(folder / "study.journal")
         if not events:
-            self.journal.append({"event": "journal", "version": VERSION})
+            self.journal.append({"event": "journal", "version": JOURNAL_VERSION})
         self._finish_judging()
         self._reconcile()
 
@@ -389,8 +390,7 @@ class Study:
 
     def _open(self, path: Path) -> optuna.Study:
         both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-        if path.exists():
-            mend(path)
+        mend(path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="tenslora-search",

@@ -73,18 +73,12 @@ def _wall(file: Mapping[str, Any]) -> str:
 
 def proof_sentence(record: RunRecord) -> str:
     """0 of 64 configurations are over the budget."""
-    (over, n_trials), budget = over_budget(record), record.file["budget"]
+    n_unread, budget = record.counted.count(None), record.file["budget"]
+    unread = f"; {n_unread:,} as they were proposed: their specification is of another version" if n_unread else ""
     return (
-        f"{over} of {n_trials:,} over budget ({budget:,} parameters, each configuration counted anew from its specification)."
+        f"{record.over_budget} of {len(record.trials):,} over budget ({budget:,} parameters, each configuration counted anew "
+        f"from its specification{unread})."
     )
-
-
-def over_budget(record: RunRecord) -> tuple[int, int]:
-    """Configurations over the budget, of how many: as the search counted them anew at its end, else as they were proposed."""
-    proof = record.file.get("proof")
-    if proof:
-        return proof["over"], proof["checked"]
-    return int((record.trials["n_params"] > record.file["budget"]).sum()), len(record.trials)
 
 
 def ends(record: RunRecord) -> list[str]:
