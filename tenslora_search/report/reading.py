@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,6 +42,8 @@ class RunRecord:
     segments: Frame
     counted: tuple[int | None, ...] = ()
     """the parameters of each trial, counted anew from its specification; None where this version cannot read that"""
+    failed_retests: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """why, by trial and seed; those that a later opening of the search made good are left out"""
 
     @property
     def over_budget(self) -> int:
@@ -76,8 +78,10 @@ def read_run(folder: str | Path) -> RunRecord:
     kinds: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
-    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb"))
-    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds"))
+    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb", "state"))
+    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds", "state"))
+    done = {(event["number"], event["seed"]) for event in kinds.get("retest", [])}
+    failed = {(event["number"], event["seed"]): event["reason"] for event in kinds.get("retest_failed", [])}
     segments = _frame(kinds.get("segment"), ("id", "numbers", "from_step", "to_step", "seconds"))
     states: dict[int, tuple[str, str]] = {}
     for event in events:
@@ -108,7 +112,9 @@ def read_run(folder: str | Path) -> RunRecord:
     for name, kind in (("step", int), ("n_retests", int), ("seconds", float)):
         trials[name] = trials[name].astype(float).fillna(0).astype(kind)
     counted = tuple(adapter.n_params if adapter else None for adapter in adapters)
-    return RunRecord(folder, file, trials[list(COLUMNS)].reset_index(drop=True), rungs, retests, segments, counted)
+    failed = {key: reason for key, reason in failed.items() if key not in done}
+    trials = trials[list(COLUMNS)].reset_index(drop=True)
+    return RunRecord(folder, file, trials, rungs, retests, segments, counted, failed)
 
 
 STATES = {

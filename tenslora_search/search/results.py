@@ -68,14 +68,16 @@ class Run:
         record = self._record
         trial = _complete(record.trials, number, self.folder)
         retests = record.retests[record.retests["number"] == number].sort_values("seed")
-        seeds = retests["seed"].tolist()
-        name = f"retest-{number}-{seeds[0]}" if seeds else f"{number}-{int(trial['step'])}"
-        state = self.folder / "states" / f"{name}.safetensors"
-        if not state.is_file():
+        rungs = record.rungs[record.rungs["number"] == number].sort_values("step")
+        name = rungs["state"].iloc[-1] if retests.empty else retests["state"].iloc[0]
+        if not name:
             raise QuestionError(
-                f"the weights of trial {number} are not in {self.folder}: states/{state.name} is missing. A training loop of "
-                "your own (ask_tell) keeps them itself: save_peft(adapter, DIR)."
+                f"the weights of trial {number} are not in {self.folder}: a training loop of your own (ask_tell) keeps them "
+                "itself: save_peft(adapter, DIR)."
             )
+        state = self.folder / name
+        if not state.is_file():
+            raise QuestionError(f"the weights of trial {number} are not in {self.folder}: {name} is missing.")
         facts = self._facts(trial, retests["report_score"].tolist(), to, format)
         return export_trained(state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts)
 

@@ -51,8 +51,8 @@ def search(
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: as many as
     the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
     it stopped. `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl:
-    proposed, rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of
-    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
+    proposed, rung, promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search. Those of Ray
+    Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()

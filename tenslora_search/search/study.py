@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+import pandas
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
@@ -23,6 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tenslora_search.report.files import JOURNAL_VERSION
+from tenslora_search.report.pareto import front
 from tenslora_search.search.journal import Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
@@ -223,25 +225,11 @@ class Study:
             for record in self.records.values():
                 self._tell(record)
 
-    def front(self, margin: float = 0.0, most: int = 8) -> list[int]:
-        """Complete trials that no smaller one equals or beats, best score first; at most `most`.
-
-        With a margin also those that a smaller one beats by no more than that; the nearest, then the smallest.
-        """
-        complete = [one for one in self.records.values() if one.state == "complete" and one.score is not None]
-
-        def behind(one: Record) -> tuple[float, int]:
-            """By how much the best trial of its size or smaller is ahead, below 0 for the front itself; and its size."""
-            ahead = -math.inf
-            for other in complete:
-                gain = other.score - one.score  # type: ignore[operator]
-                if other.n_params < one.n_params or (other.n_params == one.n_params and (gain, one.number) > (0, other.number)):
-                    ahead = max(ahead, gain)
-            return ahead, one.n_params
-
-        ranked = sorted((*behind(one), one.number) for one in complete)
-        near = [self.records[number] for ahead, _, number in ranked if (ahead <= margin if margin else ahead < 0)][:most]
-        return [one.number for one in sorted(near, key=lambda one: (-(one.score or 0.0), one.n_params))]
+    def front(self) -> list[int]:
+        """Complete trials that no other beats in both score and parameters, best score first."""
+        names = ("number", "state", "n_params", "score")
+        rows = [[getattr(one, name) for name in names] for one in self.records.values()]
+        return front(pandas.DataFrame(rows, columns=list(names)).astype({"score": float}))["number"].tolist()
 
     @property
     def _running(self) -> bool:

@@ -215,7 +215,7 @@ def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
     again = {number for number in pruned if study.records[number].state == "complete"}
     assert again
     assert len(study._optuna.trials) == 30 + len(again)
-    assert {trial.user_attrs["number"] for trial in study._optuna.best_trials} == set(study.front(most=30))
+    assert {trial.user_attrs["number"] for trial in study._optuna.best_trials} == set(study.front())
 
 
 def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
@@ -280,15 +280,23 @@ def test_full_packs_of_the_highest_rung_go_first(tmp_path):
     assert study.next_segment(4).from_step == RUNGS[0]
 
 
-def test_the_front_is_not_dominated_and_a_margin_adds_neighbours(tmp_path):
+def test_the_front_is_not_dominated(tmp_path):
     study = serve(open_study(tmp_path, pruner="none"))
-    front, near = study.front(most=24), study.front(0.05, most=24)
-    assert set(front) < set(near)
+    front = study.front()
     for number in front:
         one = study.records[number]
         rivals = [other for other in study.records.values() if other.n_params <= one.n_params and other is not one]
         assert all(other.score <= one.score for other in rivals)
     assert [study.records[number].score for number in front] == sorted((study.records[n].score for n in front), reverse=True)
+
+
+def test_a_long_front_is_whole(tmp_path, monkeypatch):
+    """Its best included."""
+    monkeypatch.setitem(globals(), "score", lambda spec, step: 1 - spec.adapter.n_params**-0.3)
+    study = serve(open_study(tmp_path, pruner="none", n_trials=40))
+    front = study.front()
+    assert len(front) > 20
+    assert study.records[front[0]].score == max(one.score for one in study.records.values())
 
 
 def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
@@ -328,5 +336,3 @@ def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):
     complete = [record for record in study.records.values() if record.state == "complete"]
     assert len(complete) == 10
     assert study.front() == [min(complete, key=lambda one: (one.n_params, one.number)).number]
-    near = study.front(0.01, most=4)
-    assert near == [one.number for one in sorted(complete, key=lambda one: one.n_params)[:4]]
