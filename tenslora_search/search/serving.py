@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.report.files import read_run_file
 from tenslora_search.report.pareto import leading
 from tenslora_search.report.reading import read_run
 from tenslora_search.search.folder import move
@@ -18,6 +19,7 @@ from tenslora_search.search.results import Run
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.search.study import MOST_RETRIES, Study, Work
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 
 NOISE = 0.005
@@ -175,20 +177,43 @@ class Serving:
         self._tell()
 
     def close(self) -> Run:
-        """The end of a search, whole or interrupted: adapters and report."""
+        """The end of a search, whole or interrupted: the report, then the adapters."""
         self.study.close()
-        run = Run(self.folder)
-        if not self.interrupted:
-            for number in self.study.front():
-                run.export(number, self.folder / "adapters" / str(number))
-        seconds = run.file.get("wall_seconds", 0.0) + self._seconds
-        choices = importances(self.study.journal.read(), self.space.searched)
-        write_run_file(self.folder, {**run.file, "wall_seconds": seconds, **choices})
+        file = read_run_file(self.folder)
+        seconds = file.get("wall_seconds", 0.0) + self._seconds
+        write_run_file(self.folder, {**file, "wall_seconds": seconds, **self._importances()})
         run = Run(self.folder)
         run.report()
+        if not self.interrupted:
+            self._export(run)
         if self._stopped:
             raise Interrupted(run)
         return run
+
+    def _importances(self) -> dict[str, Any]:
+        try:
+            return importances(self.study.journal.read(), self.space.searched)
+        except Exception:  # whatever Optuna makes of unusual scores, the report is written: without this one page
+            return {}
+
+    def _export(self, run: Run) -> None:
+        """What leads the front and all on it that were retested; takes away the earlier exports of others."""
+        from tenslora_search.training.target import remove_export
+
+        rows, adapters = run.front(), self.folder / "adapters"
+        retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
+        numbers = dict.fromkeys([*leading(run.trials(), MOST_RETESTED), *retested])
+        written, wrong = [], ""
+        for number in numbers:
+            try:
+                written.append(run.export(number, adapters / str(number)))
+            except QuestionError as error:
+                wrong = wrong or str(error)
+        for old in adapters.glob("[0-9]*"):
+            if written and old.name not in map(str, numbers):
+                remove_export(old, like=written[0])
+        if wrong:
+            raise QuestionError(f"{wrong} The report and the other adapters are written: {run.folder / 'report.html'}")
 
     @property
     def _seconds(self) -> float:

@@ -1,6 +1,7 @@
-"""Serving: who is retested, and what becomes of failed retests."""
+"""Serving: who is retested and exported, what becomes of failed retests, and the report before the adapters."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tenslora_search.report.pareto import PICKS
 from tenslora_search.search import serving
 from tenslora_search.search.results import Run
 from tenslora_search.search.run import search
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult
 
 ASKED = {"task": "digits", "budget": "20k", "max_steps": 12, "executor": "inline"}
@@ -63,7 +65,7 @@ def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, ex
     assert all(told.loc[number, "n_retests"] == 2 for number in {*picks, lora})
     retested = set(told.index[told["n_retests"] > 0])
     assert len(retested) <= serving.MOST_RETESTED + 2  # LoRA's best; `smallest` once the noise is known
-    assert set(exported) == set(front["number"])
+    assert set(exported) == picks | (retested & set(front["number"]))
     n_left = len(front) - len(retested & set(front["number"]))
     assert f"{n_left} of the front's {len(front)} members were not retested" in (run.folder / "report.md").read_text()
 
@@ -90,3 +92,34 @@ def test_a_retest_that_fails_once_is_made_good(tmp_path, fails, exported):
     run = search(**ASKED, trials=2, out=tmp_path / "run", progress=lambda told: told.phase == "retest" and fails.clear())
     assert {event["seed"] for event in events(run.folder, "retest")} == {1, 2}
     assert events(run.folder, "retest_failed") == []
+
+
+def test_a_file_in_the_way_of_an_adapter_costs_that_adapter_alone(tmp_path):
+    asked = {**ASKED, "budget": "6k", "retest": 0, "trials": 3, "out": tmp_path / "run"}
+    run = search(**asked)
+    first, adapters = str(run.best()), run.folder / "adapters"
+    (adapters / first).rename(adapters / "90")  # as if of a trial that was on the front once
+    (adapters / first).mkdir()
+    (adapters / first / "notes.txt").touch()
+    shutil.copytree(adapters / "90", adapters / "91")
+    (adapters / "91" / "thesis.tex").touch()
+    shutil.copytree(adapters / "90", adapters / "mine")
+    (run.folder / "report.html").unlink()
+    with pytest.raises(
+        QuestionError, match=rf"adapters/{first} is no export: it holds notes.txt; choose another folder"
+    ) as error:
+        search(**asked)
+    assert "report.html" in str(error.value)
+    assert (run.folder / "report.html").is_file()
+    (adapters / first / "notes.txt").unlink()
+    search(**asked)
+    assert sorted(path.name for path in adapters.iterdir()) == sorted([*map(str, run.front()["number"]), "91", "mine"])
+
+
+def test_an_error_in_the_importances_costs_that_page_alone(tmp_path, fails, exported, monkeypatch):
+    def breaks(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(serving, "importances", breaks)
+    run = search(**ASKED, trials=2, retest=0, out=tmp_path / "run")
+    assert (run.folder / "report.html").is_file()
