@@ -213,7 +213,7 @@ class Serving:
             if written and old.name not in map(str, numbers):
                 remove_export(old, like=written[0])
         if wrong:
-            raise QuestionError(f"{wrong} The report and the other adapters are written: {run.folder / 'report.html'}")
+            raise QuestionError(f"{wrong} The report is written: {run.folder / 'report.html'}")
 
     @property
     def _seconds(self) -> float:
