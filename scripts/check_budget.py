@@ -22,7 +22,7 @@ import torch
 from optuna.exceptions import ExperimentalWarning
 
 from tenslora_search.nn.attach import attach
-from tenslora_search.search.journal import Journal
+from tenslora_search.report.files import read_events
 from tenslora_search.search.question import OBJECTIVES
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import SearchSpace
@@ -92,7 +92,7 @@ def check(sampler: str, proposals: int, trials: int) -> Tally:
         space = a_space(name, generator)
         with tempfile.TemporaryDirectory() as scratch:
             run_study(space, Path(scratch), sampler, objective, min(trials, proposals - checked), generator)
-            events = Journal(Path(scratch, "trials.jsonl")).read()
+            events = read_events(Path(scratch, "trials.jsonl"))
         specs = [AdapterSpec.from_json(event["spec"]["adapter"]) for event in events if event["event"] == "proposed"]
         over += sum(spec.n_params > space.budget for spec in specs)
         fullest = max(fullest, *(spec.n_params / space.budget for spec in specs))

@@ -47,7 +47,7 @@ def write_run(
         adapter = spec.adapter
         about = {name: getattr(adapter, name) for name in ("n_params", "method", "construction", "decomposition")}
         point = {"structure": f"{adapter.construction} x {adapter.decomposition}", "learning_rate": spec.learning_rate}
-        proposed = {"event": "proposed", "number": number, "optuna": number, "point": point, "spec": spec.to_json()}
+        proposed = {"event": "proposed", "number": number, "point": point, "spec": spec.to_json()}
         events.append({**proposed, **about, "ranks": list(adapter.ranks)})
     standing, n_segments = list(range(n_trials)), 0
     for place, step in enumerate(RUNGS):
@@ -132,7 +132,6 @@ def _file(geometry: Geometry, n_trials: int, retests: int, seed: int) -> dict[st
         "hardware": {"cpu": "a processor", "cores": 16, "gpus": ["a GPU"]},
         "importances": {"learning_rate": 0.5, "construction": 0.3, "size": 0.15, "decomposition": 0.05},
         "importances_step": RUNGS[0],
-        "proof": {"checked": n_trials, "over": 0},
     }
 
 

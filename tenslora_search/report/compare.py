@@ -7,7 +7,6 @@ from tenslora_search.report.build import shell
 from tenslora_search.report.findings import beside_lora
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pages.choosing import report_score
-from tenslora_search.report.pages.evidence import over_budget
 from tenslora_search.report.pareto import PICKS, front, hypervolume, rows_of
 from tenslora_search.report.reading import RunRecord, Trial, read_run
 from tenslora_search.report.svg import SHAPES, Chart, bounds
@@ -48,11 +47,10 @@ def runs_table(runs: Runs) -> Markup:
             picked = (
                 f"{best.score:.4f}", report_score(best), f"{best.n_params:,}", f"{smallest.n_params:,}", f"{area:.4f}",
             )  # fmt: skip
-        over, _ = over_budget(record)
         n_complete = int((record.trials["state"] == "complete").sum())
         asked = (outside(file["task"]), outside(file["model"]), outside(file["metric"]), f"{file['budget']:,}")
         counts = (file["question"].get("seed", 0), f"{len(record.trials):,}", f"{n_complete:,}")
-        cells.append((outside(name), *asked, *counts, *picked, f"{record.worker_seconds:,.0f}", over))
+        cells.append((outside(name), *asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget))
     about = "Hypervolume: the area between a front and the lowest score of its task, over log10 of parameters up to the budget."
     return join(tag("h2", "Runs"), table(names, cells, n_text=4, class_="sortable"), tag("p", about, class_="soft"))
 

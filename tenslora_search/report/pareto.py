@@ -10,9 +10,28 @@ from tenslora_search.spec.table import Table
 
 def front(trials: Frame) -> Frame:
     """The non-dominated complete trials, best select score first; of equals the one proposed first."""
+    complete = _with_gain(trials)
+    leading = complete[complete["gain"] > 0].drop(columns="gain")
+    return leading.sort_values("score", ascending=False).reset_index(drop=True)
+
+
+def leading(trials: Frame, most: int, margin: float = 0.0) -> list[int]:
+    """At most so many to look at again: the picks of the front, then those with the largest gain over all no larger ones.
+
+    With a margin they need not be on the front, but may be less than that below it.
+    """
+    rows, near = front(trials), _with_gain(trials)
+    if rows.empty:
+        return []
+    near = near[near["gain"] > -margin].sort_values("gain", ascending=False, kind="stable")
+    return list(dict.fromkeys([*(pick(rows) for pick in PICKS.values()), *map(int, near["number"])]))[:most]
+
+
+def _with_gain(trials: Frame) -> Frame:
+    """Complete trials, the smallest first, each with its `gain` in score over the best of those that are no larger."""
     complete = trials[trials["state"] == "complete"].sort_values(["n_params", "score", "number"], ascending=[True, False, True])
     before = complete["score"].cummax().shift(fill_value=-math.inf)
-    return complete[complete["score"] > before].sort_values("score", ascending=False).reset_index(drop=True)
+    return complete.assign(gain=complete["score"] - before)
 
 
 def rows_of(trials: Frame) -> list[Trial]:

@@ -1,13 +1,14 @@
 """read_run(): a run folder as data frames; from run.json and trials.jsonl alone, those of older versions too."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tenslora_search.report.files import read_events, read_run_file
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -39,6 +40,16 @@ class RunRecord:
     rungs: Frame
     retests: Frame
     segments: Frame
+    counted: tuple[int | None, ...] = ()
+    """the parameters of each trial, counted anew from its specification; None where this version cannot read that"""
+    failed_retests: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """why, by trial and seed; those that a later opening of the search made good are left out"""
+
+    @property
+    def over_budget(self) -> int:
+        """How many configurations are: as counted anew, else as they were proposed."""
+        pairs = zip(self.counted, self.trials["n_params"], strict=True)
+        return sum((said if found is None else found) > self.file["budget"] for found, said in pairs)
 
     @property
     def title(self) -> str:
@@ -63,18 +74,25 @@ class RunRecord:
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
     folder = Path(folder)
-    file, events = _run_file(folder / "run.json"), _events(folder / "trials.jsonl")
+    file, events = read_run_file(folder), read_events(folder / "trials.jsonl")
     kinds: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
-    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb"))
-    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds"))
+    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb", "state"))
+    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds", "state"))
+    done = {(event["number"], event["seed"]) for event in kinds.get("retest", [])}
+    failed = {(event["number"], event["seed"]): event["reason"] for event in kinds.get("retest_failed", [])}
     segments = _frame(kinds.get("segment"), ("id", "numbers", "from_step", "to_step", "seconds"))
     states: dict[int, tuple[str, str]] = {}
     for event in events:
         if event["event"] in STATES:
             states[event["number"]] = STATES[event["event"]], event.get("reason") or ""
-    rows = [_row(event, *states[event["number"]], file) for event in kinds.get("proposed", [])]
+    proposed = kinds.get("proposed", [])
+    adapters = [_adapter(event) for event in proposed]
+    rows = [
+        _row(event, *states[event["number"]], file, extra_macs(adapter) if adapter else math.nan)
+        for event, adapter in zip(proposed, adapters, strict=True)
+    ]
     trials = _frame(rows, [name for name in COLUMNS if name not in MEASURED])
     trials = trials.set_index("number", drop=False).rename_axis(None)
     by_trial, again = rungs.groupby("number"), retests.groupby("number")["report_score"]
@@ -93,7 +111,10 @@ def read_run(folder: str | Path) -> RunRecord:
         trials[name] = values.reindex(trials.index)
     for name, kind in (("step", int), ("n_retests", int), ("seconds", float)):
         trials[name] = trials[name].astype(float).fillna(0).astype(kind)
-    return RunRecord(folder, file, trials[list(COLUMNS)].reset_index(drop=True), rungs, retests, segments)
+    counted = tuple(adapter.n_params if adapter else None for adapter in adapters)
+    failed = {key: reason for key, reason in failed.items() if key not in done}
+    trials = trials[list(COLUMNS)].reset_index(drop=True)
+    return RunRecord(folder, file, trials, rungs, retests, segments, counted, failed)
 
 
 STATES = {
@@ -118,7 +139,7 @@ def extra_macs(spec: AdapterSpec) -> int:
     return total
 
 
-def _row(event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any]) -> dict[str, Any]:
+def _row(event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any], macs: float) -> dict[str, Any]:
     spec = event["spec"]
     said = {**spec["adapter"], **spec}
     return {
@@ -129,16 +150,16 @@ def _row(event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, A
         "reason": reason,
         "head_params": file["head_params"],
         "bytes": BYTES_A_PARAMETER * event["n_params"],
-        "extra_macs": _extra_macs(spec["adapter"]),
+        "extra_macs": float(macs),
     }
 
 
-def _extra_macs(adapter: Mapping[str, Any]) -> float:
-    """Not a number where the specification is one that this version does not know."""
+def _adapter(event: Mapping[str, Any]) -> AdapterSpec | None:
+    """None where the specification is one that this version does not know."""
     try:
-        return float(extra_macs(AdapterSpec.from_json(adapter)))
+        return AdapterSpec.from_json(event["spec"]["adapter"])
     except QuestionError:
-        return float("nan")
+        return None
 
 
 def _ranks(ranks: Sequence[Any]) -> str:
@@ -164,27 +185,3 @@ def _completed_at(events: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 def _frame(events: list[dict[str, Any]] | None, columns: Sequence[str]) -> Frame:
     return pd.DataFrame([[event.get(name) for name in columns] for event in events or []], columns=list(columns))
-
-
-def _run_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise QuestionError(f"{path.parent} is no run folder: run.json is missing.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise QuestionError(f"{path} cannot be read: {error}.") from error
-
-
-def _events(path: Path) -> list[dict[str, Any]]:
-    """The events of a journal that may still be written to: a last line without its end is not there yet."""
-    if not path.is_file():
-        return []
-    events = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        if not line.strip():
-            continue
-        try:
-            events.append(json.loads(line))
-        except ValueError as error:
-            raise QuestionError(f"{path} is damaged: line {number} is no event.") from error
-    return events

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.report.files import read_run_file
 from tenslora_search.search.folder import run_folder
 from tenslora_search.search.provenance import versions
 from tenslora_search.search.pruners import PRUNERS
-from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import SearchSpace
@@ -51,7 +52,8 @@ def ask_tell(
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`, `Geometry.attention(...)`).
     `options`: trials, space, sampler, pruner, objective, seed, and max_steps and eta, which make the rungs: trials are
-    reported at some steps before max_steps and stopped early; without it each trial has one score, its last.
+    reported at some steps before max_steps and stopped early; without it each trial has one score, its last. Scores are on a
+    scale like accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is measured on it.
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     if (model is None) == (geometry is None):

@@ -99,9 +99,15 @@ def _one_by_one(folder: Path, source: Source) -> None:
 
 
 def one_line(error: object) -> str:
-    """The last line of an error's text that says something: of Ray's long ones, the original error."""
+    """The last line of an error's text that says something: of Ray's long ones, the original error.
+
+    One word says too little (a KeyError's is the key alone): the kind of error goes before it.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    line = lines[-1] if lines else ""
+    if isinstance(error, BaseException) and " " not in line:
+        line = f"{type(error).__name__}: {line}".removesuffix(": ")
+    return line[:300]
 
 
 EXECUTORS: Table[Callable[[Place], Callable[[Source], None]]] = Table(

@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenslora_search.search.question import Question, read_run_file
+from tenslora_search.report.files import read_run_file
+from tenslora_search.search.question import Question
 from tenslora_search.spec.table import QuestionError
 
 OURS = {

@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.report.files import RUN_VERSION
 from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_backbone
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, unknown
 from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
-
-VERSION = 1
-"""Of a run folder's form."""
 
 OBJECTIVES = ("front", "score")
 FREE = ("trials", "retest")
@@ -140,29 +138,11 @@ class Question:
             raise QuestionError(f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force.")
 
 
-def read_run_file(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder; `QuestionError` if there is none, it is broken, or it is from a newer version."""
-    path = folder / "run.json"
-    if not path.is_file():
-        raise QuestionError(f"{folder} is no run folder: run.json is missing.")
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        version = int(run["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise QuestionError(f"{path} cannot be read: {error}.") from error
-    if version > VERSION:
-        raise QuestionError(
-            f"{path} was written by a newer tenslora-search: its form is {version}, this one reads up to {VERSION}. "
-            "Upgrade, or choose another --out."
-        )
-    return run
-
-
 def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
     """Writes run.json whole or not at all."""
     temporary = folder / "run.json.part"
     try:
-        temporary.write_text(json.dumps({"version": VERSION, **run}, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({"version": RUN_VERSION, **run}, indent=2) + "\n", encoding="utf-8")
         temporary.replace(folder / "run.json")
     except OSError as error:
         raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error

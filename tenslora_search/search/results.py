@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenslora_search.search.question import Question, read_run_file
+from tenslora_search.report.files import read_run_file
+from tenslora_search.search.question import Question
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -67,14 +68,16 @@ class Run:
         record = self._record
         trial = _complete(record.trials, number, self.folder)
         retests = record.retests[record.retests["number"] == number].sort_values("seed")
-        seeds = retests["seed"].tolist()
-        name = f"retest-{number}-{seeds[0]}" if seeds else f"{number}-{int(trial['step'])}"
-        state = self.folder / "states" / f"{name}.safetensors"
-        if not state.is_file():
+        rungs = record.rungs[record.rungs["number"] == number].sort_values("step")
+        name = rungs["state"].iloc[-1] if retests.empty else retests["state"].iloc[0]
+        if not name:
             raise QuestionError(
-                f"the weights of trial {number} are not in {self.folder}: states/{state.name} is missing. A training loop of "
-                "your own (ask_tell) keeps them itself: save_peft(adapter, DIR)."
+                f"the weights of trial {number} are not in {self.folder}: a training loop of your own (ask_tell) keeps them "
+                "itself: save_peft(adapter, DIR)."
             )
+        state = self.folder / name
+        if not state.is_file():
+            raise QuestionError(f"the weights of trial {number} are not in {self.folder}: {name} is missing.")
         facts = self._facts(trial, retests["report_score"].tolist(), to, format)
         return export_trained(state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts)
 
@@ -88,12 +91,8 @@ class Run:
     @property
     def proof(self) -> tuple[int, int]:
         """(configurations proposed, those over the budget), each counted anew from its specification."""
-        from tenslora_search.search.journal import Journal
-        from tenslora_search.spec.adapter import AdapterSpec
-
-        events = [event for event in Journal(self.folder / "trials.jsonl").read() if event["event"] == "proposed"]
-        counts = [AdapterSpec.from_json(event["spec"]["adapter"]).n_params for event in events]
-        return len(counts), sum(one > self.file["budget"] for one in counts)
+        record = self._record
+        return len(record.trials), record.over_budget
 
     @property
     def _record(self) -> Any:

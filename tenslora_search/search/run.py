@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.report.files import read_run_file
 from tenslora_search.search.engine import EXECUTORS, Place
 from tenslora_search.search.folder import default_folder, disk_errors, run_folder
 from tenslora_search.search.provenance import hardware, versions
 from tenslora_search.search.pruners import PRUNERS
-from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.serving import Interrupted, Progress, Serving
@@ -52,8 +53,8 @@ def search(
     the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
     it stopped. `say` is called, before the search, with a line about text columns that are not read, if there are any.
     `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl: proposed,
-    rung, promoted, paused, complete, failed, retest); what they raise ends the search. Those of Ray Tune hear of segments.
-    More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see `Question`).
+    rung, promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search. Those of Ray Tune hear of
+    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()

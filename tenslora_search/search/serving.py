@@ -2,23 +2,30 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.report.files import read_run_file
+from tenslora_search.report.pareto import leading
+from tenslora_search.report.reading import read_run
 from tenslora_search.search.folder import move
 from tenslora_search.search.importance import importances
 from tenslora_search.search.journal import Event
 from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.space import SearchSpace
-from tenslora_search.search.study import Study, Work
+from tenslora_search.search.study import MOST_RETRIES, Study, Work
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 
 NOISE = 0.005
 """Trials of the front's neighbourhood this close to it, in score, are retested too."""
+MOST_RETESTED = 12
+"""Trials that are retested, and LoRA's best."""
 CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
 UNMEASURED_PACK = 16
@@ -93,8 +100,10 @@ class Serving:
         )
         self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
         self._is_measuring, self._seconds_a_step = False, 0.0
-        self.interrupted = self.was_interrupted = False
-        self.retested = {(event["number"], event["seed"]) for event in self.study.journal.read() if event["event"] == "retest"}
+        self.interrupted = self._stopped = False
+        events = self.study.journal.read()
+        self._retested = {(event["number"], event["seed"]) for event in events if event["event"] == "retest"}
+        self._retest_failures: Counter[tuple[int, int]] = Counter()
         self._running: dict[str, Work] = {}
         self._retests: list[Segment] | None = None
         self._retests_running: set[str] = set()
@@ -106,8 +115,8 @@ class Serving:
 
     def stop(self) -> None:
         """First call: no more search, only what is needed for the report; second: not even that."""
-        self.interrupted = self.was_interrupted
-        self.was_interrupted = True
+        self.interrupted = self._stopped
+        self._stopped = True
         self.study.stop()
 
     def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
@@ -130,10 +139,10 @@ class Serving:
         if not self.study.done:
             return None
         if self._retests is None:
-            self._retests = self._plan_retests()
-            self._n_retests = len(self._retests)
-        if not self._retests or self._is_late:
+            self._plan_retests()
+        if self._is_late:
             self._retests = []
+        if not self._retests:
             return None
         segment = self._retests.pop(0)
         self._retests_running.add(segment.id)
@@ -143,14 +152,12 @@ class Serving:
         if segment.measures:
             self._pack = int(results[0].score or 1)
         elif segment.id in self._retests_running:
-            self._retests_running.discard(segment.id)
             self._record_retest(segment, results, folder)
         elif (work := self._running.pop(segment.id, None)) is not None:
             states = {}
             for result in results:
                 if result.reason is None:
-                    states[result.number] = f"states/{result.number}-{result.step}.safetensors"
-                    move(folder / f"{result.number}.safetensors", self.folder / states[result.number])
+                    states[result.number] = self._keep(folder, result, f"{result.number}-{result.step}")
             self.study.record(work, results, states, seconds)
             self._seconds_a_step = seconds / (work.to_step - work.from_step)
             for old in work.states:
@@ -162,27 +169,51 @@ class Serving:
         if segment.measures:
             self._pack = UNMEASURED_PACK
         elif segment.id in self._retests_running:
-            self._retests_running.discard(segment.id)
+            self._record_retest(
+                segment, [TrialResult(number, 0, None, None, reason, 0.0) for number, _ in segment.trials], None
+            )
         elif (work := self._running.pop(segment.id, None)) is not None:
             self.study.fail(work, reason)
         self._tell()
 
     def close(self) -> Run:
-        """The end of a search, whole or interrupted: adapters and report."""
+        """The end of a search, whole or interrupted: the report, then the adapters."""
         self.study.close()
-        run = Run(self.folder)
-        checked, over = run.proof
-        if not self.interrupted:
-            for number in self.study.front():
-                run.export(number, self.folder / "adapters" / str(number))
-        seconds = run.file.get("wall_seconds", 0.0) + self._seconds
-        proof, choices = {"checked": checked, "over": over}, importances(self.study.journal.read(), self.space.searched)
-        write_run_file(self.folder, {**run.file, "proof": proof, "wall_seconds": seconds, **choices})
+        file = read_run_file(self.folder)
+        seconds = file.get("wall_seconds", 0.0) + self._seconds
+        write_run_file(self.folder, {**file, "wall_seconds": seconds, **self._importances()})
         run = Run(self.folder)
         run.report()
-        if self.was_interrupted:
+        if not self.interrupted:
+            self._export(run)
+        if self._stopped:
             raise Interrupted(run)
         return run
+
+    def _importances(self) -> dict[str, Any]:
+        try:
+            return importances(self.study.journal.read(), self.space.searched)
+        except Exception:  # whatever Optuna makes of unusual scores, the report is written: without this one page
+            return {}
+
+    def _export(self, run: Run) -> None:
+        """What leads the front and all on it that were retested; takes away the earlier exports of others."""
+        from tenslora_search.training.target import remove_export
+
+        rows, adapters = run.front(), self.folder / "adapters"
+        retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
+        numbers = dict.fromkeys([*leading(run.trials(), MOST_RETESTED), *retested])
+        written, wrong = [], ""
+        for number in numbers:
+            try:
+                written.append(run.export(number, adapters / str(number)))
+            except QuestionError as error:
+                wrong = wrong or str(error)
+        for old in adapters.glob("[0-9]*"):
+            if written and old.name not in map(str, numbers):
+                remove_export(old, like=written[0])
+        if wrong:
+            raise QuestionError(f"{wrong} The report is written: {run.folder / 'report.html'}")
 
     @property
     def _seconds(self) -> float:
@@ -204,22 +235,30 @@ class Serving:
     def _is_late(self) -> bool:
         return self.interrupted or (self.time_limit is not None and self._seconds > self.time_limit)
 
-    def _plan_retests(self) -> list[Segment]:
-        """The front, its neighbours and LoRA's best from fresh seeds, one segment a seed: all see the same rows in order."""
-        records = self.study.records
-        members = self.study.front(NOISE)
-        lora = [one for one in records.values() if one.spec.adapter.method == "LoRA" and one.state == "complete"]
-        if lora and not any(records[number] in lora for number in members):
-            members.append(max(lora, key=lambda one: one.score or 0.0).number)
-        segments = []
+    def _plan_retests(self) -> None:
+        """What leads and LoRA's best, from fresh seeds; one segment a seed: all see the same rows in order.
+
+        Asked again when all are back: a failed one has one more try, and `smallest`, once the noise is known, may be another.
+        """
+        trials = read_run(self.folder).trials
+        lora = trials[(trials["method"] == "LoRA") & (trials["state"] == "complete")]
+        members = dict.fromkeys(leading(trials, MOST_RETESTED, NOISE))
+        if not lora.empty:
+            members |= {int(lora.loc[lora["score"].idxmax(), "number"]): None}
+        self._retests = []
         for seed in range(1, self.question.retest + 1):
-            left = [number for number in members if (number, seed) not in self.retested]
+            keys = [(number, seed) for number in members if (number, seed) not in self._retested]
+            left = [key[0] for key in keys if self._retest_failures[key] <= MOST_RETRIES]
             if left:
-                specs = [replace(records[number].spec, seed=records[number].spec.seed + seed * RETEST_SEEDS) for number in left]
-                trials = zip(left, specs, strict=True)
-                segment = self._segment(f"retest-{seed}", trials, [None] * len(left), 0, self.question.max_steps)
-                segments.append(replace(segment, split="report", data_seed=self.question.seed + seed))
-        return segments
+                self._retests.append(self._retest(left, seed))
+        self._n_retests += len(self._retests)
+
+    def _retest(self, numbers: Sequence[int], seed: int) -> Segment:
+        specs = [self.study.records[number].spec for number in numbers]
+        fresh = [replace(spec, seed=spec.seed + seed * RETEST_SEEDS) for spec in specs]
+        trials = zip(numbers, fresh, strict=True)
+        segment = self._segment(f"retest-{seed}", trials, [None] * len(numbers), 0, self.question.max_steps)
+        return replace(segment, split="report", data_seed=self.question.seed + seed)
 
     def _limit(self, pack: int) -> int:
         """Trials a segment: as asked; else no worker goes without, and the sampler sees scores before its last proposals."""
@@ -250,16 +289,29 @@ class Serving:
             data_seed=self.question.seed,
         )
 
-    def _record_retest(self, segment: Segment, results: Sequence[TrialResult], folder: Path) -> None:
+    def _record_retest(self, segment: Segment, results: Sequence[TrialResult], folder: Path | None) -> None:
+        """`folder` is None where the segment could not be run."""
         seed = int(segment.id.rpartition("-")[2])
-        events = []
+        self._retests_running.discard(segment.id)
         for result in results:
-            if result.reason is None:
-                state = f"states/retest-{result.number}-{seed}.safetensors"
-                move(folder / f"{result.number}.safetensors", self.folder / state)
+            about = {"number": result.number, "seed": seed}
+            if folder is not None and result.reason is None:
+                state = self._keep(folder, result, f"retest-{result.number}-{seed}")
                 score = {"report_score": result.score, "seconds": result.seconds, "state": state}
-                events.append({"event": "retest", "number": result.number, "seed": seed, **score})
-        self.study.journal.append(*events)
+                self.study.journal.append({"event": "retest", **about, **score})
+                self._retested.add((result.number, seed))
+                continue
+            self._retest_failures[result.number, seed] += 1
+            if self._retest_failures[result.number, seed] > MOST_RETRIES:
+                self.study.journal.append({"event": "retest_failed", **about, "reason": result.reason})
+        if not self._retests and not self._retests_running:
+            self._plan_retests()
+
+    def _keep(self, folder: Path, result: TrialResult, name: str) -> str:
+        """Moves a trial's state into the run folder; where it lies there, for the journal."""
+        state = f"states/{name}.safetensors"
+        move(folder / f"{result.number}.safetensors", self.folder / state)
+        return state
 
     def _tell(self) -> None:
         if self.progress is None:

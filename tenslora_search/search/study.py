@@ -1,8 +1,9 @@
 """Study: many trials as pure decisions: what to propose, who climbs, what to train next. It knows neither Ray nor torch.
 
 `trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study beside it shows the search
-in optuna-dashboard: a trial there is running until it is complete, failed, or left paused at the end. The sampler proposes
-in view of a study in memory that knows more: every trial's score at the last rung it has reached.
+in optuna-dashboard: a trial there is running until it is complete, failed, or, at the end, left paused ("pruned"). One that
+goes on after all, in a search taken further, ends there as a second one. The sampler proposes in view of a study in memory
+that knows more: every trial's score at the last rung it has reached.
 """
 
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+import pandas
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
@@ -21,7 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from tenslora_search.search.journal import VERSION, Event, Journal, mend
+from tenslora_search.report.files import JOURNAL_VERSION
+from tenslora_search.report.pareto import front
+from tenslora_search.search.journal import Event, Journal, mend
 from tenslora_search.search.pruners import PRUNERS, Standing
 from tenslora_search.search.samplers import SAMPLERS
 from tenslora_search.search.space import Choice, SearchSpace
@@ -45,7 +49,6 @@ class Record:
 
     number: int
     spec: TrialSpec
-    optuna_number: int
     point: Mapping[str, Any]
     """of the space, which the spec was made of"""
     state: State = "waiting"
@@ -103,7 +106,6 @@ class Study:
         self.space, self.n_trials, self.rungs, self.objective, self.seed = space, n_trials, tuple(rungs), objective, seed
         self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
-        self._random = random.Random(seed)
         self._stopped = self._exhausted = False
         self._n_segments = 0
         events = self.journal.read()
@@ -120,11 +122,13 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
-        self._sampler, self._seeds = SAMPLERS[sampler](seed), space.seeds()[: max(1, n_trials // 2)]
+        drawn = _mixed(seed, len(self.records))
+        self._random, self._sampler = random.Random(drawn), SAMPLERS[sampler](drawn)
+        self._seeds = {space.key(space.trial(point, 0)): point for point in space.seeds()}
         self._seen: optuna.Study | None = None
         self._optuna = self._open(folder / "study.journal")
         if not events:
-            self.journal.append({"event": "journal", "version": VERSION})
+            self.journal.append({"event": "journal", "version": JOURNAL_VERSION})
         self._finish_judging()
         self._reconcile()
 
@@ -172,11 +176,11 @@ class Study:
         ended: list[Record] = []
         for result in results:
             record = self.records[result.number]
-            record.seconds += result.seconds
             bad = result.score is None or not math.isfinite(result.score)
             if bad or (result.loss is not None and not math.isfinite(result.loss)):
                 reason = result.reason or "its score is not finite"
-                events.append({"event": "failed", "number": result.number, "step": result.step, "reason": reason})
+                about = {"number": result.number, "step": result.step, "seconds": result.seconds}
+                events.append({"event": "failed", **about, "reason": reason})
                 ended.append(record)
                 continue
             rung = {name: getattr(result, name) for name in ("number", "step", "score", "loss", "seconds", "peak_memory_mb")}
@@ -213,32 +217,19 @@ class Study:
 
     def stop(self) -> None:
         """No more segments: the time is used up, or the user wants to see what there is."""
-        self._stopped = True
+        self._stopped = self._stopped or not self.done
 
     def close(self) -> None:
-        """At the end: Optuna hears that what is paused will not go on."""
-        for record in self.records.values():
-            self._tell(record, at_the_end=True)
+        """At the end of a search that was not stopped early: Optuna hears that what is paused will not go on."""
+        if self.done and not self._stopped:
+            for record in self.records.values():
+                self._tell(record)
 
-    def front(self, margin: float = 0.0, most: int = 8) -> list[int]:
-        """Complete trials that no smaller one equals or beats, best score first; at most `most`.
-
-        With a margin also those that a smaller one beats by no more than that; the nearest, then the smallest.
-        """
-        complete = [one for one in self.records.values() if one.state == "complete" and one.score is not None]
-
-        def behind(one: Record) -> tuple[float, int]:
-            """By how much the best trial of its size or smaller is ahead, below 0 for the front itself; and its size."""
-            ahead = -math.inf
-            for other in complete:
-                gain = other.score - one.score  # type: ignore[operator]
-                if other.n_params < one.n_params or (other.n_params == one.n_params and (gain, one.number) > (0, other.number)):
-                    ahead = max(ahead, gain)
-            return ahead, one.n_params
-
-        ranked = sorted((*behind(one), one.number) for one in complete)
-        near = [self.records[number] for ahead, _, number in ranked if (ahead <= margin if margin else ahead < 0)][:most]
-        return [one.number for one in sorted(near, key=lambda one: (-(one.score or 0.0), one.n_params))]
+    def front(self) -> list[int]:
+        """Complete trials that no other beats in both score and parameters, best score first."""
+        names = ("number", "state", "n_params", "score")
+        rows = [[getattr(one, name) for name in names] for one in self.records.values()]
+        return front(pandas.DataFrame(rows, columns=list(names)).astype({"score": float}))["number"].tolist()
 
     @property
     def _running(self) -> bool:
@@ -283,7 +274,7 @@ class Study:
         if not self._proposals_left:
             return None
         number = len(self.records)
-        point: dict[str, Any] = dict(self._seeds[number] if number < len(self._seeds) else self._sampled())
+        point = self._seed() or self._sampled()
         spec = self.space.trial(point, self.seed + number)
         n_nudges = 0
         while self.space.key(spec) in self._keys:
@@ -298,11 +289,15 @@ class Study:
         about["ranks"] = list(adapter.ranks)
         attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
         self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
-        n_known = len(self._optuna.get_trials(deepcopy=False))
-        event = {"event": "proposed", "number": number, "optuna": n_known - 1, "point": point, "spec": spec.to_json()}
+        event = {"event": "proposed", "number": number, "point": point, "spec": spec.to_json()}
         self._write([{**event, **about}])
         self._keys.add(self.space.key(spec))
         return self.records[number]
+
+    def _seed(self) -> dict[str, Any] | None:
+        """The first known method that is not proposed yet; None if they are, or make up half of all trials."""
+        left = [point for key, point in self._seeds.items() if key not in self._keys]
+        return left[0] if left and len(self._seeds) - len(left) < max(1, self.n_trials // 2) else None
 
     def _sampled(self) -> dict[str, Any]:
         """A point by the sampler; after each segment it looks anew at what all trials have reached."""
@@ -362,13 +357,14 @@ class Study:
         kind = event["event"]
         if kind == "proposed":
             number = event["number"]
-            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["optuna"], event["point"])
+            self.records[number] = Record(number, TrialSpec.from_json(event["spec"]), event["point"])
             return
         if kind == "segment":
             self._n_segments = max(self._n_segments, int(event["id"].rpartition("-")[2]))
         if kind not in ("rung", "promoted", "paused", "complete", "failed"):
             return
         record = self.records[event["number"]]
+        record.seconds += event.get("seconds", 0.0)
         if kind == "rung":
             record.step, record.loss, record.file = event["step"], event["loss"], event["state"]
             record.curve[event["step"]] = event["score"]
@@ -382,8 +378,7 @@ class Study:
 
     def _open(self, path: Path) -> optuna.Study:
         both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-        if path.exists():
-            mend(path)
+        mend(path)
         study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="tenslora-search",
@@ -396,23 +391,35 @@ class Study:
 
     def _reconcile(self) -> None:
         """After a crash: Optuna hears what it missed; what it proposed in vain no longer counts as running."""
-        known = {record.optuna_number for record in self.records.values()}
+        shown = {trial.number for number, trial in self._shown.items() if number in self.records}
         for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in known:
+            if trial.number not in shown:
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
         for record in self.records.values():
-            self._tell(record)
+            if record.state in ("complete", "failed"):
+                self._tell(record)
 
-    def _tell(self, record: Record, *, at_the_end: bool = False) -> None:
-        trials = self._optuna.get_trials(deepcopy=False)
-        if record.optuna_number >= len(trials) or trials[record.optuna_number].state.is_finished():
+    @property
+    def _shown(self) -> dict[int, optuna.trial.FrozenTrial]:
+        """Optuna's trial of each of ours, the last where it has several."""
+        return {trial.user_attrs.get("number", -1): trial for trial in self._optuna.get_trials(deepcopy=False)}
+
+    def _tell(self, record: Record) -> None:
+        """How a trial ended; of one that was told as pruned and went on, as another trial: Optuna's do not change any more."""
+        trial = self._shown.get(record.number)
+        if trial is None:
             return
-        if record.state == "complete" and record.score is not None:
-            self._optuna.tell(record.optuna_number, self._values(record))
-        elif record.state == "failed":
-            self._optuna.tell(record.optuna_number, state=TrialState.FAIL)
-        elif at_the_end:
-            self._optuna.tell(record.optuna_number, state=TrialState.PRUNED)
+        state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(record.state, TrialState.PRUNED)
+        values = self._values(record) if state == TrialState.COMPLETE else None
+        if not trial.state.is_finished():
+            self._optuna.tell(trial.number, values, state=state)
+        elif trial.state == TrialState.PRUNED != state:
+            self._optuna.add_trial(self._as_trial(record.point, state, values=values, user_attrs=trial.user_attrs))
+
+
+def _mixed(seed: int, n_trials: int) -> int:
+    """A seed for a search that already has so many trials: with its first one again it would propose the same again."""
+    return random.Random(f"{seed} {n_trials}").getrandbits(32) if n_trials else seed
 
 
 def _distribution(one: Any) -> BaseDistribution:

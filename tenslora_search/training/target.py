@@ -27,19 +27,25 @@ def export_folder(to: Path) -> Iterator[Path]:
         _put(part, place, to)
     except (OSError, SafetensorError) as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise QuestionError(f"cannot export to {to}: {said}. Choose another --to.") from error
+        raise QuestionError(f"cannot export to {to}: {said}. Choose another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_export(folder: Path, like: Path) -> None:
+    """Removes an earlier export that holds nothing but what another one does; anything else stays."""
+    if _is_export(folder) and set(_names(folder)) <= set(_names(like)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(to: Path) -> None:
     """Before anything is loaded: nothing is there, or an export is."""
     place = to.expanduser()
     if place.exists() and not place.is_dir():
-        raise QuestionError(f"cannot export to {to}: it is a file; choose another --to.")
+        raise QuestionError(f"cannot export to {to}: it is a file; choose another folder.")
     held = _names(place)
     if held and not _is_export(place):
-        raise QuestionError(f"{to} is no export: it holds {', '.join(held[:3])}; choose another --to.")
+        raise QuestionError(f"{to} is no export: it holds {', '.join(held[:3])}; choose another folder.")
 
 
 def _put(part: Path, place: Path, to: Path) -> None:
@@ -48,7 +54,7 @@ def _put(part: Path, place: Path, to: Path) -> None:
         return
     more = sorted(set(_names(place)) - set(_names(part)))
     if more:
-        raise QuestionError(f"{to} holds {', '.join(more[:3])}, which is not of this format; choose another --to.")
+        raise QuestionError(f"{to} holds {', '.join(more[:3])}, which is not of this format; choose another folder.")
     for path in sorted(part.iterdir(), key=lambda path: path.name != "README.md"):  # the card first: by it an export is known
         if path.is_dir():
             shutil.rmtree(place / path.name, ignore_errors=True)

@@ -14,6 +14,7 @@ from tenslora_search.report.build import build
 from tenslora_search.report.compare import COMPARISONS, compare
 from tenslora_search.report.markup import data, outside, table, tag
 from tenslora_search.report.pages import PAGES
+from tenslora_search.report.pages.insight import by_choice
 from tenslora_search.report.pareto import front
 from tenslora_search.report.reading import COLUMNS, read_run
 from tenslora_search.report.svg import log_ticks, short, ticks
@@ -62,6 +63,22 @@ def test_each_page_has_its_section(digits, name):
     section = re.search(rf'<section id="{name}">(.*?)</section>', (digits / "report.html").read_text(), flags=re.DOTALL)
     assert section is not None
     assert len(section[1]) > 50
+
+
+def test_choices_are_sorted_by_their_best_score(write_run, tmp_path):
+    """As numbers: -2.3 before -2.4."""
+
+    def change(event):
+        return {**event, "score": (event["score"] - 1) * 25} if "score" in event else event
+
+    folder = write_run(tmp_path / "run", 200, change=change)
+    shown = by_choice(read_run(folder))
+    for table_ in shown.split("<table")[1:]:
+        best = [re.findall(r"<td[^>]*>(.*?)</td>", row)[4] for row in table_.split("<tr")[2:]]
+        numbers = [float(text) for text in best if text != "-"]
+        assert len(numbers) > 2
+        assert numbers == sorted(numbers, reverse=True)
+        assert best[len(numbers) :] == ["-"] * (len(best) - len(numbers))
 
 
 def test_a_new_page_is_one_function_in_one_table(digits, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from tenslora_search.report.findings import against_best, beside_lora, gap_sentence, noise_sentence, rows_sentence, run_noise
 from tenslora_search.report.noise import STUDENT, Noise, noise
-from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve
+from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
 from tenslora_search.report.reading import RunRecord
 
 
@@ -34,6 +34,16 @@ def test_the_front_leaves_out_what_is_beaten_and_what_is_not_complete():
     rows = trials(("a", 100, 0.7, []), ("b", 200, 0.7, []), ("c", 300, 0.9, []), ("d", 50, 0.99, []))
     rows.loc[3, "state"] = "paused"
     assert list(front(rows)["number"]) == [2, 0]
+
+
+def test_what_leads_are_the_picks_then_who_gains_most():
+    rows = [("a", 10 * 2**k, 0.5 + 0.1 * math.sqrt(k), []) for k in range(16)]
+    frame = trials(*rows, ("near", 10 * 2**15 + 1, 0.5 + 0.1 * math.sqrt(15) - 0.004, []), ("far", 10**6, 0.6, []))
+    assert [pick(front(frame)) for pick in PICKS.values()] == [15, 4, 15]
+    assert leading(frame, 5) == [15, 4, 0, 1, 2]
+    assert sorted(leading(frame, 99)) == list(range(16))
+    assert sorted(leading(frame, 99, margin=0.005)) == list(range(17))
+    assert leading(trials(), 5) == []
 
 
 def test_picks():

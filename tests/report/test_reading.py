@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from tenslora_search.report.pages.evidence import proof_sentence
 from tenslora_search.report.reading import COLUMNS, extra_macs, read_run
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry
@@ -75,7 +76,7 @@ def test_peak_memory_where_the_rungs_have_it(write_run, tmp_path):
 
 
 def test_folders_of_older_versions(write_run, tmp_path):
-    """Fewer entries in run.json, fewer fields in specifications, no retests, no proof."""
+    """Fewer entries in run.json, fewer fields in specifications, no retests."""
 
     def change(event):
         if event["event"] != "proposed":
@@ -86,13 +87,28 @@ def test_folders_of_older_versions(write_run, tmp_path):
 
     folder = write_run(tmp_path / "run", 9, change=change, retests=0)
     file = json.loads((folder / "run.json").read_text())
-    for name in ("hardware", "importances", "importances_step", "proof", "rows"):
+    for name in ("hardware", "importances", "importances_step", "rows"):
         del file[name]
     (folder / "run.json").write_text(json.dumps(file))
     trials = read_run(folder).trials
     assert trials["extra_macs"].isna().all()
     assert trials["warmup"].isna().all()
     assert (trials["bytes"] > 0).all()
+    assert "9 as they were proposed" in proof_sentence(read_run(folder))
+
+
+def test_the_budget_is_proved_anew(digits, tmp_path):
+    """Not by what the search left in run.json, as older versions did, nor by the counts it wrote down."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = json.loads((digits / "run.json").read_text())
+    changed = events(digits)
+    first = next(event for event in changed if event["event"] == "proposed")
+    counts = [event["n_params"] for event in changed if event["event"] == "proposed"]
+    first["n_params"] = 1
+    rewrite(folder, changed)
+    (folder / "run.json").write_text(json.dumps({**file, "budget": max(counts) - 1, "proof": {"checked": 4, "over": 0}}))
+    assert proof_sentence(read_run(folder)).startswith(f"{counts.count(max(counts))} of 48 over budget")
 
 
 def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):
@@ -106,7 +122,11 @@ def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("trials.jsonl", "{}\nno event\n", "line 2 is no event"),
+        ("trials.jsonl", '{"event":"journal"}\nno event\n', "line 2 is no event"),
+        ("trials.jsonl", "{}\n", "line 1 is no event"),
+        ("trials.jsonl", '{"event":"journal","version":99}\n', "newer tenslora-search"),
+        ("run.json", '{"version": 99}', "newer tenslora-search"),
+        ("run.json", '{"version": 1}', "is damaged: question, budget"),
         ("run.json", "{", "cannot be read"),
         ("run.json", None, "no run folder"),
     ],

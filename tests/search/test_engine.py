@@ -121,6 +121,7 @@ def test_an_interrupted_source_gets_no_more_segments(worker, tmp_path):
 def test_one_line_is_the_last_that_says_something():
     assert one_line("Traceback:\n  File ...\nValueError: too few rows\n\n") == "ValueError: too few rows"
     assert one_line(MemoryError()) == "MemoryError"
+    assert one_line(KeyError("pixel_values")) == "KeyError: 'pixel_values'"
     assert len(one_line("x" * 1000)) == 300
 
 

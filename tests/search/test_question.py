@@ -1,8 +1,11 @@
 """Every wrong option is one line that names what would work; a run folder answers one question only."""
 
+import json
+
 import pytest
 
-from tenslora_search.search.question import Question, read_run_file, write_run_file
+from tenslora_search.report.files import read_run_file
+from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.spec.table import QuestionError
 
 GOOD = {"budget": "20k", "task": "digits"}
@@ -81,6 +84,7 @@ def test_another_question_in_the_same_folder_is_refused_by_name(tmp_path):
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         ('{"version": 99}', "newer tenslora-search"),
+        ('{"version": 1}', "is damaged: question, budget, .* is missing"),
     ],
 )
 def test_a_run_file_that_cannot_be_used_is_one_line(tmp_path, content, line):
@@ -92,7 +96,7 @@ def test_a_run_file_that_cannot_be_used_is_one_line(tmp_path, content, line):
 
 def test_a_run_file_is_written_whole(tmp_path):
     write_run_file(tmp_path, {"budget": 3})
-    assert read_run_file(tmp_path)["budget"] == 3
+    assert json.loads((tmp_path / "run.json").read_text())["budget"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 

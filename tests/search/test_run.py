@@ -149,7 +149,7 @@ def test_what_cannot_be_exported(run, tmp_path, which, format, to, message):
 def test_a_run_is_loaded_from_its_folder(run):
     again = load_run(run.folder)
     assert again.trials().equals(run.trials())
-    assert again.file["proof"] == {"checked": 8, "over": 0}
+    assert again.proof == (8, 0)
     assert {path.name for path in (run.folder / "adapters").iterdir()} >= set(map(str, run.front()["number"]))
     assert not list(run.folder.glob(".segment-*"))
 

@@ -143,21 +143,79 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
     assert sorted(study.records) == list(range(16))
 
 
-def test_optuna_sees_the_same_study(tmp_path):
-    study = serve(open_study(tmp_path))
+def test_a_search_taken_further_tries_the_known_methods_it_left_out(tmp_path):
+    known = [tuple(point.items()) for point in SearchSpace.load("default", GEOMETRY, BUDGET).seeds()]
+    serve(open_study(tmp_path, n_trials=8))
+    study = serve(open_study(tmp_path, n_trials=40))
+    points = [tuple(study.records[number].point.items()) for number in range(40)]
+    assert points[:4] == known[:4]
+    assert points[8 : 8 + len(known) - 4] == known[4:]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
+    """Not what it proposed before, nudged: here each trial has a process of its own."""
+    n_known = len(SearchSpace.load("default", GEOMETRY, BUDGET).seeds())
+    for _ in range(n_known + 6):
+        study = open_study(tmp_path, n_trials=40, sampler=sampler, pruner="none")
+        begun = study._start(-1, [study._propose()])
+        study.record(begun, results(begun), {begun.numbers[0]: None}, 1.0)
+        study.close()
+    points = [study.records[number].point for number in range(n_known, n_known + 6)]
+    numbers = [name for name, value in points[0].items() if isinstance(value, float)]
+    for one, other in itertools.combinations(points, 2):
+        assert any(abs(one[name] / other[name] - 1) > 0.2 for name in numbers)
+
+
+def shown(folder) -> dict[int, optuna.trial.FrozenTrial]:
+    """What optuna-dashboard shows of each trial: the last that its journal holds."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.journal")))
+    trials = optuna.load_study(study_name="tenslora-search", storage=storage).trials
+    return {trial.user_attrs["number"]: trial for trial in trials}
+
+
+@pytest.mark.parametrize("kind", ["whole", "taken further", "a process a segment", "stopped"])
+def test_optuna_sees_the_same_study(tmp_path, kind):
+    study = open_study(tmp_path, n_trials=12 if kind == "taken further" else 24)
+    if kind == "a process a segment":
+        while not study.done:
+            serve(study, segments=1).close()
+            study = open_study(tmp_path)
+    elif kind == "taken further":
+        serve(study).close()
+        study = serve(open_study(tmp_path))
+    elif kind == "stopped":
+        serve(study, segments=3).stop()
+        study.close()
+        assert "RUNNING" in {trial.state.name for trial in shown(tmp_path).values()}
+        study = serve(open_study(tmp_path))
+    else:
+        serve(study)
     study.close()
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.journal")))
-    seen = optuna.load_study(study_name="tenslora-search", storage=storage)
-    by_number = {trial.user_attrs["number"]: trial for trial in seen.trials if "number" in trial.user_attrs}
+    names = {"complete": "COMPLETE", "paused": "PRUNED"}
+    trials = shown(tmp_path)
+    assert {number: trial.state.name for number, trial in trials.items()} == {
+        number: names[record.state] for number, record in study.records.items()
+    }
     for number, record in study.records.items():
-        trial = by_number[number]
-        assert trial.user_attrs["n_params"] == record.n_params
+        assert trials[number].user_attrs["n_params"] == record.n_params
+        assert trials[number].params == record.point
         if record.state == "complete":
-            assert trial.state == optuna.trial.TrialState.COMPLETE
-            assert trial.values == [record.score, math.log10(record.n_params)]
-        else:
-            assert trial.state == optuna.trial.TrialState.PRUNED
-    assert {trial.user_attrs["number"] for trial in seen.best_trials} == set(study.front(most=24))
+            assert trials[number].values == [record.score, math.log10(record.n_params)]
+    n_told = len(study._optuna.trials)
+    assert len(open_study(tmp_path)._optuna.trials) == n_told
+
+
+def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
+    """Which the climbing of a search taken further brings about."""
+    serve(open_study(tmp_path, n_trials=10)).close()
+    pruned = {number for number, trial in shown(tmp_path).items() if trial.state.name == "PRUNED"}
+    study = serve(open_study(tmp_path, n_trials=30))
+    study.close()
+    again = {number for number in pruned if study.records[number].state == "complete"}
+    assert again
+    assert len(study._optuna.trials) == 30 + len(again)
+    assert {trial.user_attrs["number"] for trial in study._optuna.best_trials} == set(study.front())
 
 
 def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
@@ -175,6 +233,8 @@ def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
     others = [record.state for number, record in study.records.items() if number not in work.numbers[2:4]]
     assert set(others) <= {"complete", "paused"}
     again = open_study(tmp_path)
+    assert [one.seconds for one in again.records.values()] == [one.seconds for one in study.records.values()]
+    assert again.records[work.numbers[2]].seconds == 1.0
     assert again.records[work.numbers[2]].reason == "the loss was not finite at step 2"
     assert again.done
 
@@ -220,15 +280,23 @@ def test_full_packs_of_the_highest_rung_go_first(tmp_path):
     assert study.next_segment(4).from_step == RUNGS[0]
 
 
-def test_the_front_is_not_dominated_and_a_margin_adds_neighbours(tmp_path):
+def test_the_front_is_not_dominated(tmp_path):
     study = serve(open_study(tmp_path, pruner="none"))
-    front, near = study.front(most=24), study.front(0.05, most=24)
-    assert set(front) < set(near)
+    front = study.front()
     for number in front:
         one = study.records[number]
         rivals = [other for other in study.records.values() if other.n_params <= one.n_params and other is not one]
         assert all(other.score <= one.score for other in rivals)
     assert [study.records[number].score for number in front] == sorted((study.records[n].score for n in front), reverse=True)
+
+
+def test_a_long_front_is_whole(tmp_path, monkeypatch):
+    """Its best included."""
+    monkeypatch.setitem(globals(), "score", lambda spec, step: 1 - spec.adapter.n_params**-0.3)
+    study = serve(open_study(tmp_path, pruner="none", n_trials=40))
+    front = study.front()
+    assert len(front) > 20
+    assert study.records[front[0]].score == max(one.score for one in study.records.values())
 
 
 def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
@@ -268,5 +336,3 @@ def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):
     complete = [record for record in study.records.values() if record.state == "complete"]
     assert len(complete) == 10
     assert study.front() == [min(complete, key=lambda one: (one.n_params, one.number)).number]
-    near = study.front(0.01, most=4)
-    assert near == [one.number for one in sorted(complete, key=lambda one: one.n_params)[:4]]

@@ -58,7 +58,8 @@ def test_a_newer_version(here, finished, file):
         path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     else:
         path.write_bytes(path.read_bytes() + b'{"event":"journal","version":99}\n')
-    assert "newer tenslora-search" in refused(here, *ASKED, "--out", str(finished))
+    for arguments in ([*ASKED, "--out", str(finished)], ["report", str(finished)], ["compare", str(finished)]):
+        assert "newer tenslora-search" in refused(here, *arguments)
 
 
 def test_another_question(here, finished):

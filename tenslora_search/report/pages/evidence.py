@@ -1,11 +1,12 @@
 """Pages on what the numbers rest on: the budget's proof, how trials ended, the noise, the search's progress, provenance."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
-from tenslora_search.report.pareto import hypervolume_curve
+from tenslora_search.report.pareto import front, hypervolume_curve
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart, bounds
 
@@ -73,18 +74,12 @@ def _wall(file: Mapping[str, Any]) -> str:
 
 def proof_sentence(record: RunRecord) -> str:
     """0 of 64 configurations are over the budget."""
-    (over, n_trials), budget = over_budget(record), record.file["budget"]
+    n_unread, budget = record.counted.count(None), record.file["budget"]
+    unread = f"; {n_unread:,} as they were proposed: their specification is of another version" if n_unread else ""
     return (
-        f"{over} of {n_trials:,} over budget ({budget:,} parameters, each configuration counted anew from its specification)."
+        f"{record.over_budget} of {len(record.trials):,} over budget ({budget:,} parameters, each configuration counted anew "
+        f"from its specification{unread})."
     )
-
-
-def over_budget(record: RunRecord) -> tuple[int, int]:
-    """Configurations over the budget, of how many: as the search counted them anew at its end, else as they were proposed."""
-    proof = record.file.get("proof")
-    if proof:
-        return proof["over"], proof["checked"]
-    return int((record.trials["n_params"] > record.file["budget"]).sum()), len(record.trials)
 
 
 def ends(record: RunRecord) -> list[str]:
@@ -106,4 +101,17 @@ def ends(record: RunRecord) -> list[str]:
             + "."
         )
     running = int((trials["state"] == "running").sum())
-    return [*lines, f"{running:,} still running or waiting when this was written."] if running else lines
+    if running:
+        lines.append(f"{running:,} still running or waiting when this was written.")
+    return [*lines, *retests(record)]
+
+
+def retests(record: RunRecord) -> list[str]:
+    """What was to be retested and was not: members of the front that were left out, and retests that failed."""
+    lines, rows = [], front(record.trials)
+    n_left = int((rows["n_retests"] == 0).sum())
+    if n_left and record.file["question"].get("retest"):
+        lines.append(f"{n_left:,} of the front's {len(rows):,} members were not retested on fresh seeds.")
+    for reason, n_failed in Counter(record.failed_retests.values()).items():
+        lines.append(f"{n_failed:,} retest{'s' if n_failed > 1 else ''} failed because {reason}; the same command tries again.")
+    return lines

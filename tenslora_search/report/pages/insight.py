@@ -1,5 +1,6 @@
 """Pages that say why: scores by choice, the ranks of the front, the importance of each choice, the rung curves."""
 
+import math
 from collections.abc import Sequence
 
 from tenslora_search.report.markup import Markup, figure, join, outside, table, tag
@@ -110,10 +111,11 @@ def _choices(name: str, known: Frame, span: tuple[float, float], step: int) -> M
     rows = []
     for choice, group in known.groupby(name):
         complete = group[group["state"] == "complete"]["score"]
-        best = f"{complete.max():.4f}" if len(complete) else "-"
+        best = float(complete.max()) if len(complete) else -math.inf
+        about = f"{group['first'].median():.4f}", f"{best:.4f}" if len(complete) else "-"
         strip = _strip(list(group["first"]), list(complete), span)
-        rows.append((outside(choice), len(group), len(complete), f"{group['first'].median():.4f}", best, strip))
-    rows.sort(key=lambda row: row[4], reverse=True)
+        rows.append((best, (outside(choice), len(group), len(complete), *about, strip)))
+    rows = [row for _, row in sorted(rows, key=lambda one: one[0], reverse=True)]
     names = (name, "trials", "complete", f"median after {step}", "best complete", "")
     return table(names, rows, class_="sortable")
 
