@@ -47,7 +47,7 @@ def search(
     fit_rows: Annotated[int | None, typer.Option(help="train on at most so many rows")] = None,
     count_head: Annotated[bool, typer.Option("--count-head", help="the budget covers the task head too")] = False,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="run folder [runs/TASK-BUDGET]; an old one goes on")] = None,
-    force: Annotated[bool, typer.Option("--force", help="empty the run folder first")] = False,
+    force: Annotated[bool, typer.Option("--force", help="delete the run in the folder first; other files stay")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="the space in numbers; trains nothing")] = False,
