@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from tenslora_search import cli
 from tenslora_search.listing import KINDS
 
 ROOT = Path(__file__).parents[1]
+SEARCHES = re.findall(r"tenslora-search (--budget [^#`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+"""Of the README."""
 COUNT = "count --construction qkv_depth --decomposition tucker --ranks 59,59,3,12".split()
 SMALL = "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 --executor inline".split()
 
@@ -67,6 +70,16 @@ def test_dry_run_knows_wrong_names(command, option, known):
     code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, "nobody")
     assert (code, out) == (2, "")
     assert known in err
+
+
+@pytest.mark.parametrize("words", sorted(set(SEARCHES)))
+def test_the_searches_of_the_readme_are_right_questions(command, tmp_path, monkeypatch, words):
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    (tmp_path / "sst2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*words.split(), "--dry-run")
+    assert (code, err) == (0, "")
+    assert "trials, scored after" in out
 
 
 @pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])
