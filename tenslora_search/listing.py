@@ -44,7 +44,7 @@ def allocators() -> Lines:
 
 
 def rules() -> Lines:
-    from tenslora_search.training.rules import RULES
+    from tenslora_search.spec.rules import RULES
 
     return _docstrings(RULES)
 

@@ -28,7 +28,7 @@ from tenslora_search.training.heads import StackedHeads
 from tenslora_search.training.metrics import METRICS
 from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
-from tenslora_search.training.rules import RULES
+from tenslora_search.spec.rules import RULES
 from tenslora_search.training.shared import SharedEmbeddings
 
 EVALUATION = 4

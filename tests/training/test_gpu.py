@@ -13,7 +13,7 @@ from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.ready import made_ready
-from tenslora_search.training.rules import RULES
+from tenslora_search.spec.rules import RULES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 N_STEPS = 40

@@ -25,7 +25,7 @@ from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.attention import fold_attention
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack, read_state
-from tenslora_search.training.rules import RULES
+from tenslora_search.spec.rules import RULES
 
 MAX_STEPS = 12
 

@@ -66,8 +66,9 @@ SPACES = {
     "learning_rat = 1e-3": "no key named 'learning_rat'. Did you mean 'learning_rate'",
     'construction = ["dept"]': "no construction named 'dept'. Did you mean 'depth'",
     'decomposition = "cp"': "decomposition is a list of names",
-    "size = { low = 0.5, high = 2.0 }": "size is a share of the budget, at most 1; got high 2",
+    "size = { low = 0.5, high = 2.0 }": "size is a share of the budget, at most 1; got 2",
     "size = [": "cannot be read",
+    'rule = "chian"': "no rule named 'chian'",
 }
 
 
