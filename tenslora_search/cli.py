@@ -2,6 +2,7 @@
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -189,6 +190,8 @@ def export(
 
 def main() -> None:
     """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4: all failed; 130: Ctrl-C)."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
     try:
         code = app(standalone_mode=False)
     except QuestionError as error:
@@ -270,7 +273,7 @@ def _columns(given: list[str]) -> dict[str, str] | None:
 def _pack(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
     return int(text)
 

@@ -123,6 +123,10 @@ def test_a_search_its_report_and_its_exports(command, tmp_path):
     assert command("report", str(folder))[0] == 0
     assert all(path.is_file() for path in made)
 
+    narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    words = [sys.executable, "-m", "tenslora_search.cli", *SMALL, "--out", str(folder)]
+    assert b"front (accuracy)" in subprocess.run(words, capture_output=True, check=True, env=narrow).stdout
+
     for pick in ("best", "knee", "smallest", str(result["front"][0]["number"])):
         code, out, err = command("export", str(folder), "--pick", pick, "--to", str(tmp_path / pick))
         assert (code, err) == (0, "")

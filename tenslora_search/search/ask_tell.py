@@ -42,7 +42,7 @@ def ask_tell(
     *,
     budget: str | int,
     out: str | Path,
-    model: str | None = None,
+    model: str | Path | None = None,
     geometry: Geometry | None = None,
     force: bool = False,
     **options: Any,

@@ -66,16 +66,18 @@ class Question:
                 "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
             )
         if row is not None:
-            _check_kind(row, str(chosen["model"]))
-        folder = Path(str(chosen["model"])).expanduser()
+            _check_kind(row, chosen["model"])
+        folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
     @classmethod
-    def of_own_loop(cls, *, budget: str | int, model: str, **options: Any) -> "Question":
+    def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
         """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
-        return cls(budget=parse_count(budget), model=model, **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)})
+        return cls(
+            budget=parse_count(budget), model=str(model), **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
+        )
 
     @staticmethod
     def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -88,12 +90,16 @@ class Question:
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
+        if chosen.get("seed", 0) >= 2**32:
+            raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
-        space = Path(str(chosen.get("space", "default")))
-        if space.suffix == ".toml":
-            chosen["space"] = str(space.expanduser().resolve())
+        for name in ("model", "space"):
+            if name in chosen:
+                chosen[name] = str(chosen[name])  # a path is welcome
+        if chosen.get("space", "default").endswith(".toml"):
+            chosen["space"] = str(Path(chosen["space"]).expanduser().resolve())
         return chosen
 
     @property

@@ -26,7 +26,7 @@ def search(
     *,
     budget: str | int,
     data: str | Path | None = None,
-    model: str | None = None,
+    model: str | Path | None = None,
     space: str | Path | None = None,
     trials: int | None = None,
     time_limit: float | None = None,
@@ -56,7 +56,7 @@ def search(
     """
     began = time.monotonic()
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=str(space) if space is not None else None, trials=trials,
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     get_ready = EXECUTORS[executor]

@@ -70,6 +70,15 @@ def test_a_real_training_loop(tiny, tmp_path):
             study.run.export("best", tmp_path / "adapter")
 
 
+def test_a_model_is_a_path_too_and_a_seed_the_largest_there_is(tmp_path):
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "bert", "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}'
+    )
+    for _ in ("begun", "gone on with"):
+        with ask_tell(budget=600, model=tmp_path, trials=2, seed=2**32 - 1, out=tmp_path / "own") as study:
+            assert run_all(study, 1)
+
+
 def test_trials_are_stopped_at_rungs_and_some_go_on_after_all(study):
     begun = run_all(study)
     trials = study.run.trials().set_index("number")

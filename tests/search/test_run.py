@@ -130,6 +130,7 @@ def test_a_trial_that_was_not_retested_is_exported_as_the_search_left_it(tmp_pat
         (8, "peft", "new", "no trial 8 in .* it has 8, numbered from 0"),
         ("bets", "peft", "new", "Did you mean 'best'"),
         ("-1", "peft", "new", "no pick named '-1'"),
+        ("²", "peft", "new", "no pick named '²'"),
         ("paused", "peft", "new", r"trial \d is paused, not complete; only a trained adapter can be exported"),
         ("best", "pfet", "new", "Did you mean 'peft'"),
         ("best", "peft", "run.json", "it is a file"),
