@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tenslora_search.nn.attach import attach, layout
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.attention import trials_apart
@@ -28,7 +29,6 @@ from tenslora_search.training.heads import StackedHeads
 from tenslora_search.training.metrics import METRICS
 from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
-from tenslora_search.spec.rules import RULES
 from tenslora_search.training.shared import SharedEmbeddings
 
 EVALUATION = 4
