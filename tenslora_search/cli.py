@@ -1,6 +1,7 @@
 """The command line. Options without a verb run a search; torch, Ray and Optuna are imported only by what needs them."""
 
 import json
+import shlex
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tenslora_search.spec.budget import format_count, parse_count
+from tenslora_search.search.provenance import COMMAND
+from tenslora_search.spec.budget import format_count, parse_seconds
 from tenslora_search.spec.table import QuestionError
 
 app = typer.Typer(
@@ -73,7 +75,6 @@ def search(
     if dry_run:
         _dry_run(budget, asked, as_json=as_json)
         return
-    from tenslora_search.search.run import parse_seconds
     from tenslora_search.search.run import search as run_search
     from tenslora_search.search.serving import Interrupted
 
@@ -192,6 +193,7 @@ def main() -> None:
     """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4: all failed; 130: Ctrl-C)."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
+    typed = COMMAND.set(shlex.join(["tenslora-search", *sys.argv[1:]]))
     try:
         code = app(standalone_mode=False)
     except QuestionError as error:
@@ -205,6 +207,8 @@ def main() -> None:
             raise
         message: str = error.format_message()  # type: ignore[attr-defined]
         code = _say(message, 2) if message else 2  # none: the help was printed, since nothing was asked
+    finally:
+        COMMAND.reset(typed)
     sys.exit(code or 0)
 
 
@@ -248,7 +252,8 @@ def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         print_front(front, read_run(run.folder).curves, run.file["metric"])
         print(f"proof: {over} of {checked} configurations over budget ({format_count(run.file['budget'])} parameters)")
-        print(f"report: {run.folder / 'report.html'}   adapters: {run.folder / 'adapters'}")
+        adapters = run.folder / "adapters"  # none after Ctrl-C with nothing complete
+        print(f"report: {run.folder / 'report.html'}" + (f"   adapters: {adapters}" if adapters.is_dir() else ""))
 
 
 def _display(*, quiet: bool) -> Any:
@@ -284,8 +289,6 @@ def _ranks(text: str) -> tuple[int, ...]:
     except ValueError:
         raise QuestionError(f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}.") from None
 
-
-__all__ = ["app", "main", "parse_count"]
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from tenslora_search import cli
 from tenslora_search.listing import KINDS
+from tenslora_search.search.results import load_run
 
 ROOT = Path(__file__).parents[1]
 SEARCHES = re.findall(r"tenslora-search (--budget [^#`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
@@ -104,10 +107,17 @@ def test_quick_answers_import_neither_torch_nor_ray(words):
     assert done.stderr.split() == []
 
 
-def test_a_search_its_report_and_its_exports(command, tmp_path):
-    folder = tmp_path / "run"
+def printed(capsys, folder: Path) -> str:
+    cli._print_result(load_run(folder), as_json=False, quiet=False)
+    return capsys.readouterr().out
+
+
+def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
+    folder = tmp_path / "my run"
     code, out, err = command(*SMALL, "--out", str(folder))
     assert (code, err) == (0, "")
+    typed = json.loads((folder / "run.json").read_text())["command"]
+    assert shlex.split(typed) == ["tenslora-search", *SMALL, "--out", str(folder)]
     assert "proof: 0 of 6 configurations over budget" in out
     assert str(folder / "report.html") in out.replace("\n", "")
 
@@ -116,6 +126,10 @@ def test_a_search_its_report_and_its_exports(command, tmp_path):
     assert (code, err, result["proof"]) == (0, "", {"checked": 6, "over": 0})
     assert result["front"]
     assert command(*SMALL, "--out", str(folder), "--quiet") == (0, "", "")
+
+    assert f"adapters: {folder / 'adapters'}" in printed(capsys, folder)
+    shutil.rmtree(folder / "adapters")  # as after Ctrl-C before anything was complete
+    assert "adapters:" not in printed(capsys, folder)
 
     made = [folder / name for name in ("report.html", "front.csv", "front.png")]
     for path in made:

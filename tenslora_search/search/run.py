@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Any
 
 from tenslora_search.search.engine import EXECUTORS, Place
 from tenslora_search.search.folder import default_folder, disk_errors, run_folder
-from tenslora_search.search.provenance import hardware, versions
+from tenslora_search.search.provenance import COMMAND, hardware, versions
 from tenslora_search.search.pruners import PRUNERS
 from tenslora_search.search.question import Question, read_run_file, write_run_file
 from tenslora_search.search.results import Run
 from tenslora_search.search.samplers import SAMPLERS
-from tenslora_search.search.serving import Interrupted, Progress, Serving
+from tenslora_search.search.serving import Progress, Serving
 from tenslora_search.search.space import SearchSpace
-from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 
 
@@ -104,7 +102,7 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     SearchSpace.load(question.space, geometry, budget)  # a wrong space, or one in which nothing fits, is not written down
     run = {
         "question": question.to_json(),
-        "command": " ".join(["tenslora-search", *sys.argv[1:]]) if "tenslora-search" in sys.argv[0] else None,
+        "command": COMMAND.get(),
         "versions": versions(),
         "data_digest": data.digest,
         "head_params": head_params,
@@ -144,17 +142,3 @@ def _ctrl_c(source: Serving) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def parse_seconds(text: str) -> float:
-    """Seconds from 90, 90s, 15m, 2h, 1.5h or 1h30m; `QuestionError` otherwise."""
-    import re
-
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0.0
-    if seconds <= 0:
-        raise QuestionError(f"{text!r} is no time limit; write 90s, 15m, 2h or 1h30m.")
-    return seconds
-
-
-__all__ = ["Interrupted", "Progress", "parse_count", "parse_seconds", "search"]

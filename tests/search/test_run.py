@@ -11,7 +11,7 @@ import pytest
 
 from tenslora_search.search.question import Question
 from tenslora_search.search.results import load_run
-from tenslora_search.search.run import parse_seconds, search
+from tenslora_search.search.run import search
 from tenslora_search.search.serving import Serving
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult
@@ -42,7 +42,9 @@ def heard():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, told, heard):
     folder = tmp_path_factory.mktemp("search") / "run"
-    return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["/home/me/tenslora-search/study.py", "--foo"])
+        return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
 
 
 def test_every_trial_has_a_row(run):
@@ -155,6 +157,10 @@ def test_a_run_is_loaded_from_its_folder(run):
     assert not list(run.folder.glob(".segment-*"))
 
 
+def test_a_script_of_the_users_is_no_command_line(run):
+    assert run.file["command"] is None
+
+
 def test_progress_is_told(run, told):
     assert [one.phase for one in told] == sorted((one.phase for one in told), reverse=True)  # search, then retest
     assert told[-1].n_retests == (2, 2)
@@ -246,17 +252,6 @@ def test_a_time_limit_ends_the_search_with_a_report(tmp_path):
     run = search(**ASKED, trials=500, time_limit=3.0, out=tmp_path / "run")
     assert len(run.trials()) < 500
     assert (run.folder / "report.html").is_file()
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1.5h", 5400), ("1h30m", 5400)])
-def test_time_limits(text, seconds):
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-3", "2 hours", "m", "1d"])
-def test_no_time_limits(text):
-    with pytest.raises(QuestionError, match="is no time limit"):
-        parse_seconds(text)
 
 
 @pytest.mark.parametrize("gpus", [-1, 1.5, float("nan")])
