@@ -79,6 +79,17 @@ def test_a_model_is_a_path_too_and_a_seed_the_largest_there_is(tmp_path):
             assert run_all(study, 1)
 
 
+def test_none_means_wait_until_all_are_done(tmp_path):
+    with ask_tell(**{**ASKED, "max_steps": 1}, trials=2, out=tmp_path / "own") as study:
+        first, second = study.ask(), study.ask()
+        assert study.ask() is None
+        assert not study.done
+        study.tell(first, 0.5)
+        study.tell(second, 0.6)
+        assert study.ask() is None
+        assert study.done
+
+
 def test_trials_are_stopped_at_rungs_and_some_go_on_after_all(study):
     begun = run_all(study)
     trials = study.run.trials().set_index("number")

@@ -222,6 +222,19 @@ def test_callbacks_of_ray_hear_of_segments(tmp_path):
     assert {score for _, score in Logger.rows} <= scores
 
 
+def test_a_search_looks_like_the_function_however_it_was_imported():
+    program = (
+        "import inspect, tenslora_search.search\n"
+        "from tenslora_search import Interrupted, search\n"
+        "from tenslora_search.search import run, serving\n"
+        "assert not inspect.isfunction(search)\n"
+        "assert inspect.signature(search) == inspect.signature(run.search)\n"
+        "assert search.__doc__ == run.search.__doc__\n"
+        "assert Interrupted is serving.Interrupted"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_public_name_is_the_function_however_it_was_imported():
     program = (
         "from tenslora_search import load_run, search\n"

@@ -162,10 +162,8 @@ def test_an_unknown_space_is_one_line(name, hint):
 def test_a_list_is_a_choice_and_a_table_a_range(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
-        path.write_text(
-            'construction = ["depth"]\ndecomposition = ["cp", "tucker"]\nrule = ["plain", "lora_plus"]\nweight_decay = 0\n'
-            "learning_rate = [1e-3, 1e-2]\nsize = 1.0\n"
-        )
+        'construction = ["depth"]\ndecomposition = ["cp", "tucker"]\nrule = ["plain", "lora_plus"]\nweight_decay = 0\n'
+        "learning_rate = [1e-3, 1e-2]\nsize = 1.0\n"
     )
     space = SearchSpace.load(path, PLAIN, 5_000)
     assert space.searched["learning_rate"].values == (1e-3, 1e-2)
