@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tenslora_search.nn.attach import attach, layout
+from tenslora_search.nn.modes import share
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -166,6 +167,7 @@ class Pack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
+            share(path)
         except (OSError, SafetensorError) as error:
             raise QuestionError(f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept.") from error
         return path

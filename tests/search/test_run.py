@@ -74,6 +74,17 @@ def test_the_retest_uses_fresh_seeds(run):
     assert all(seed < 1_000_000 for seed in searched)
 
 
+def test_others_may_read_states_and_exports(run, tmp_path):
+    base = run.export("best", tmp_path / "peft") / "base"
+    native = run.export("best", tmp_path / "native", "native")
+    paths = [path for folder in (run.folder, base.parent, native) for path in (folder, *folder.rglob("*"))]
+    before = os.umask(0o022)
+    os.umask(before)
+    assert base.is_dir()
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~before, path
+
+
 def test_best_within_fewer_parameters(run):
     front = run.front()
     assert run.best() == front.iloc[0]["number"]
