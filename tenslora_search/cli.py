@@ -72,20 +72,18 @@ def search(
         "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows, "count_head": count_head,
     }  # fmt: skip
+    limit = parse_seconds(time_limit) if time_limit is not None else None
+    means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker, "time_limit": limit}
     if dry_run:
-        _dry_run(budget, asked, as_json=as_json)
+        _dry_run(budget, asked, means, as_json=as_json)
         return
     from tenslora_search.search.run import search as run_search
     from tenslora_search.search.serving import Interrupted
 
-    limit = parse_seconds(time_limit) if time_limit is not None else None
     with _display(quiet=quiet or as_json) as progress:
         code = 0
         try:
-            run = run_search(
-                budget=budget, time_limit=limit, pack=_pack(pack), executor=executor, ray_address=ray_address,
-                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress, **asked,
-            )  # fmt: skip
+            run = run_search(budget=budget, ray_address=ray_address, out=out, force=force, progress=progress, **means, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 130
     _print_result(run, as_json=as_json, quiet=quiet)
@@ -217,19 +215,25 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _dry_run(budget: str, asked: dict[str, Any], *, as_json: bool) -> None:
-    from tenslora_search.search.pruners import PRUNERS
+def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool) -> None:
+    from tenslora_search.search.checks import check_options
     from tenslora_search.search.question import Question
-    from tenslora_search.search.samplers import SAMPLERS
     from tenslora_search.search.space import SearchSpace
 
     question = Question.of(budget=budget, **asked)
-    _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # a wrong name shows here too
-    rows = SearchSpace.load(question.space, question.geometry, question.budget).table()
+    check_options(question, **means)
+    head = question.head_params if question.count_head else 0
+    if head is None:
+        print(
+            "tenslora-search: the task head is known when data and model are read; it is not subtracted here.", file=sys.stderr
+        )
+    of_adapter = question.adapter_budget(head or 0)
+    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return
-    print(f"{question.task or question.data} on {question.model}, at most {format_count(question.budget)} parameters")
+    beside = f" beside the {format_count(head)} of the task head" if head else ""
+    print(f"{question.task or question.data} on {question.model}, at most {format_count(of_adapter)} parameters{beside}")
     print(f"{'construction':<15}{'decomposition':<15}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"

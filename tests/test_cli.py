@@ -85,6 +85,39 @@ def test_the_searches_of_the_readme_are_right_questions(command, tmp_path, monke
     assert "trials, scored after" in out
 
 
+def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monkeypatch):
+    asked = ["--budget", "1k", "--task", "digits", "--dry-run"]
+    code, out, err = command(*asked, "--count-head")
+    assert (code, err) == (0, "")
+    assert "at most 675 parameters beside the 325 of the task head" in out
+    rows = json.loads(command(*asked, "--count-head", "--json")[1])
+    assert rows == json.loads(command("--budget", "675", *asked[2:], "--json")[1])
+    for budget, line in {"300": "the task head alone has 325 parameters", "400": "nothing fits 75 parameters"}.items():
+        code, out, err = command("--budget", budget, *asked[2:], "--count-head")
+        assert (code, out) == (3, "")
+        assert line in err
+    (tmp_path / "mine.csv").write_text("text,label\n")
+    mine = ["--budget", "50k", "--data", str(tmp_path / "mine.csv"), "--model", "minilm", "--dry-run"]
+    assert "not subtracted" in command(*mine, "--count-head")[2]
+    assert command(*mine)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("--executor", "rai", "Did you mean 'ray'"),
+        ("--pack", "many", "--pack is auto or a whole number"),
+        ("--pack", "0", "--pack is auto or a whole number"),
+        ("--time-limit", "soon", "is no time limit"),
+        ("--gpus-per-worker", "1.5", "--gpus-per-worker is 0, a share"),
+    ],
+)
+def test_a_dry_run_checks_what_a_search_checks(command, option, value, line):
+    code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, value)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert line in err
+
+
 @pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])
 def test_gpus_per_worker_is_none_a_share_or_whole(command, tmp_path, gpus):
     code, _, err = command(*SMALL, "--gpus-per-worker", gpus, "--out", str(tmp_path / "run"))

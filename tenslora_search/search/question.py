@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_backbone
+from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, head_of_model, known_backbone
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.table import QuestionError, unknown
+from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 VERSION = 1
@@ -120,6 +120,20 @@ class Question:
     def geometry(self) -> Geometry:
         """The model's, from its config alone."""
         return geometry_of_model(self.model)
+
+    @property
+    def head_params(self) -> int | None:
+        """Parameters of the task head as far as they are known before data and model are read; else None."""
+        return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
+
+    def adapter_budget(self, head_params: int) -> int:
+        """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
+        budget = self.budget - (head_params if self.count_head else 0)
+        if budget < 1:
+            raise NothingFitsError(
+                f"the task head alone has {head_params:,} parameters, the budget with --count-head is {self.budget:,}."
+            )
+        return budget
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -43,6 +43,8 @@ class Task:
     own_model: str | None = None
     max_steps: int = 1000
     batch_size: int = 32
+    n_labels: int = 2
+    """outputs of the task head; 1 for regression"""
     regression: bool = False
 
     @property
@@ -73,6 +75,7 @@ _ROWS = (
         "sentence1",
         "sentence2",
         metric="pearson_spearman",
+        n_labels=1,
         regression=True,
         max_steps=800,
     ),
@@ -84,6 +87,7 @@ _ROWS = (
         "premise",
         "hypothesis",
         report_split="validation_matched",
+        n_labels=3,
         max_steps=4000,
     ),
     Task(
@@ -94,6 +98,7 @@ _ROWS = (
         hub="CogComp/trec",
         revision="refs/convert/parquet",
         label="coarse_label",
+        n_labels=6,
         report_split="test",
         max_steps=800,
     ),
@@ -103,6 +108,7 @@ _ROWS = (
         "text",
         ("text",),
         hub="fancyzhx/ag_news",
+        n_labels=4,
         report_split="test",
         max_steps=2000,
     ),
@@ -112,6 +118,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="blanchon/EuroSAT_RGB",
+        n_labels=10,
         report_split="test",
     ),
     Task(
@@ -120,6 +127,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="tanganke/dtd",
+        n_labels=47,
         report_split="test",
     ),
     Task(
@@ -128,6 +136,7 @@ _ROWS = (
         "image",
         ("img",),
         hub="uoft-cs/cifar10",
+        n_labels=10,
         report_split="test",
         max_steps=1500,
     ),
@@ -140,6 +149,7 @@ _ROWS = (
         own_model="digits-vit",
         max_steps=160,
         batch_size=16,
+        n_labels=5,
     ),
     Task(
         "docstrings",
@@ -149,6 +159,7 @@ _ROWS = (
         report_split="test",
         own_model="minilm",
         max_steps=600,
+        n_labels=5,
     ),
 )
 
