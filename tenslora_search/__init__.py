@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tenslora_search.search.ask_tell import AskTell, Trial, ask_tell
     from tenslora_search.search.results import Run, load_run
     from tenslora_search.search.run import search
-    from tenslora_search.search.serving import Progress
+    from tenslora_search.search.serving import Interrupted, Progress
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.geometry import Geometry
     from tenslora_search.spec.table import NothingFitsError, QuestionError
@@ -22,16 +22,16 @@ _HOMES = {
     "tenslora_search.search.ask_tell": ("AskTell", "Trial", "ask_tell"),
     "tenslora_search.search.results": ("Run", "load_run"),
     "tenslora_search.search.run": ("search",),
-    "tenslora_search.search.serving": ("Progress",),
+    "tenslora_search.search.serving": ("Interrupted", "Progress"),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
     "tenslora_search.spec.geometry": ("Geometry",),
     "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),
 }
 
 __all__ = [
-    "Adapter", "AdapterSpec", "AskTell", "Geometry", "NothingFitsError", "Progress", "QuestionError", "Run", "Trial",
-    "ask_tell", "attach", "geometry_of", "load_adapter", "load_run", "merge", "save_merged", "save_native", "save_peft",
-    "search",
+    "Adapter", "AdapterSpec", "AskTell", "Geometry", "Interrupted", "NothingFitsError", "Progress", "QuestionError", "Run",
+    "Trial", "ask_tell", "attach", "geometry_of", "load_adapter", "load_run", "merge", "save_merged", "save_native",
+    "save_peft", "search",
 ]  # fmt: skip
 
 

@@ -1,13 +1,16 @@
 """The command line. Options without a verb run a search; torch, Ray and Optuna are imported only by what needs them."""
 
 import json
+import shlex
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tenslora_search.spec.budget import format_count, parse_count
+from tenslora_search.search.provenance import COMMAND
+from tenslora_search.spec.budget import format_count, parse_seconds
 from tenslora_search.spec.table import QuestionError
 
 app = typer.Typer(
@@ -51,7 +54,7 @@ def search(
     fit_rows: Annotated[int | None, typer.Option(help="train on at most so many rows")] = None,
     count_head: Annotated[bool, typer.Option("--count-head", help="the budget covers the task head too")] = False,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="run folder [runs/TASK-BUDGET]; an old one goes on")] = None,
-    force: Annotated[bool, typer.Option("--force", help="empty the run folder first")] = False,
+    force: Annotated[bool, typer.Option("--force", help="delete the run in the folder first; other files stay")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="the space in numbers; trains nothing")] = False,
@@ -73,22 +76,20 @@ def search(
         "sampler": sampler, "pruner": pruner, "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows, "count_head": count_head,
     }  # fmt: skip
+    limit = parse_seconds(time_limit) if time_limit is not None else None
+    means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker, "time_limit": limit}
     if dry_run:
-        _dry_run(budget, asked, as_json=as_json)
+        _dry_run(budget, asked, means, as_json=as_json)
         return
-    from tenslora_search.search.run import parse_seconds
     from tenslora_search.search.run import search as run_search
     from tenslora_search.search.serving import Interrupted
 
-    limit = parse_seconds(time_limit) if time_limit is not None else None
     with _display(quiet=quiet or as_json) as progress:
         code = 0
         try:
-            run = run_search(
-                budget=budget, time_limit=limit, pack=_pack(pack), executor=executor, ray_address=ray_address,
-                gpus_per_worker=gpus_per_worker, out=out, force=force, progress=progress,
-                say=None if quiet or as_json else print, **asked,
-            )  # fmt: skip
+            say = None if quiet or as_json else print
+            places = {"ray_address": ray_address, "out": out, "force": force}
+            run = run_search(budget=budget, progress=progress, say=say, **places, **means, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 130
     _print_result(run, as_json=as_json, quiet=quiet)
@@ -194,6 +195,9 @@ def export(
 
 def main() -> None:
     """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4: all failed; 130: Ctrl-C)."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
+    typed = COMMAND.set(shlex.join(["tenslora-search", *sys.argv[1:]]))
     try:
         code = app(standalone_mode=False)
     except QuestionError as error:
@@ -207,6 +211,8 @@ def main() -> None:
             raise
         message: str = error.format_message()  # type: ignore[attr-defined]
         code = _say(message, 2) if message else 2  # none: the help was printed, since nothing was asked
+    finally:
+        COMMAND.reset(typed)
     sys.exit(code or 0)
 
 
@@ -215,19 +221,25 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _dry_run(budget: str, asked: dict[str, Any], *, as_json: bool) -> None:
-    from tenslora_search.search.pruners import PRUNERS
+def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool) -> None:
+    from tenslora_search.search.checks import check_options
     from tenslora_search.search.question import Question
-    from tenslora_search.search.samplers import SAMPLERS
     from tenslora_search.search.space import SearchSpace
 
     question = Question.of(budget=budget, **asked)
-    _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # a wrong name shows here too
-    rows = SearchSpace.load(question.space, question.geometry, question.budget).table()
+    check_options(question, **means)
+    head = question.head_params if question.count_head else 0
+    if head is None:
+        print(
+            "tenslora-search: the task head is known when data and model are read; it is not subtracted here.", file=sys.stderr
+        )
+    of_adapter = question.adapter_budget(head or 0)
+    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return
-    print(f"{question.task or question.data} on {question.model}, at most {format_count(question.budget)} parameters")
+    beside = f" beside the {format_count(head)} of the task head" if head else ""
+    print(f"{question.task or question.data} on {question.model}, at most {format_count(of_adapter)} parameters{beside}")
     print(f"{'construction':<15}{'decomposition':<15}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
@@ -250,7 +262,8 @@ def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         print_front(front, read_run(run.folder).curves, run.file["metric"])
         print(f"proof: {over} of {checked} configurations over budget ({format_count(run.file['budget'])} parameters)")
-        print(f"report: {run.folder / 'report.html'}   adapters: {run.folder / 'adapters'}")
+        adapters = run.folder / "adapters"  # none after Ctrl-C with nothing complete
+        print(f"report: {run.folder / 'report.html'}" + (f"   adapters: {adapters}" if adapters.is_dir() else ""))
 
 
 def _display(*, quiet: bool) -> Any:
@@ -275,7 +288,7 @@ def _columns(given: list[str]) -> dict[str, str] | None:
 def _pack(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
     return int(text)
 
@@ -286,8 +299,6 @@ def _ranks(text: str) -> tuple[int, ...]:
     except ValueError:
         raise QuestionError(f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}.") from None
 
-
-__all__ = ["app", "main", "parse_count"]
 
 if __name__ == "__main__":
     main()

@@ -28,7 +28,7 @@ def methods() -> Lines:
 def constructions() -> Lines:
     from tenslora_search.spec.constructions import CONSTRUCTIONS
 
-    return {name: " ".join(axes) if not isinstance(axes, str) else axes for name, axes in CONSTRUCTIONS.items()}
+    return dict(CONSTRUCTIONS)
 
 
 def decompositions() -> Lines:
@@ -44,7 +44,7 @@ def allocators() -> Lines:
 
 
 def rules() -> Lines:
-    from tenslora_search.training.rules import RULES
+    from tenslora_search.spec.rules import RULES
 
     return _docstrings(RULES)
 

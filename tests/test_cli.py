@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,11 @@ import pytest
 
 from tenslora_search import cli
 from tenslora_search.listing import KINDS
+from tenslora_search.search.results import load_run
 
 ROOT = Path(__file__).parents[1]
+SEARCHES = re.findall(r"tenslora-search (--budget [^#`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+"""Of the README."""
 COUNT = "count --construction qkv_depth --decomposition tucker --ranks 59,59,3,12".split()
 SMALL = "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 --executor inline".split()
 
@@ -69,6 +75,49 @@ def test_dry_run_knows_wrong_names(command, option, known):
     assert known in err
 
 
+@pytest.mark.parametrize("words", sorted(set(SEARCHES)))
+def test_the_searches_of_the_readme_are_right_questions(command, tmp_path, monkeypatch, words):
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    (tmp_path / "sst2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*words.split(), "--dry-run")
+    assert (code, err) == (0, "")
+    assert "trials, scored after" in out
+
+
+def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monkeypatch):
+    asked = ["--budget", "1k", "--task", "digits", "--dry-run"]
+    code, out, err = command(*asked, "--count-head")
+    assert (code, err) == (0, "")
+    assert "at most 675 parameters beside the 325 of the task head" in out
+    rows = json.loads(command(*asked, "--count-head", "--json")[1])
+    assert rows == json.loads(command("--budget", "675", *asked[2:], "--json")[1])
+    for budget, line in {"300": "the task head alone has 325 parameters", "400": "nothing fits 75 parameters"}.items():
+        code, out, err = command("--budget", budget, *asked[2:], "--count-head")
+        assert (code, out) == (3, "")
+        assert line in err
+    (tmp_path / "mine.csv").write_text("text,label\n")
+    mine = ["--budget", "50k", "--data", str(tmp_path / "mine.csv"), "--model", "minilm", "--dry-run"]
+    assert "not subtracted" in command(*mine, "--count-head")[2]
+    assert command(*mine)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("--executor", "rai", "Did you mean 'ray'"),
+        ("--pack", "many", "--pack is auto or a whole number"),
+        ("--pack", "0", "--pack is auto or a whole number"),
+        ("--time-limit", "soon", "is no time limit"),
+        ("--gpus-per-worker", "1.5", "--gpus-per-worker is 0, a share"),
+    ],
+)
+def test_a_dry_run_checks_what_a_search_checks(command, option, value, line):
+    code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, value)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert line in err
+
+
 @pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])
 def test_gpus_per_worker_is_none_a_share_or_whole(command, tmp_path, gpus):
     code, _, err = command(*SMALL, "--gpus-per-worker", gpus, "--out", str(tmp_path / "run"))
@@ -110,10 +159,17 @@ def test_a_search_says_which_text_it_leaves_unread(command, tmp_path):
     assert json.loads(command(*own, "--json")[1])["front"]
 
 
-def test_a_search_its_report_and_its_exports(command, tmp_path):
-    folder = tmp_path / "run"
+def printed(capsys, folder: Path) -> str:
+    cli._print_result(load_run(folder), as_json=False, quiet=False)
+    return capsys.readouterr().out
+
+
+def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
+    folder = tmp_path / "my run"
     code, out, err = command(*SMALL, "--out", str(folder))
     assert (code, err) == (0, "")
+    typed = json.loads((folder / "run.json").read_text())["command"]
+    assert shlex.split(typed) == ["tenslora-search", *SMALL, "--out", str(folder)]
     assert "proof: 0 of 6 configurations over budget" in out
     assert str(folder / "report.html") in out.replace("\n", "")
 
@@ -123,11 +179,19 @@ def test_a_search_its_report_and_its_exports(command, tmp_path):
     assert result["front"]
     assert command(*SMALL, "--out", str(folder), "--quiet") == (0, "", "")
 
+    assert f"adapters: {folder / 'adapters'}" in printed(capsys, folder)
+    shutil.rmtree(folder / "adapters")  # as after Ctrl-C before anything was complete
+    assert "adapters:" not in printed(capsys, folder)
+
     made = [folder / name for name in ("report.html", "front.csv", "front.png")]
     for path in made:
         path.unlink()
     assert command("report", str(folder))[0] == 0
     assert all(path.is_file() for path in made)
+
+    narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    words = [sys.executable, "-m", "tenslora_search.cli", *SMALL, "--out", str(folder)]
+    assert b"front (accuracy)" in subprocess.run(words, capture_output=True, check=True, env=narrow).stdout
 
     for pick in ("best", "knee", "smallest", str(result["front"][0]["number"])):
         code, out, err = command("export", str(folder), "--pick", pick, "--to", str(tmp_path / pick))

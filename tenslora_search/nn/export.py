@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
+from tenslora_search.nn.modes import share
 from tenslora_search.nn.places import Targets
 from tenslora_search.nn.sites import is_quantized
 from tenslora_search.spec.adapter import AdapterSpec
@@ -101,6 +102,7 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    share(folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return folder
 
@@ -113,6 +115,7 @@ def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     about = {"version": NATIVE_VERSION, "spec": adapter.specs[trial].to_json()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / NATIVE_FILE, metadata={"format": "pt", "tenslora": json.dumps(about)})
+    share(folder / NATIVE_FILE)
     return folder
 
 

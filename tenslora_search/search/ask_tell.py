@@ -43,7 +43,7 @@ def ask_tell(
     *,
     budget: str | int,
     out: str | Path,
-    model: str | None = None,
+    model: str | Path | None = None,
     geometry: Geometry | None = None,
     force: bool = False,
     **options: Any,
@@ -99,8 +99,13 @@ class AskTell:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train, and nothing is being trained."""
+        return self._study.done
+
     def ask(self) -> Trial | None:
-        """The next trial to train; None when all are trained, or wait for those that are asked for and not told."""
+        """The next trial to train; None when all are trained (`done`), or when those that are asked for must be told first."""
         work = self._study.next_segment(1)
         if work is None:
             return None

@@ -27,13 +27,13 @@ def default_folder(question: Question) -> Path:
 
 @contextlib.contextmanager
 def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[None]:
-    """The folder, locked for this process: new, or of the same question, or (force) emptied.
+    """The folder, locked for this process: new, or of the same question, or (force) without the run that it held.
 
-    `QuestionError` if it cannot be written, another search runs in it, or it holds something else.
+    `QuestionError` if it cannot be written, another search runs in it, or it holds something else. Files of others stay.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / ".lock").open("a")
     except OSError as error:
         raise QuestionError(f"cannot write the run folder {folder}: {error.strerror}. Choose another --out.") from error
     with lock:
@@ -41,17 +41,25 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise QuestionError(f"another search runs in {folder}; wait for it, or choose another --out.") from error
-        others = [path for path in folder.iterdir() if path.name != ".lock"]
-        foreign = sorted(path.name for path in others if path.name not in OURS and not path.name.startswith(".segment-"))
-        if foreign and not (folder / "run.json").exists():
-            raise QuestionError(f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out.")
-        if force:
-            for path in others:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        elif (folder / "run.json").exists():
-            Question.from_json(read_run_file(folder)["question"]).check_same(question, folder)
-        (folder / "states").mkdir(exist_ok=True)
+        try:
+            _make_ready(folder, question, force=force)
+        except OSError as error:
+            where = error.filename or folder
+            raise QuestionError(f"cannot write {where}: {error.strerror or error}. Choose another --out.") from error
         yield
+
+
+def _make_ready(folder: Path, question: Question, *, force: bool) -> None:
+    ours = [path for path in folder.iterdir() if path.name in OURS or path.name.startswith(".segment-")]
+    foreign = sorted({path.name for path in folder.iterdir()} - {path.name for path in ours} - {".lock"})
+    if foreign and not (folder / "run.json").exists():
+        raise QuestionError(f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out.")
+    if force:
+        for path in ours:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    elif (folder / "run.json").exists():
+        Question.from_json(read_run_file(folder)["question"]).check_same(question, folder)
+    (folder / "states").mkdir(exist_ok=True)
 
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)

@@ -1,12 +1,16 @@
-"""What a result rests on besides the question: versions() of the libraries, hardware() of the driver's machine."""
+"""What a result rests on besides the question: COMMAND, versions() of the libraries, hardware() of the driver's machine."""
 
 import os
 import platform
+from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
+
+COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
+"""What was typed, for a shell; None where search() was called from Python."""
 
 
 def versions() -> dict[str, str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search.report.files import RUN_VERSION
-from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, known_backbone
+from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, head_of_model, known_backbone
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.table import QuestionError, unknown
+from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
 
 OBJECTIVES = ("front", "score")
@@ -66,19 +66,21 @@ class Question:
                 "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
             )
         if row is not None:
-            _check_kind(row, str(chosen["model"]))
+            _check_kind(row, chosen["model"])
             if "labels" in chosen:
                 has = "numbers" if row.regression else "classes"
                 raise QuestionError(f"--labels is for own data without --task; the labels of task {row.name} are {has}.")
-        folder = Path(str(chosen["model"])).expanduser()
+        folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
     @classmethod
-    def of_own_loop(cls, *, budget: str | int, model: str, **options: Any) -> "Question":
+    def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
         """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
-        return cls(budget=parse_count(budget), model=model, **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)})
+        return cls(
+            budget=parse_count(budget), model=str(model), **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
+        )
 
     @staticmethod
     def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -91,14 +93,18 @@ class Question:
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
+        if chosen.get("seed", 0) >= 2**32:
+            raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
         if chosen.get("labels", "classes") not in LABEL_KINDS:
             raise QuestionError(unknown("kind of labels", chosen["labels"], LABEL_KINDS))
-        space = Path(str(chosen.get("space", "default")))
-        if space.suffix == ".toml":
-            chosen["space"] = str(space.expanduser().resolve())
+        for name in ("model", "space"):
+            if name in chosen:
+                chosen[name] = str(chosen[name])  # a path is welcome
+        if chosen.get("space", "default").endswith(".toml"):
+            chosen["space"] = str(Path(chosen["space"]).expanduser().resolve())
         return chosen
 
     @property
@@ -119,6 +125,20 @@ class Question:
     def geometry(self) -> Geometry:
         """The model's, from its config alone."""
         return geometry_of_model(self.model)
+
+    @property
+    def head_params(self) -> int | None:
+        """Parameters of the task head as far as they are known before data and model are read; else None."""
+        return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
+
+    def adapter_budget(self, head_params: int) -> int:
+        """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
+        budget = self.budget - (head_params if self.count_head else 0)
+        if budget < 1:
+            raise NothingFitsError(
+                f"the task head alone has {head_params:,} parameters, the budget with --count-head is {self.budget:,}."
+            )
+        return budget
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -50,7 +50,7 @@ class Run:
         """A trial's number from best, knee, smallest or a number."""
         from tenslora_search.report.pareto import PICKS
 
-        if str(which).isdigit():
+        if str(which).isdecimal():
             return int(which)
         pick = PICKS[str(which)]
         _ = self.best()

@@ -2,24 +2,21 @@
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tenslora_search.report.files import read_run_file
+from tenslora_search.search.checks import check_options
 from tenslora_search.search.engine import EXECUTORS, Place
 from tenslora_search.search.folder import default_folder, disk_errors, run_folder
-from tenslora_search.search.provenance import hardware, versions
-from tenslora_search.search.pruners import PRUNERS
+from tenslora_search.search.provenance import COMMAND, hardware, versions
 from tenslora_search.search.question import Question, write_run_file
 from tenslora_search.search.results import Run
-from tenslora_search.search.samplers import SAMPLERS
-from tenslora_search.search.serving import Interrupted, Progress, Serving
+from tenslora_search.search.serving import Progress, Serving
 from tenslora_search.search.space import SearchSpace
-from tenslora_search.spec.budget import parse_count
-from tenslora_search.spec.table import NothingFitsError, QuestionError
+from tenslora_search.spec.table import QuestionError
 
 
 def search(
@@ -27,7 +24,7 @@ def search(
     *,
     budget: str | int,
     data: str | Path | None = None,
-    model: str | None = None,
+    model: str | Path | None = None,
     space: str | Path | None = None,
     trials: int | None = None,
     time_limit: float | None = None,
@@ -59,15 +56,11 @@ def search(
     """
     began = time.monotonic()
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=str(space) if space is not None else None, trials=trials,
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     get_ready = EXECUTORS[executor]
-    _ = SAMPLERS[asked.sampler], PRUNERS[asked.pruner]  # a wrong name must not stand in a run folder
-    if pack is not None and pack < 1:
-        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
-    if gpus_per_worker is not None and not (0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker):
-        raise QuestionError(f"--gpus-per-worker is 0, a share such as 0.25, or a whole number; got {gpus_per_worker:g}.")
+    check_options(asked, executor=executor, pack=pack, gpus_per_worker=gpus_per_worker, time_limit=time_limit)
     folder = Path(out) if out is not None else default_folder(asked)
     listeners = [one for one in callbacks if callable(one)]
     place = Place(folder, ray_address, gpus_per_worker, tuple(one for one in callbacks if not callable(one)))
@@ -99,15 +92,11 @@ def _prepared(folder: Path, question: Question, say: Callable[[str], object] | N
     model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
     geometry = geometry_of(model)
     head_params = StackedHeads(model, [torch.Generator()]).n_params
-    budget = question.budget - (head_params if question.count_head else 0)
-    if budget < 1:
-        raise NothingFitsError(
-            f"the task head alone has {head_params:,} parameters, the budget with --count-head is {question.budget:,}."
-        )
+    budget = question.adapter_budget(head_params)
     SearchSpace.load(question.space, geometry, budget)  # a wrong space, or one in which nothing fits, is not written down
     run = {
         "question": question.to_json(),
-        "command": " ".join(["tenslora-search", *sys.argv[1:]]) if "tenslora-search" in sys.argv[0] else None,
+        "command": COMMAND.get(),
         "versions": versions(),
         "data_digest": data.digest,
         "head_params": head_params,
@@ -152,17 +141,3 @@ def _ctrl_c(source: Serving) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def parse_seconds(text: str) -> float:
-    """Seconds from 90, 90s, 15m, 2h, 1.5h or 1h30m; `QuestionError` otherwise."""
-    import re
-
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0.0
-    if seconds <= 0:
-        raise QuestionError(f"{text!r} is no time limit; write 90s, 15m, 2h or 1h30m.")
-    return seconds
-
-
-__all__ = ["Interrupted", "Progress", "parse_count", "parse_seconds", "search"]

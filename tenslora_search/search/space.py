@@ -8,6 +8,7 @@ level, each multiplied by its weight's factor and capped, the highest level for 
 import json
 import math
 import random
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import METHODS
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.scales import SCALES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, Table, unknown
 from tenslora_search.spec.trial import TrialSpec
@@ -197,7 +199,7 @@ def fill(construction: str, decomposition: str, geometry: Geometry, weights: Seq
         wanted = [max(1, round(math.exp(min(top, level + offset)))) for top, offset in zip(limit_logs, offsets, strict=True)]
         return clip(construction, decomposition, wanted, geometry)
 
-    low, high = -SPREAD, min(math.log(size), max(limit_logs)) + SPREAD
+    low, high = -SPREAD, min(math.log(max(1, size)), max(limit_logs)) + SPREAD
     best = (1,) * len(offsets)
     for _ in range(24):
         middle = (low + high) / 2
@@ -239,7 +241,7 @@ KEYS: dict[str, Mapping[str, object] | type | None] = {
     "decomposition": None,
     "structure": None,
     "scale": SCALES,
-    "rule": str,
+    "rule": RULES,
     "size": float,
     "learning_rate": float,
     "head_learning_rate": float,
@@ -264,12 +266,10 @@ def _read(space: str | Path) -> tuple[str, dict[str, Any]]:
 
 def _structures(name: str, chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, table in (("construction", CONSTRUCTIONS), ("decomposition", DECOMPOSITIONS)):
-        if not isinstance(chosen[key], list) or not chosen[key]:
-            raise QuestionError(f"space {name}: {key} is a list of names; got {chosen[key]!r}.")
-        for entry in chosen[key]:
+        for entry in _names(f"space {name}: {key}", chosen[key]):
             _ = table[entry]
     if "structure" in chosen:
-        pairs = [_split(structure) for structure in chosen["structure"]]
+        pairs = [_split(structure) for structure in _names(f"space {name}: structure", chosen["structure"])]
         for construction, decomposition in pairs:
             _ = CONSTRUCTIONS[construction], DECOMPOSITIONS[decomposition]
         return pairs
@@ -286,25 +286,29 @@ def _parameter(what: str, value: Any, kind: Mapping[str, object] | type) -> Choi
         low, high = _number(what, value["low"]), _number(what, value["high"])
         if not 0 < low < high:
             raise QuestionError(f"{what}: a range needs 0 < low < high; got low {low:g}, high {high:g}.")
-        if what.endswith(" size") and high > 1:
-            raise QuestionError(f"{what} is a share of the budget, at most 1; got high {high:g}.")
         return Range(low, high, log=True)
     values = value if isinstance(value, list) else [value]
+    if isinstance(kind, Mapping):
+        for one in _names(what, values):
+            _ = kind[one]
+        return Choice(tuple(values))
     if not values:
         raise QuestionError(f"{what}: the list is empty; give one value or more.")
-    if kind is float:
-        return Choice(tuple(_number(what, one) for one in values))
-    for one in values:
-        if isinstance(kind, Mapping):
-            _ = kind[one]
-        elif not isinstance(one, str):
-            raise QuestionError(f"{what} is a list of names; got {one!r}.")
-    return Choice(tuple(values))
+    return Choice(tuple(_number(what, one) for one in values))
+
+
+def _names(what: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        raise QuestionError(f"{what} is a list of names; got {value!r}.")
+    return value
 
 
 def _number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise QuestionError(f"{what}: numbers are 0 or more; got {value!r}.")
+    least = 0.0 if what.endswith(" weight_decay") else sys.float_info.min
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= sys.float_info.max:
+        raise QuestionError(f"{what}: numbers are above 0 (weight_decay may be 0); got {value!r}.")
+    if what.endswith(" size") and value > 1:
+        raise QuestionError(f"{what} is a share of the budget, at most 1; got {value:g}.")
     return float(value)
 
 

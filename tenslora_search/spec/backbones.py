@@ -6,7 +6,7 @@ generations of transformers name ViT's maps differently), `1/3` takes the second
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -213,9 +213,53 @@ def known_backbone(model: str) -> Backbone | None:
 
 def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geometry:
     """The attention geometry of a known name, a local folder with a config.json, or a hub id in the local hub cache."""
+    config, what = _config_of_model(model)
+    return geometry_of_config(config, projections, what)
+
+
+def head_of_model(model: str, n_labels: int) -> int | None:
+    """Parameters of the task head that transformers gives to such a model; None for a type of model not in `HEADS`."""
+    config, what = _config_of_model(model)
+    head = HEADS.get(str(config.get("model_type")))
+    return head(read_config(config, what)["hidden"], n_labels) if head else None
+
+
+def _one_map(hidden: int, n_labels: int) -> int:
+    return hidden * n_labels + n_labels
+
+
+def _no_bias(hidden: int, n_labels: int) -> int:
+    return hidden * n_labels
+
+
+def _two_maps(hidden: int, n_labels: int) -> int:
+    return hidden * hidden + hidden + _one_map(hidden, n_labels)
+
+
+def _two_maps_one_bias(hidden: int, n_labels: int) -> int:
+    return hidden * hidden + _one_map(hidden, n_labels)
+
+
+def _first_and_mean(hidden: int, n_labels: int) -> int:
+    return _one_map(2 * hidden, n_labels)
+
+
+HEADS: dict[str, Callable[[int, int], int]] = {
+    **dict.fromkeys(("bert", "vit", "deit"), _one_map),
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert", "electra", "mpnet"), _two_maps),
+    **dict.fromkeys(("distilbert", "deberta-v2", "t5"), _two_maps),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt2"), _no_bias),
+    **dict.fromkeys(("dinov2", "dinov2_with_registers"), _first_and_mean),
+    "modernbert": _two_maps_one_bias,
+}
+"""What the task head of a type of model counts, by its width and labels, so that a dry run needs no torch."""
+
+
+def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:
+    """The config that decides the geometry, and what to call it in an error."""
     backbone = known_backbone(model)
     if backbone is not None:
-        return geometry_of_config(backbone.config, projections, model)
+        return backbone.config, model
     path = _config_file(model)
     if path is None:
         raise QuestionError(
@@ -226,7 +270,7 @@ def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geo
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise QuestionError(f"{path} cannot be read as a model's config: {error}.") from error
-    return geometry_of_config(config, projections, str(path))
+    return config, str(path)
 
 
 def _config_file(model: str) -> Path | None:

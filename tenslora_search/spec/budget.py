@@ -1,4 +1,4 @@
-"""Reading and writing parameter counts: 300k, 1.2M, 300_000, 300,000."""
+"""Reading and writing parameter counts (300k, 1.2M, 300_000, 300,000); reading time limits (90s, 15m, 2h, 1h30m)."""
 
 import re
 from decimal import Decimal
@@ -21,3 +21,12 @@ def parse_count(text: str | int) -> int:
 def format_count(count: int) -> str:
     """A count for reading: 216,093."""
     return f"{count:,}"
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds from 90, 90s, 15m, 2h, 1.5h or 1h30m; `QuestionError` otherwise."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0.0
+    if seconds <= 0:
+        raise QuestionError(f"{text!r} is no time limit; write 90s, 15m, 2h or 1h30m.")
+    return seconds

@@ -46,6 +46,8 @@ class Task:
     own_model: str | None = None
     max_steps: int = 1000
     batch_size: int = 32
+    n_labels: int = 2
+    """outputs of the task head; 1 for regression"""
     regression: bool = False
 
     @property
@@ -76,6 +78,7 @@ _ROWS = (
         "sentence1",
         "sentence2",
         metric="pearson_spearman",
+        n_labels=1,
         regression=True,
         max_steps=800,
     ),
@@ -87,6 +90,7 @@ _ROWS = (
         "premise",
         "hypothesis",
         report_split="validation_matched",
+        n_labels=3,
         max_steps=4000,
     ),
     Task(
@@ -97,6 +101,7 @@ _ROWS = (
         hub="CogComp/trec",
         revision="refs/convert/parquet",
         label="coarse_label",
+        n_labels=6,
         report_split="test",
         max_steps=800,
     ),
@@ -106,6 +111,7 @@ _ROWS = (
         "text",
         ("text",),
         hub="fancyzhx/ag_news",
+        n_labels=4,
         report_split="test",
         max_steps=2000,
     ),
@@ -115,6 +121,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="blanchon/EuroSAT_RGB",
+        n_labels=10,
         report_split="test",
     ),
     Task(
@@ -123,6 +130,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="tanganke/dtd",
+        n_labels=47,
         report_split="test",
     ),
     Task(
@@ -131,6 +139,7 @@ _ROWS = (
         "image",
         ("img",),
         hub="uoft-cs/cifar10",
+        n_labels=10,
         report_split="test",
         max_steps=1500,
     ),
@@ -143,6 +152,7 @@ _ROWS = (
         own_model=OWN_MODEL,
         max_steps=160,
         batch_size=16,
+        n_labels=5,
     ),
     Task(
         "docstrings",
@@ -152,6 +162,7 @@ _ROWS = (
         report_split="test",
         own_model="minilm",
         max_steps=600,
+        n_labels=5,
     ),
 )
 

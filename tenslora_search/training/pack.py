@@ -21,6 +21,8 @@ from torch.nn import functional
 
 from tenslora_search.nn.attach import attach, layout
 from tenslora_search.nn.export import read_noted
+from tenslora_search.nn.modes import share
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.attention import trials_apart
@@ -29,7 +31,6 @@ from tenslora_search.training.heads import StackedHeads
 from tenslora_search.training.metrics import METRICS
 from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
-from tenslora_search.training.rules import RULES
 from tenslora_search.training.shared import SharedEmbeddings
 
 EVALUATION = 4
@@ -168,6 +169,7 @@ class Pack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
+            share(path)
         except (OSError, SafetensorError) as error:
             raise QuestionError(f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept.") from error
         return path

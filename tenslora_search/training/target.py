@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from tenslora_search.nn.modes import share
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.card import TAG
 
@@ -24,7 +25,7 @@ def export_folder(to: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
         part.mkdir(parents=True)
         yield part
-        _put(part, place, to)
+        _put(share(part), place, to)
     except (OSError, SafetensorError) as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise QuestionError(f"cannot export to {to}: {said}. Choose another folder.") from error

@@ -70,6 +70,26 @@ def test_a_real_training_loop(tiny, tmp_path):
             study.run.export("best", tmp_path / "adapter")
 
 
+def test_a_model_is_a_path_too_and_a_seed_the_largest_there_is(tmp_path):
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "bert", "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}'
+    )
+    for _ in ("begun", "gone on with"):
+        with ask_tell(budget=600, model=tmp_path, trials=2, seed=2**32 - 1, out=tmp_path / "own") as study:
+            assert run_all(study, 1)
+
+
+def test_none_means_wait_until_all_are_done(tmp_path):
+    with ask_tell(**{**ASKED, "max_steps": 1}, trials=2, out=tmp_path / "own") as study:
+        first, second = study.ask(), study.ask()
+        assert study.ask() is None
+        assert not study.done
+        study.tell(first, 0.5)
+        study.tell(second, 0.6)
+        assert study.ask() is None
+        assert study.done
+
+
 def test_trials_are_stopped_at_rungs_and_some_go_on_after_all(study):
     begun = run_all(study)
     trials = study.run.trials().set_index("number")

@@ -1,6 +1,7 @@
 """Every wrong option is one line that names what would work; a run folder answers one question only."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ WRONG = [
     ({"task": None}, "name a task"),
     ({"trials": 0}, "--trials is a whole number of 1 or more; got 0"),
     ({"retest": -1}, "--retest is a whole number of 0 or more"),
+    ({"seed": -1}, "--seed is a whole number of 0 or more; got -1"),
+    ({"seed": 5_000_000_000}, "--seed is below 2**32, which is 4294967296; got 5000000000"),
     ({"max_steps": 0}, "--max-steps"),
     ({"batch_size": True}, "--batch-size"),
     ({"objective": "fron"}, "Did you mean 'front'"),
@@ -104,4 +107,5 @@ def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):
     (tmp_path / "my-model").mkdir()
     monkeypatch.chdir(tmp_path)
     assert Question.of(budget=100, task="sst2", model="my-model").model == str(tmp_path / "my-model")
+    assert Question.of(budget=100, task="sst2", model=Path("my-model")).model == str(tmp_path / "my-model")
     assert Question.of(budget=100, task="sst2", model="minilm").model == "minilm"

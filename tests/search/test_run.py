@@ -11,7 +11,7 @@ import pytest
 
 from tenslora_search.search.question import Question
 from tenslora_search.search.results import load_run
-from tenslora_search.search.run import parse_seconds, search
+from tenslora_search.search.run import search
 from tenslora_search.search.serving import Serving
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult
@@ -42,7 +42,9 @@ def heard():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, told, heard):
     folder = tmp_path_factory.mktemp("search") / "run"
-    return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["/home/me/tenslora-search/study.py", "--foo"])
+        return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
 
 
 def test_every_trial_has_a_row(run):
@@ -70,6 +72,17 @@ def test_the_retest_uses_fresh_seeds(run):
     searched = {event["spec"]["seed"] for event in events if event["event"] == "proposed"}
     assert {event["seed"] for event in events if event["event"] == "retest"} == {1, 2}
     assert all(seed < 1_000_000 for seed in searched)
+
+
+def test_others_may_read_states_and_exports(run, tmp_path):
+    base = run.export("best", tmp_path / "peft") / "base"
+    native = run.export("best", tmp_path / "native", "native")
+    paths = [path for folder in (run.folder, base.parent, native) for path in (folder, *folder.rglob("*"))]
+    before = os.umask(0o022)
+    os.umask(before)
+    assert base.is_dir()
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~before, path
 
 
 def test_best_within_fewer_parameters(run):
@@ -130,6 +143,7 @@ def test_a_trial_that_was_not_retested_is_exported_as_the_search_left_it(tmp_pat
         (8, "peft", "new", "no trial 8 in .* it has 8, numbered from 0"),
         ("bets", "peft", "new", "Did you mean 'best'"),
         ("-1", "peft", "new", "no pick named '-1'"),
+        ("²", "peft", "new", "no pick named '²'"),
         ("paused", "peft", "new", r"trial \d is paused, not complete; only a trained adapter can be exported"),
         ("best", "pfet", "new", "Did you mean 'peft'"),
         ("best", "peft", "run.json", "it is a file"),
@@ -152,6 +166,10 @@ def test_a_run_is_loaded_from_its_folder(run):
     assert again.proof == (8, 0)
     assert {path.name for path in (run.folder / "adapters").iterdir()} >= set(map(str, run.front()["number"]))
     assert not list(run.folder.glob(".segment-*"))
+
+
+def test_a_script_of_the_users_is_no_command_line(run):
+    assert run.file["command"] is None
 
 
 def test_progress_is_told(run, told):
@@ -215,6 +233,19 @@ def test_callbacks_of_ray_hear_of_segments(tmp_path):
     assert {score for _, score in Logger.rows} <= scores
 
 
+def test_a_search_looks_like_the_function_however_it_was_imported():
+    program = (
+        "import inspect, tenslora_search.search\n"
+        "from tenslora_search import Interrupted, search\n"
+        "from tenslora_search.search import run, serving\n"
+        "assert not inspect.isfunction(search)\n"
+        "assert inspect.signature(search) == inspect.signature(run.search)\n"
+        "assert search.__doc__ == run.search.__doc__\n"
+        "assert Interrupted is serving.Interrupted"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_public_name_is_the_function_however_it_was_imported():
     program = (
         "from tenslora_search import load_run, search\n"
@@ -245,17 +276,6 @@ def test_a_time_limit_ends_the_search_with_a_report(tmp_path):
     run = search(**ASKED, trials=500, time_limit=3.0, out=tmp_path / "run")
     assert len(run.trials()) < 500
     assert (run.folder / "report.html").is_file()
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1.5h", 5400), ("1h30m", 5400)])
-def test_time_limits(text, seconds):
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-3", "2 hours", "m", "1d"])
-def test_no_time_limits(text):
-    with pytest.raises(QuestionError, match="is no time limit"):
-        parse_seconds(text)
 
 
 @pytest.mark.parametrize("gpus", [-1, 1.5, float("nan")])

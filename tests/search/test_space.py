@@ -55,6 +55,10 @@ def test_the_first_seed_is_lora_at_the_budget():
     assert {"LoRA", "LoTR", "FacT-TT", "LoRTA", "MetaTT", "TensLoRA qkv_depth"} <= methods
 
 
+def test_a_size_that_holds_nothing_is_filled_with_ones():
+    assert fill("qkv_depth", "tucker", PLAIN, [0.5] * 4, 0) == (1, 1, 1, 1)
+
+
 def test_weights_decide_which_mode_gets_the_rank():
     geometry = Geometry.attention(768, 12, 12)
     wide = fill("qkv_depth", "tucker", geometry, [1.0, 0.2, 0.5, 0.5], 200_000)
@@ -114,8 +118,26 @@ WRONG = {
     'scale = ["matchd"]': "Did you mean 'matched'",
     "learning_rate = { low = 1e-2, high = 1e-3 }": "low < high",
     "learning_rate = { low = 1e-2 }": "low and high",
-    'learning_rate = ["fast"]': "numbers are 0 or more; got 'fast'",
-    "size = { low = 0.1, high = 2.0 }": "share of the budget",
+    'learning_rate = ["fast"]': "numbers are above 0 (weight_decay may be 0); got 'fast'",
+    "learning_rate = 0": "above 0 (weight_decay may be 0); got 0",
+    "size = 0": "above 0 (weight_decay may be 0); got 0",
+    "size = { low = 0, high = 1 }": "above 0 (weight_decay may be 0); got 0",
+    "size = 2": "share of the budget, at most 1; got 2",
+    "clip = -1.0": "above 0 (weight_decay may be 0); got -1.0",
+    "clip = nan": "above 0 (weight_decay may be 0); got nan",
+    "clip = inf": "above 0 (weight_decay may be 0); got inf",
+    "weight_decay = { low = 0, high = 0.1 }": "a range needs 0 < low < high",
+    "weight_decay = []": "the list is empty",
+    'rule = "chian"': "no rule named 'chian'. Known: plain, lora_plus",
+    "rule = 5": "rule is a list of names; got [5]",
+    'scale = [["matched"]]': "scale is a list of names",
+    "scale = []": "scale is a list of names",
+    "structure = 5": "structure is a list of names; got 5",
+    "structure = []": "structure is a list of names; got []",
+    "structure = [5]": "structure is a list of names; got [5]",
+    'structure = ["none"]': "no decomposition named ''",
+    'construction = [["none"]]': "construction is a list of names",
+    "size = { low = 0.1, high = 2.0 }": "share of the budget, at most 1; got 2",
     "decomposition = []": "list of names",
     "learning_rate = [": "cannot be read",
 }
@@ -139,10 +161,13 @@ def test_an_unknown_space_is_one_line(name, hint):
 
 def test_a_list_is_a_choice_and_a_table_a_range(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('construction = ["depth"]\ndecomposition = ["cp", "tucker"]\nlearning_rate = [1e-3, 1e-2]\nsize = 1.0\n')
+    path.write_text(
+        'construction = ["depth"]\ndecomposition = ["cp", "tucker"]\nrule = ["plain", "lora_plus"]\nweight_decay = 0\n'
+        "learning_rate = [1e-3, 1e-2]\nsize = 1.0\n"
+    )
     space = SearchSpace.load(path, PLAIN, 5_000)
     assert space.searched["learning_rate"].values == (1e-3, 1e-2)
-    assert set(space.searched) == {"structure", "learning_rate", *ROLES}
+    assert set(space.searched) == {"structure", "learning_rate", "rule", *ROLES}
     assert space.structures == (("depth", "cp"), ("depth", "tucker"))
 
 

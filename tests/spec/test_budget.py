@@ -1,10 +1,10 @@
-"""Parameter counts as people write them."""
+"""Parameter counts and time limits as people write them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenslora_search.spec.budget import format_count, parse_count
+from tenslora_search.spec.budget import format_count, parse_count, parse_seconds
 from tenslora_search.spec.table import QuestionError
 
 
@@ -27,3 +27,14 @@ def test_format_and_back(count):
 def test_refused(text):
     with pytest.raises(QuestionError, match="is not a parameter count of 1 or more; write 300000, 300k or"):
         parse_count(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1.5h", 5400), ("1h30m", 5400)])
+def test_time_limits(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "2 hours", "m", "1d"])
+def test_no_time_limits(text):
+    with pytest.raises(QuestionError, match="is no time limit"):
+        parse_seconds(text)

@@ -9,11 +9,11 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.ready import made_ready
-from tenslora_search.training.rules import RULES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 N_STEPS = 40

@@ -20,12 +20,12 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.attention import fold_attention
 from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack, read_state
-from tenslora_search.training.rules import RULES
 
 MAX_STEPS = 12
 

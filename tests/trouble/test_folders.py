@@ -84,6 +84,37 @@ def test_a_folder_of_something_else(here, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_force_deletes_the_run_and_nothing_else(here, finished, tmp_path):
+    mine = [finished / name for name in ("notes.md", "mine/thesis.tex", ".git/config")]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+    elsewhere = tmp_path / "elsewhere"
+    (finished / "states").rename(elsewhere)
+    (finished / "states").symlink_to(elsewhere)
+    (finished / ".segment-old").mkdir()
+    kept = sorted(elsewhere.iterdir())
+    assert kept
+    assert here(*ASKED, "--seed", "7", "--out", str(finished), "--force")[0] == 0
+    assert all(path.read_text() == "years of work" for path in mine)
+    assert sorted(elsewhere.iterdir()) == kept
+    assert not (finished / "states").is_symlink()
+    assert not (finished / ".segment-old").exists()
+
+
+def test_a_lock_of_something_else_is_left_as_it_is(here, tmp_path):
+    (tmp_path / ".lock").write_text("pid 17")
+    (tmp_path / "thesis.tex").write_text("")
+    refused(here, *ASKED, "--out", str(tmp_path))
+    assert (tmp_path / ".lock").read_text() == "pid 17"
+
+
+def test_a_file_where_a_folder_belongs(here, tmp_path):
+    (tmp_path / "states").write_text("mine")
+    assert "states: File exists. Choose another --out" in refused(here, *ASKED, "--out", str(tmp_path))
+    assert (tmp_path / "states").read_text() == "mine"
+
+
 def test_a_folder_in_use(here, finished):
     with (finished / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -34,7 +34,9 @@ OPTIONS = [
     ({"--max-steps": "0"}, 2, "--max-steps is a whole number of 1 or more; got 0"),
     ({"--batch-size": "0"}, 2, "--batch-size is a whole number of 1 or more; got 0"),
     ({"--fit-rows": "0"}, 2, "--fit-rows is a whole number of 1 or more; got 0"),
+    ({"--seed": "5000000000"}, 2, "--seed is below 2**32"),
     ({"--pack": "0"}, 2, "--pack is auto or a whole number"),
+    ({"--pack": "²"}, 2, "--pack is auto or a whole number"),
     ({"--time-limit": "soon"}, 2, "90s, 15m, 2h"),
     ({"--column": "label"}, 2, "ROLE=NAME"),
     ({"--data": "/nowhere/at/all"}, 2, "no such file or folder"),
@@ -70,8 +72,9 @@ SPACES = {
     "learning_rat = 1e-3": "no key named 'learning_rat'. Did you mean 'learning_rate'",
     'construction = ["dept"]': "no construction named 'dept'. Did you mean 'depth'",
     'decomposition = "cp"': "decomposition is a list of names",
-    "size = { low = 0.5, high = 2.0 }": "size is a share of the budget, at most 1; got high 2",
+    "size = { low = 0.5, high = 2.0 }": "size is a share of the budget, at most 1; got 2",
     "size = [": "cannot be read",
+    'rule = "chian"': "no rule named 'chian'",
 }
 
 
