@@ -103,7 +103,7 @@ def start(place: Place) -> None:
 def _knock(address: str) -> None:
     """`QuestionError` if nobody listens at HOST:PORT: Ray itself would try for minutes, and say so in its own words."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         return  # "auto" and the like, which Ray looks up at once
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
