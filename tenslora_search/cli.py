@@ -1,6 +1,7 @@
 """The command line. Options without a verb run a search; torch, Ray and Optuna are imported only by what needs them."""
 
 import json
+import logging
 import shlex
 import sys
 from io import TextIOWrapper
@@ -84,12 +85,12 @@ def search(
     from tenslora_search.search.run import search as run_search
     from tenslora_search.search.serving import Interrupted
 
+    logging.getLogger("tenslora_search").setLevel(logging.ERROR if quiet or as_json else logging.WARNING)
     with _display(quiet=quiet or as_json) as progress:
         code = 0
         try:
-            say = None if quiet or as_json else print
             places = {"ray_address": ray_address, "out": out, "force": force}
-            run = run_search(budget=budget, progress=progress, say=say, **places, **means, **asked)
+            run = run_search(budget=budget, progress=progress, **places, **means, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 130
     _print_result(run, as_json=as_json, quiet=quiet)

@@ -98,6 +98,7 @@ def start(place: Place) -> None:
         ray.init(address=place.ray_address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError) as error:
         raise QuestionError(f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}") from error
+    workers(place)  # more GPUs than there are show before model and data are read
 
 
 def _knock(address: str) -> None:
@@ -268,7 +269,8 @@ class Segments(Searcher):
             return None
         segment = None
         with self._errors_kept():
-            segment = None if self.ended else self.source.next_segment()
+            if not self.ended:
+                segment = self.source.next_segment()
         if segment is None:
             return Searcher.FINISHED if self.ended or self.source.done else None
         self.running[trial_id] = segment

@@ -1,6 +1,7 @@
 """search(): from a question to a front. The one place where all parts meet."""
 
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ from tenslora_search.search.results import Run
 from tenslora_search.search.serving import Progress, Serving
 from tenslora_search.search.space import SearchSpace
 from tenslora_search.spec.table import QuestionError
+
+LOGGER = logging.getLogger("tenslora_search")
 
 
 def search(
@@ -40,7 +43,6 @@ def search(
     out: str | Path | None = None,
     force: bool = False,
     progress: Callable[[Progress], None] | None = None,
-    say: Callable[[str], object] | None = None,
     callbacks: Sequence[Any] = (),
     **options: Any,
 ) -> Run:
@@ -48,10 +50,10 @@ def search(
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by side (None: as many as
     the GPU makes use of, which is measured; 8 on a CPU); `out` is the run folder, in which the same question goes on where
-    it stopped. `say` is called, before the search, with a line about text columns that are not read, if there are any.
-    `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl: proposed,
-    rung, promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search. Those of Ray Tune hear of
-    segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see `Question`).
+    it stopped. `callbacks`: callables are called with each event of a trial once it is written down (a line of trials.jsonl:
+    proposed, rung, promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search. Those of Ray
+    Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows, columns, labels, count_head (see
+    `Question`).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()
@@ -70,7 +72,7 @@ def search(
         )
     with run_folder(folder, asked, force=force), disk_errors(folder):
         serve = get_ready(place)
-        run_file = _prepared(folder, asked, say)
+        run_file = _prepared(folder, asked)
         source = Serving(
             folder, asked, run_file, began=began, time_limit=time_limit, pack=pack, progress=progress, listeners=listeners
         )
@@ -79,7 +81,7 @@ def search(
         return source.close()
 
 
-def _prepared(folder: Path, question: Question, say: Callable[[str], object] | None) -> dict[str, Any]:
+def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     """Loads model and data once in this process, so that all that is wrong with them shows at once; writes run.json."""
     import torch
 
@@ -119,9 +121,9 @@ def _prepared(folder: Path, question: Question, say: Callable[[str], object] | N
             raise QuestionError(f"the data of {folder} has changed since it was begun; choose another --out, or --force.")
         run = {**before, "question": question.to_json()}
     write_run_file(folder, run)
-    if say is not None and data.unused:
+    if data.unused:
         inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
-        say(f"reads {inputs}; unused: {', '.join(data.unused)} (--column ROLE=NAME reads others)")
+        LOGGER.warning("reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused))
     return run
 
 

@@ -23,6 +23,27 @@ OWN_MODEL = "digits-vit"
 """The backbone that this tool trains itself: it is on no hub."""
 
 
+def one_map(hidden: int, n_labels: int) -> int:
+    """Parameters of a task head that is one linear map."""
+    return hidden * n_labels + n_labels
+
+
+def no_bias(hidden: int, n_labels: int) -> int:
+    return hidden * n_labels
+
+
+def two_maps(hidden: int, n_labels: int) -> int:
+    return hidden * hidden + hidden + one_map(hidden, n_labels)
+
+
+def two_maps_one_bias(hidden: int, n_labels: int) -> int:
+    return hidden * hidden + one_map(hidden, n_labels)
+
+
+def first_and_mean(hidden: int, n_labels: int) -> int:
+    return one_map(2 * hidden, n_labels)
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """The patterns of one architecture. `model_types` are those of the model's config."""
@@ -40,6 +61,8 @@ class Family:
     """the config's name for the layers of a decoder beside the encoder; each counts twice, for self- and cross-attention"""
     positions_after_pad: bool = False
     """whether a text's positions are numbered from the pad token's number on"""
+    head: Callable[[int, int], int] = one_map
+    """parameters of the task head that transformers gives it, by width and labels"""
 
     def patterns(self, projections: Sequence[str]) -> dict[str, str]:
         known = [name for name in (*ATTENTION, "out", *MLP) if getattr(self, name)]
@@ -49,14 +72,29 @@ class Family:
         return {name: getattr(self, name) for name in projections}
 
 
-def _bert(*types: str, end: str = "", positions_after_pad: bool = False) -> Family:
+def _bert(*types: str, end: str = "", **more: Any) -> Family:
     return Family(
         types,
         *(f"attention.self.{name}{end}" for name in ATTENTION),
         out="attention.output.dense",
         up="intermediate.dense",
         down="layer.*.output.dense",
-        positions_after_pad=positions_after_pad,
+        **more,
+    )
+
+
+def _vit(*types: str, **more: Any) -> Family:
+    return Family(
+        types,
+        *(
+            f"attention.attention.{old} | attention.{new}"
+            for old, new in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"))
+        ),
+        out="attention.output.dense | attention.o_proj",
+        up="intermediate.dense | mlp.fc1",
+        down="layer.*.output.dense | mlp.fc2",
+        reads="image",
+        **more,
     )
 
 
@@ -68,45 +106,50 @@ def _llama(*types: str) -> Family:
         up=mlp + "up_proj",
         gate=mlp + "gate_proj",
         down=mlp + "down_proj",
+        head=no_bias,
     )
 
 
 FAMILIES: Table[Family] = Table(
     "family",
     {
-        "bert": _bert("bert", "electra"),
-        "roberta": _bert("roberta", "xlm-roberta", "camembert", positions_after_pad=True),
+        "bert": _bert("bert"),
+        "electra": _bert("electra", head=two_maps),
+        "roberta": _bert("roberta", "xlm-roberta", "camembert", positions_after_pad=True, head=two_maps),
         "mpnet": Family(
             ("mpnet",),
             *(f"attention.attn.{name}" for name in "qkvo"),
             up="intermediate.dense",
             down="layer.*.output.dense",
             positions_after_pad=True,
+            head=two_maps,
         ),
-        "deberta-v2": _bert("deberta-v2", end="_proj"),
+        "deberta-v2": _bert("deberta-v2", end="_proj", head=two_maps),
         "distilbert": Family(
             ("distilbert",),
             *(f"attention.{name}" for name in ("q_lin", "k_lin", "v_lin", "out_lin")),
             up="ffn.lin1",
             down="ffn.lin2",
+            head=two_maps,
         ),
         "modernbert": Family(
-            ("modernbert",), *(f"attn.Wqkv {k}/3" for k in range(3)), out="attn.Wo", up="mlp.Wi", down="mlp.Wo"
+            ("modernbert",),
+            *(f"attn.Wqkv {k}/3" for k in range(3)),
+            out="attn.Wo",
+            up="mlp.Wi",
+            down="mlp.Wo",
+            head=two_maps_one_bias,
         ),
-        "vit": Family(
-            ("vit", "deit", "dinov2", "dinov2_with_registers"),
-            *(
-                f"attention.attention.{old} | attention.{new}"
-                for old, new in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"))
-            ),
-            out="attention.output.dense | attention.o_proj",
-            up="intermediate.dense | mlp.fc1",
-            down="layer.*.output.dense | mlp.fc2",
-            reads="image",
-        ),
+        "vit": _vit("vit", "deit"),
+        "dinov2": _vit("dinov2", "dinov2_with_registers", head=first_and_mean),
         "llama": _llama("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
         "gpt2": Family(
-            ("gpt2",), *(f"attn.c_attn {k}/3" for k in range(3)), out="attn.c_proj", up="mlp.c_fc", down="mlp.c_proj"
+            ("gpt2",),
+            *(f"attn.c_attn {k}/3" for k in range(3)),
+            out="attn.c_proj",
+            up="mlp.c_fc",
+            down="mlp.c_proj",
+            head=no_bias,
         ),
         "t5": Family(
             ("t5",),
@@ -115,6 +158,7 @@ FAMILIES: Table[Family] = Table(
             gate="DenseReluDense.wi_0",
             down="DenseReluDense.wo",
             decoder_layers="num_decoder_layers",
+            head=two_maps,
         ),
     },
 )
@@ -217,42 +261,10 @@ def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geo
     return geometry_of_config(config, projections, what)
 
 
-def head_of_model(model: str, n_labels: int) -> int | None:
-    """Parameters of the task head that transformers gives to such a model; None for a type of model not in `HEADS`."""
+def head_of_model(model: str, n_labels: int) -> int:
+    """Parameters of the task head that transformers gives to such a model."""
     config, what = _config_of_model(model)
-    head = HEADS.get(str(config.get("model_type")))
-    return head(read_config(config, what)["hidden"], n_labels) if head else None
-
-
-def _one_map(hidden: int, n_labels: int) -> int:
-    return hidden * n_labels + n_labels
-
-
-def _no_bias(hidden: int, n_labels: int) -> int:
-    return hidden * n_labels
-
-
-def _two_maps(hidden: int, n_labels: int) -> int:
-    return hidden * hidden + hidden + _one_map(hidden, n_labels)
-
-
-def _two_maps_one_bias(hidden: int, n_labels: int) -> int:
-    return hidden * hidden + _one_map(hidden, n_labels)
-
-
-def _first_and_mean(hidden: int, n_labels: int) -> int:
-    return _one_map(2 * hidden, n_labels)
-
-
-HEADS: dict[str, Callable[[int, int], int]] = {
-    **dict.fromkeys(("bert", "vit", "deit"), _one_map),
-    **dict.fromkeys(("roberta", "xlm-roberta", "camembert", "electra", "mpnet"), _two_maps),
-    **dict.fromkeys(("distilbert", "deberta-v2", "t5"), _two_maps),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt2"), _no_bias),
-    **dict.fromkeys(("dinov2", "dinov2_with_registers"), _first_and_mean),
-    "modernbert": _two_maps_one_bias,
-}
-"""What the task head of a type of model counts, by its width and labels, so that a dry run needs no torch."""
+    return family_of(config.get("model_type")).head(read_config(config, what)["hidden"], n_labels)
 
 
 def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:

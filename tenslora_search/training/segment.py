@@ -69,18 +69,18 @@ def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[Tri
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
+    scorer, split = _scorer(segment, model, data), _scored_on(segment, data)
     files = [folder / f"{number}.safetensors" for (number, _), _ in trials]
     with _pack(segment, model, data, trials, segment.from_step) as pack:
         losses = pack.advance(segment.to_step)
         reasons = [pack.failure(place) for place in range(len(trials))]
         for place, file in enumerate(files):
             pack.save(place, file)
-        scores = pack.scores(_shown(segment, data)) if segment.split == "select" else None
-    if scores is None:
+        scores = pack.scores(split) if scorer is model else []
+    if scorer is not model:
         ended = [(trial, str(file)) for (trial, _), file in zip(trials, files, strict=True)]
-        exact = _backbone(segment.model, data.n_labels, data.regression, exact=True)
-        with _pack(segment, exact, data, ended, segment.to_step) as pack:
-            scores = pack.scores(data.report)
+        with _pack(segment, scorer, data, ended, segment.to_step) as pack:
+            scores = pack.scores(split)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results = []
@@ -107,8 +107,16 @@ def _pack(segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[M
     )
 
 
-def _shown(segment: Segment, data: TaskData) -> Split:
-    """What the trials are scored on: select; few rows of it if below the top they have learnt from fewer than it has."""
+def _scorer(segment: Segment, model: nn.Module, data: TaskData) -> nn.Module:
+    """The backbone that trials are scored with: in a retest in float32, as users load an export."""
+    is_exact = segment.split == "select" or next(model.parameters()).dtype == torch.float32
+    return model if is_exact else _backbone(segment.model, data.n_labels, data.regression, exact=True)
+
+
+def _scored_on(segment: Segment, data: TaskData) -> Split:
+    """Report, or select; few rows of select if below the top the trials have learnt from fewer than it has."""
+    if segment.split == "report":
+        return data.report
     n_learnt = segment.to_step * segment.batch_size
     return data.select if segment.to_step == segment.max_steps or n_learnt >= len(data.select) else data.glance
 

@@ -113,6 +113,14 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
         assert result.score == pytest.approx(right.double().mean().item(), abs=1e-9)
 
 
+def test_a_backbone_in_float32_is_not_loaded_again_for_the_retest(tmp_path, monkeypatch):
+    monkeypatch.setattr(ready, "cpu_multiplies_bfloat16", lambda: False)
+    worker._backbone.cache_clear()
+    worker.run_segment(make(1, split="report"), tmp_path)
+    assert worker._backbone.cache_info().misses == 1
+    worker._backbone.cache_clear()
+
+
 def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch):
     monkeypatch.setattr(data_module, "GLANCE_ROWS", 50)
     worker._data.cache_clear()
