@@ -1,0 +1,69 @@
+"""Same seed, same curve: the losses of every construction x decomposition x rule, as `tests/golden/losses.csv` has them.
+
+A change that is meant to leave results alone leaves this file alone. One that is not writes it anew and says so:
+`TENSLORA_WRITE_GOLDEN=1 pytest tests/training/test_golden.py`.
+"""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tenslora_search.nn.places import geometry_of
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import proportional
+from tenslora_search.spec.constructions import CONSTRUCTIONS
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.data import Split, TaskData
+from tenslora_search.training.images import ImageProcessor
+from tenslora_search.training.pack import Pack
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "losses.csv"
+N_STEPS, BUDGET, TOLERANCE = 20, 1500, 1e-6
+
+
+def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
+    """Texts of uneven length, or images, in two classes."""
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "image":
+        pixels = torch.randint(0, 255, (n_rows, 3, 8, 8), dtype=torch.uint8, generator=generator)
+        labels = (pixels[:, 0].float().mean((1, 2)) > 127).long()
+        return Split({"pixel_values": pixels}, labels, torch.ones(n_rows, dtype=torch.int64), ImageProcessor(8, 8))
+    lengths = torch.randint(3, 14, (n_rows,), generator=generator)
+    ids = torch.randint(4, 30, (n_rows, 14), generator=generator)
+    mask = (torch.arange(14) < lengths[:, None]).long()
+    return Split({"input_ids": ids * mask, "attention_mask": mask}, (ids[:, 1] >= 17).long(), lengths)
+
+
+def curves(kind: str, tiny) -> dict[str, list[float]]:
+    """The loss of each trial at each of 20 steps, all trials in one pack."""
+    model, _ = tiny("vit" if kind == "image" else "bert")
+    geometry = geometry_of(model)
+    pairs = [(one, other) for one in CONSTRUCTIONS for other in DECOMPOSITIONS]
+    adapters = [AdapterSpec.of(*pair, proportional(*pair, geometry, BUDGET), geometry) for pair in pairs]
+    named = {
+        f"{kind},{adapter.construction},{adapter.decomposition},{rule}": TrialSpec(adapter, 1e-3, 1e-3, rule=rule, seed=7)
+        for adapter in adapters
+        for rule in RULES
+    }
+    splits = [rows(kind, seed) for seed in range(3)]
+    data = TaskData("rows", "accuracy", ("low", "high"), False, *splits, "")
+    with Pack(model, data, list(named.values()), max_steps=N_STEPS, batch_size=8) as pack:
+        steps = [pack.advance(step) for step in range(1, N_STEPS + 1)]
+    return {name: [losses[k] for losses in steps] for k, name in enumerate(named)}
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_same_seed_same_curve(kind, tiny):
+    found = curves(kind, tiny)
+    if os.environ.get("TENSLORA_WRITE_GOLDEN"):
+        with GOLDEN.open("a" if kind == "image" else "w", newline="") as file:
+            csv.writer(file).writerows([*name.split(","), *(f"{loss:.8f}" for loss in curve)] for name, curve in found.items())
+    with GOLDEN.open(newline="") as file:
+        expected = {",".join(row[:4]): list(map(float, row[4:])) for row in csv.reader(file)}
+    for name, curve in found.items():
+        assert curve == pytest.approx(expected[name], abs=TOLERANCE), name
