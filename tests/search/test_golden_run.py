@@ -46,7 +46,7 @@ def old(tmp_path):
 def test_an_old_folder_is_read(old):
     assert old.proof == (16, 0)
     assert old.front()["number"].tolist() == [9, 0]
-    assert old.trials()["state"].value_counts().to_dict() == {"paused": 12, "complete": 4}
+    assert old.trials()["state"].value_counts().to_dict() == {"paused": 14, "complete": 2}
     assert old.report().is_file()
 
 
