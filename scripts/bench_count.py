@@ -1,4 +1,5 @@
-"""How long quick answers take: microseconds for each construction x decomposition on roberta-base, seconds for the commands.
+"""How long quick answers take: microseconds for each construction x decomposition on roberta-base,
+seconds for the commands.
 
 python scripts/bench_count.py --out reports/bench_count.md
 """
@@ -19,7 +20,8 @@ from tenslora_search.spec.decompositions import DECOMPOSITIONS
 
 REPEATS, ROUNDS = 400, 5
 COMMANDS = {  # with the seconds they may take
-    "count --model roberta-base --construction qkv_depth --decomposition tucker --ranks 59,59,3,12": 0.3,
+    "count --model roberta-base --construction qkv_depth --decomposition tucker --ranks "
+    "59,59,3,12": 0.3,
     "--help": 0.4,
     "--budget 300k --task sst2 --dry-run": 1.0,
 }
@@ -38,7 +40,9 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def seconds(words: str) -> tuple[float, float]:
-    """The best of some runs of the command, Python's start included: from start to end, and of the processor."""
+    """The best of some runs of the command, Python's start included: from start to end, and of the
+    processor.
+    """
     command = [sys.executable, "-m", "tenslora_search.cli", *words.split()]
     whole, busy = [], []
     for _ in range(ROUNDS):
@@ -51,14 +55,17 @@ def seconds(words: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
     geometry = geometry_of_model("roberta-base")
     lines = [
         "# Quick answers: counts and commands without torch",
         "",
-        "Microseconds on roberta-base at 300,000 parameters: of the bare `count(...)` / of `AdapterSpec.of(...).n_params`,",
+        "Microseconds on roberta-base at 300,000 parameters: of the bare `count(...)` / of "
+        "`AdapterSpec.of(...).n_params`,",
         f"which checks names, ranks and caps too; best of {ROUNDS} rounds of {REPEATS}.",
         "Made by `python scripts/bench_count.py --out reports/bench_count.md`.",
         "",
@@ -68,12 +75,21 @@ def main() -> None:
     for construction in CONSTRUCTIONS:
         cells = []
         for decomposition in DECOMPOSITIONS:
-            what = (construction, decomposition, proportional(construction, decomposition, geometry, 300_000), geometry)
+            what = (
+                construction,
+                decomposition,
+                proportional(construction, decomposition, geometry, 300_000),
+                geometry,
+            )
             bare = microseconds(lambda what=what: count(*what))
             whole = microseconds(lambda what=what: AdapterSpec.of(*what).n_params)
             cells.append(f"{bare:.1f} / {whole:.1f}")
         lines.append(f"| {construction} | {' | '.join(cells)} |")
-    lines += ["", "| command, from the shell | seconds | of the processor | at most |", "| --- | --: | --: | --: |"]
+    lines += [
+        "",
+        "| command, from the shell | seconds | of the processor | at most |",
+        "| --- | --: | --: | --: |",
+    ]
     for words, most in COMMANDS.items():
         whole, busy = seconds(words)
         lines.append(f"| `tenslora-search {words}` | {whole:.2f} | {busy:.2f} | {most} |")

@@ -1,12 +1,16 @@
-"""Trial-steps a second of packs, by size, for one construction and for a mix of ten, beside one process a trial with peft.
+"""Trial-steps a second of packs, by size, for one construction and for a mix of ten, beside one
+process a trial with peft.
 
-A trial-step is forward, backward and AdamW of one trial on one batch. Backbones have random weights. The baseline is what a
-user of Ray Tune does today: a process a trial, peft's LoRA, fused AdamW, alone on the GPU and eight at a time on shares of it;
-eight start measuring together. MFU is the arithmetic of the frozen backbone (forward, and backward to its inputs) over the
-rate of a large matrix product, measured first in the same run.
+A trial-step is forward, backward and AdamW of one trial on one batch. Backbones have random
+weights. The baseline is what a user of Ray Tune does today: a process a trial, peft's LoRA, fused
+AdamW, alone on the GPU and eight at a time on shares of it; eight start measuring together. MFU is
+the arithmetic of the frozen backbone (forward, and backward to its inputs) over the rate of a large
+matrix product, measured first in the same run.
 
-    python scripts/bench_packs.py --out reports/bench_packs.md                                     # on a GPU
-    python scripts/bench_packs.py --backbones digits-vit --trials 1 2 4 8 16 32 --processes         # on a CPU
+    python scripts/bench_packs.py --out reports/bench_packs.md                                     #
+    on a GPU
+    python scripts/bench_packs.py --backbones digits-vit --trials 1 2 4 8 16 32 --processes
+    # on a CPU
 """
 
 import argparse
@@ -29,15 +33,16 @@ from transformers import (
     ViTConfig,
 )
 
+from tenslora_search.backbone.ready import made_ready
+from tenslora_search.data.batches import Split
+from tenslora_search.data.task import TaskData
+from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.data import Split, TaskData
-from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.ready import made_ready
 
 BASELINE_SECONDS = 4.0
 
@@ -58,13 +63,24 @@ class Shape:
 
     @property
     def flops(self) -> float:
-        """Of a trial-step: forward and back 2 a weight and token, 12 h^2 weights a layer; attention 3 times 4 L h a token."""
-        return self.batch * self.tokens * self.layers * (48 * self.hidden**2 + 12 * self.tokens * self.hidden)
+        """Of a trial-step: forward and back 2 a weight and token, 12 h^2 weights a layer; attention
+        3 times 4 L h a token.
+        """
+        return (
+            self.batch
+            * self.tokens
+            * self.layers
+            * (48 * self.hidden**2 + 12 * self.tokens * self.hidden)
+        )
 
     @property
     def pack_flops(self) -> float:
-        """Of a trial-step in a pack, whose last layer goes on with one token past the attention (`read_first_token`)."""
-        left_out = 8 if self.size else 9  # of 12 h^2 weights; a ViT still projects every token's attention
+        """Of a trial-step in a pack, whose last layer goes on with one token past the attention
+        (`read_first_token`).
+        """
+        left_out = (
+            8 if self.size else 9
+        )  # of 12 h^2 weights; a ViT still projects every token's attention
         return self.flops - self.batch * (self.tokens - 1) * 4 * left_out * self.hidden**2
 
 
@@ -97,14 +113,20 @@ def main() -> None:
     options = arguments()
     device = torch.device(options.device)
     peak_rate = matmul_rate(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} thread(s)"
+    )
     lines = [
         "# Trial-steps a second, by pack size",
         "",
-        f"{name}, torch {torch.__version__}, transformers {transformers.__version__}, commit {options.commit}. "
+        f"{name}, torch {torch.__version__}, transformers {transformers.__version__}, commit "
+        f"{options.commit}. "
         f"Matrix product: {peak_rate / 1e12:,.1f} TFLOP/s. Made by `scripts/bench_packs.py`.",
         "",
-        *(f"- {name}: {s.layers} layers, {s.hidden} wide, {s.batch} x {s.tokens} tokens, {s.budget:,} parameters a trial"
+        *(f"- {name}: {s.layers} layers, {s.hidden} wide, {s.batch} x {s.tokens} tokens, "
+          f"{s.budget:,} parameters a trial"
           for name, s in SHAPES.items() if name in options.backbones),
         "",
         "| backbone | trials | structures | trial-steps/s | times one process | MFU | peak GB |",
@@ -117,7 +139,10 @@ def main() -> None:
     def tell(row: Row) -> None:
         rows.append(row)
         times = f"{row.rate / alone[row.backbone]:.1f}" if row.backbone in alone else "-"
-        line = f"| {row.backbone} | {row.n_trials} | {row.label} | {row.rate:,.0f} | {times} | {row.mfu:.2f} | {row.peak:.1f} |"
+        line = (
+            f"| {row.backbone} | {row.n_trials} | {row.label} | {row.rate:,.0f} | {times} | "
+            f"{row.mfu:.2f} | {row.peak:.1f} |"
+        )
         print(line, flush=True)
         lines.append(line)
 
@@ -126,8 +151,19 @@ def main() -> None:
             for backbone, rate in baseline(options.backbones, n_processes).items():
                 if n_processes == 1:
                     alone[backbone] = rate
-                label = f"peft, {n_processes} process{'es' if n_processes > 1 else ''} under Ray Tune"
-                tell(Row(backbone, n_processes, label, rate, rate * SHAPES[backbone].flops / peak_rate, 0.0))
+                label = (
+                    f"peft, {n_processes} process{'es' if n_processes > 1 else ''} under Ray Tune"
+                )
+                tell(
+                    Row(
+                        backbone,
+                        n_processes,
+                        label,
+                        rate,
+                        rate * SHAPES[backbone].flops / peak_rate,
+                        0.0,
+                    )
+                )
     for backbone in options.backbones:
         shape = SHAPES[backbone]
         model = made_ready(encoder(shape))
@@ -143,7 +179,9 @@ def main() -> None:
                     torch.cuda.empty_cache()
                     lines.append(f"| {backbone} | {n_trials} | {label} | out of memory | | | |")
                     continue
-                tell(Row(backbone, n_trials, label, rate, rate * shape.pack_flops / peak_rate, peak))
+                tell(
+                    Row(backbone, n_trials, label, rate, rate * shape.pack_flops / peak_rate, peak)
+                )
         if backbone in options.overhead:
             lines += overhead(model, data, geometry, shape, backbone, options.overhead_trials)
     if options.out:
@@ -151,20 +189,30 @@ def main() -> None:
         plot(rows, name, options.out.with_suffix(".png"))
 
 
-def overhead(model: nn.Module, data: TaskData, geometry: Geometry, shape: Shape, backbone: str, n_trials: int) -> list[str]:
-    """What mixing costs by itself: a mixed pack beside uniform packs of each of its ten structures, of the same ranks."""
-    each = [measure(model, data, trials(n_trials, (pair,), geometry, shape.budget), shape)[0] for pair in MIXED]
+def overhead(
+    model: nn.Module, data: TaskData, geometry: Geometry, shape: Shape, backbone: str, n_trials: int
+) -> list[str]:
+    """What mixing costs by itself: a mixed pack beside uniform packs of each of its ten structures,
+    of the same ranks.
+    """
+    each = [
+        measure(model, data, trials(n_trials, (pair,), geometry, shape.budget), shape)[0]
+        for pair in MIXED
+    ]
     mixed = measure(model, data, trials(n_trials, MIXED, geometry, shape.budget), shape)[0]
     uniform = statistics.harmonic_mean(each)  # equal numbers of trial-steps of each
     text = (
-        f"{backbone}, {n_trials} trials: mixed {mixed:,.0f} trial-steps/s; uniform packs of each of its structures "
+        f"{backbone}, {n_trials} trials: mixed {mixed:,.0f} trial-steps/s; uniform packs of each "
+        "of its structures "
         f"{uniform:,.0f} on (harmonic) average: mixing costs {uniform / mixed - 1:.0%}."
     )
     print(text, flush=True)
     return ["", text]
 
 
-def measure(model: nn.Module, data: TaskData, specs: Sequence[TrialSpec], shape: Shape) -> tuple[float, float]:
+def measure(
+    model: nn.Module, data: TaskData, specs: Sequence[TrialSpec], shape: Shape
+) -> tuple[float, float]:
     """Trial-steps a second, warm, and peak memory in GB."""
     on_gpu = torch.cuda.is_available()
     if on_gpu:
@@ -175,8 +223,13 @@ def measure(model: nn.Module, data: TaskData, specs: Sequence[TrialSpec], shape:
     return len(specs) / seconds, torch.cuda.max_memory_allocated() / 1e9 if on_gpu else 0.0
 
 
-def trials(n: int, structures: Sequence[tuple[str, str]], geometry: Geometry, budget: int) -> list[TrialSpec]:
-    specs = [AdapterSpec.of(*pair, proportional(*pair, geometry, budget), geometry) for pair in structures]
+def trials(
+    n: int, structures: Sequence[tuple[str, str]], geometry: Geometry, budget: int
+) -> list[TrialSpec]:
+    specs = [
+        AdapterSpec.of(*pair, proportional(*pair, geometry, budget), geometry)
+        for pair in structures
+    ]
     return [TrialSpec(specs[k % len(specs)], 1e-3, 1e-3, seed=k) for k in range(n)]
 
 
@@ -186,7 +239,9 @@ def task(shape: Shape, device: torch.device) -> TaskData:
     n_rows = 256
     labels = torch.randint(0, 2, (n_rows,), generator=generator).to(device)
     if shape.size is not None:
-        pixels = torch.randint(0, 255, (n_rows, 3, shape.size, shape.size), dtype=torch.uint8, generator=generator)
+        pixels = torch.randint(
+            0, 255, (n_rows, 3, shape.size, shape.size), dtype=torch.uint8, generator=generator
+        )
         split = Split(
             {"pixel_values": pixels.to(device)},
             labels,
@@ -195,7 +250,11 @@ def task(shape: Shape, device: torch.device) -> TaskData:
         )
     else:
         ids = torch.randint(5, 1000, (n_rows, shape.tokens), generator=generator).to(device)
-        split = Split({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, labels, torch.full((n_rows,), shape.tokens))
+        split = Split(
+            {"input_ids": ids, "attention_mask": torch.ones_like(ids)},
+            labels,
+            torch.full((n_rows,), shape.tokens),
+        )
     return TaskData("random", "accuracy", ("0", "1"), False, split, split, split, "")
 
 
@@ -209,11 +268,17 @@ def encoder(shape: Shape) -> Any:
         "num_attention_heads": shape.heads,
     }
     if shape.size is not None:
-        model = AutoModelForImageClassification.from_config(ViTConfig(image_size=shape.size, patch_size=shape.patch, **sizes))
+        model = AutoModelForImageClassification.from_config(
+            ViTConfig(image_size=shape.size, patch_size=shape.patch, **sizes)
+        )
     elif shape.hidden == 768:
-        model = AutoModelForSequenceClassification.from_config(RobertaConfig(vocab_size=50265, **sizes))
+        model = AutoModelForSequenceClassification.from_config(
+            RobertaConfig(vocab_size=50265, **sizes)
+        )
     else:
-        model = AutoModelForSequenceClassification.from_config(BertConfig(vocab_size=30522, **sizes))
+        model = AutoModelForSequenceClassification.from_config(
+            BertConfig(vocab_size=30522, **sizes)
+        )
     return model.eval()
 
 
@@ -236,7 +301,9 @@ def baseline(backbones: Sequence[str], n_processes: int) -> dict[str, float]:
     from ray import tune
 
     if not ray.is_initialized():
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
     with tempfile.TemporaryDirectory() as folder:
         config = {
             "backbones": list(backbones),
@@ -245,7 +312,9 @@ def baseline(backbones: Sequence[str], n_processes: int) -> dict[str, float]:
             "trial": tune.grid_search(list(range(n_processes))),
         }
         share = 1 / n_processes if torch.cuda.is_available() else 0
-        cores = min(1.0, ray.cluster_resources()["CPU"] / n_processes)  # all at the same time, whatever the machine
+        cores = min(
+            1.0, ray.cluster_resources()["CPU"] / n_processes
+        )  # all at the same time, whatever the machine
         tuner = tune.Tuner(
             tune.with_resources(one_process, {"cpu": cores, "gpu": share}),
             param_space=config,
@@ -268,15 +337,21 @@ def peft_rate(backbone: str, config: dict[str, Any]) -> float:
 
     shape, device = SHAPES[backbone], torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config["trial"])
-    model = encoder(shape).to(device=device, dtype=torch.bfloat16 if device.type == "cuda" else None)
+    model = encoder(shape).to(
+        device=device, dtype=torch.bfloat16 if device.type == "cuda" else None
+    )
     maps = ["q_proj", "k_proj", "v_proj"] if shape.size is not None else ["query", "key", "value"]
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=maps, modules_to_save=["classifier"]))
+    wrapped = peft.get_peft_model(
+        model, peft.LoraConfig(r=8, target_modules=maps, modules_to_save=["classifier"])
+    )
     trained = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device.type == "cuda")
     data = task(shape, device)
     batch = {name: value[: shape.batch] for name, value in data.fit.inputs.items()}
     if data.fit.processor is not None:
-        batch = {"pixel_values": data.fit.processor.normalise(batch["pixel_values"]).to(model.dtype)}
+        batch = {
+            "pixel_values": data.fit.processor.normalise(batch["pixel_values"]).to(model.dtype)
+        }
     labels = data.fit.labels[: shape.batch]
 
     def step() -> None:
@@ -311,17 +386,27 @@ def plot(rows: Sequence[Row], device: str, path: Path) -> None:
     backbones = list(dict.fromkeys(row.backbone for row in rows))
     figure = Figure(figsize=(3.6 * len(backbones), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, backbone in zip(figure.subplots(1, len(backbones), squeeze=False)[0], backbones, strict=True):
+    for axes, backbone in zip(
+        figure.subplots(1, len(backbones), squeeze=False)[0], backbones, strict=True
+    ):
         for label, color, marker in (("LoRA", "#d55e00", "^"), ("mixed", "#0072b2", "o")):
             found = [row for row in rows if row.backbone == backbone and row.label == label]
             axes.plot(
-                [row.n_trials for row in found], [row.rate for row in found], marker=marker, color=color, label=f"pack, {label}"
+                [row.n_trials for row in found],
+                [row.rate for row in found],
+                marker=marker,
+                color=color,
+                label=f"pack, {label}",
             )
         for row in rows:
             if row.backbone == backbone and row.label.startswith("peft"):
                 style = ":" if row.n_trials == 1 else "--"
                 axes.axhline(
-                    row.rate, color="0.4", ls=style, lw=1, label=f"{row.n_trials} process{'es' * (row.n_trials > 1)}, peft"
+                    row.rate,
+                    color="0.4",
+                    ls=style,
+                    lw=1,
+                    label=f"{row.n_trials} process{'es' * (row.n_trials > 1)}, peft",
                 )
         axes.set(xscale="log", yscale="log", xlabel="trials side by side", title=backbone)
         axes.set_xticks(sorted({row.n_trials for row in rows}))
@@ -337,13 +422,29 @@ def plot(rows: Sequence[Row], device: str, path: Path) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--backbones", nargs="+", choices=list(SHAPES), default=["minilm", "roberta-base", "vit-base"])
-    parser.add_argument("--trials", type=int, nargs="+", default=[1, 4, 16, 64, 128])
-    parser.add_argument("--processes", type=int, nargs="*", default=[1, 8], help="of the baseline; none leaves it out")
     parser.add_argument(
-        "--overhead", nargs="*", default=[], help="backbones on which mixing is compared structure by structure"
+        "--backbones",
+        nargs="+",
+        choices=list(SHAPES),
+        default=["minilm", "roberta-base", "vit-base"],
+    )
+    parser.add_argument("--trials", type=int, nargs="+", default=[1, 4, 16, 64, 128])
+    parser.add_argument(
+        "--processes",
+        type=int,
+        nargs="*",
+        default=[1, 8],
+        help="of the baseline; none leaves it out",
+    )
+    parser.add_argument(
+        "--overhead",
+        nargs="*",
+        default=[],
+        help="backbones on which mixing is compared structure by structure",
     )
     parser.add_argument("--overhead-trials", type=int, default=64)
     parser.add_argument("--commit", default="unknown")

@@ -1,8 +1,10 @@
-"""A whole search from the shell against one Ray Tune trial process a configuration: wall time, as a ratio in one run.
+"""A whole search from the shell against one Ray Tune trial process a configuration: wall time, as a
+ratio in one run.
 
-Ours is the command of the README, Ray's start and the report included. The baseline trains the very configurations that the
-search proposed, each to the last step in a process of its own, one a core at a time, with the same training code.
-It has no front to retest and writes no report, and its clock starts when Ray is up.
+Ours is the command of the README, Ray's start and the report included. The baseline trains the very
+configurations that the search proposed, each to the last step in a process of its own, one a core
+at a time, with the same training code. It has no front to retest and writes no report, and its
+clock starts when Ray is up.
 
     python scripts/bench_search.py --trials 64 --out reports/bench_search.md
 """
@@ -23,7 +25,16 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "run")
-        command = ["--budget", options.budget, "--task", options.task, "--trials", str(options.trials), "--out", str(folder)]
+        command = [
+            "--budget",
+            options.budget,
+            "--task",
+            options.task,
+            "--trials",
+            str(options.trials),
+            "--out",
+            str(folder),
+        ]
         began = time.perf_counter()
         subprocess.run([sys.executable, "-m", "tenslora_search.cli", *command], check=True)
         ours = time.perf_counter() - began
@@ -31,9 +42,11 @@ def main() -> None:
         specs = [event["spec"] for event in events if event["event"] == "proposed"]
         theirs = one_process_each(specs, options.task, Path(scratch, "baseline"))
     lines = [
-        f"# {options.task}, {len(specs)} trials, budget {options.budget}: a search against one process a configuration",
+        f"# {options.task}, {len(specs)} trials, budget {options.budget}: a search against one "
+        "process a configuration",
         "",
-        f"`tenslora-search {' '.join(command[:-2])}`; {os.cpu_count()} cores. Made by `scripts/bench_search.py`.",
+        f"`tenslora-search {' '.join(command[:-2])}`; {os.cpu_count()} cores. Made by "
+        "`scripts/bench_search.py`.",
         "",
         "| | seconds |",
         "| --- | --: |",
@@ -52,7 +65,9 @@ def one_process_each(specs: list[dict], task: str, folder: Path) -> float:
     from ray import tune
 
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
-    trainable = tune.with_resources(tune.with_parameters(train, task=task, folder=str(folder)), {"cpu": 1})
+    trainable = tune.with_resources(
+        tune.with_parameters(train, task=task, folder=str(folder)), {"cpu": 1}
+    )
     tuner = tune.Tuner(
         trainable,
         param_space={"spec": tune.grid_search(specs)},
@@ -64,7 +79,9 @@ def one_process_each(specs: list[dict], task: str, folder: Path) -> float:
     seconds = time.perf_counter() - began
     ray.shutdown()
     if results.errors:
-        raise SystemExit(f"{len(results.errors)} baseline trials failed; the first: {results.errors[0]}")
+        raise SystemExit(
+            f"{len(results.errors)} baseline trials failed; the first: {results.errors[0]}"
+        )
     return seconds
 
 
@@ -92,7 +109,9 @@ def train(config: dict, task: str, folder: str) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--task", default="digits")
     parser.add_argument("--budget", default="20k")
     parser.add_argument("--trials", type=int, default=64)

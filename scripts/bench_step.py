@@ -1,12 +1,16 @@
-"""One training step of one adapter against peft's LoRA of the same slice rank: time and peak memory, as ratios in one run.
+"""One training step of one adapter against peft's LoRA of the same slice rank: time and peak
+memory, as ratios in one run.
 
-Both are laid over the same RoBERTa-shaped model with random weights, in turn, again and again: forward, backward, AdamW
-(fused on a GPU). Times are medians over rounds; each round's ratio compares neighbours in time. Peak memory is what the
-allocator held at most during a step, the model included. peft runs in its default settings and, in bf16, also with its
-adapter in bf16 (`autocast_adapter_dtype=False`), which is faster; the ratio is to the faster of the two by median.
+Both are laid over the same RoBERTa-shaped model with random weights, in turn, again and again:
+forward, backward, AdamW (fused on a GPU). Times are medians over rounds; each round's ratio
+compares neighbours in time. Peak memory is what the allocator held at most during a step, the model
+included. peft runs in its default settings and, in bf16, also with its adapter in bf16
+(`autocast_adapter_dtype=False`), which is faster; the ratio is to the faster of the two by median.
 
-    python scripts/bench_step.py --out reports/bench_step.md                      # the whole grid, on a GPU
-    python scripts/bench_step.py --device cpu --hidden 256 --heads 4 --layers 2 --batch 8 --tokens 32 --dtype fp32
+    python scripts/bench_step.py --out reports/bench_step.md                      # the whole grid,
+    on a GPU
+    python scripts/bench_step.py --device cpu --hidden 256 --heads 4 --layers 2 --batch 8 --tokens
+    32 --dtype fp32
 """
 
 import argparse
@@ -42,7 +46,8 @@ def main() -> None:
     lines = [
         "# One adapter's training step against peft LoRA of the same slice rank",
         "",
-        f"{name}, torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}; "
+        f"{name}, torch {torch.__version__}, transformers {transformers.__version__}, peft "
+        f"{peft.__version__}; "
         f"RoBERTa shape: {shape}; budget {options.budget:,} adapter parameters (`proportional`); "
         f"{options.rounds} rounds a row. Made by `scripts/bench_step.py`.",
         "",
@@ -61,11 +66,16 @@ def table(model: nn.Module, dtype: str, tokens: int, options: argparse.Namespace
     """One row a construction x decomposition at one length and type."""
     batch = {
         "input_ids": torch.randint(5, 1000, (options.batch, tokens), device=options.device),
-        "attention_mask": torch.ones(options.batch, tokens, dtype=torch.long, device=options.device),
+        "attention_mask": torch.ones(
+            options.batch, tokens, dtype=torch.long, device=options.device
+        ),
         "labels": torch.randint(0, 2, (options.batch,), device=options.device),
     }
     lines = [f"## {options.batch} x {tokens} tokens, {dtype}", ""]
-    lines += ["| construction | decomposition | ranks | slice rank | ms | peft ms | time ratio | MB | peft MB | memory ratio |"]
+    lines += [
+        "| construction | decomposition | ranks | slice rank | ms | peft ms | time ratio | MB | "
+        "peft MB | memory ratio |"
+    ]
     lines += ["| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |"]
     print(*lines, sep="\n", flush=True)
     for spec in specs(model, options):
@@ -78,11 +88,20 @@ def table(model: nn.Module, dtype: str, tokens: int, options: argparse.Namespace
             ours.append(run(tensor(model, spec), batch))
         faster = min(settings, key=lambda setting: median(peers[setting]))
         (time_, memory), (time_peft, memory_peft) = median(ours), median(peers[faster])
-        ratio = statistics.median(mine[0] / other[0] for mine, other in zip(ours, peers[faster], strict=True))
-        memories = f"{memory:.0f} | {memory_peft:.0f} | {memory / memory_peft:.2f}" if memory_peft else "- | - | -"
+        ratio = statistics.median(
+            mine[0] / other[0] for mine, other in zip(ours, peers[faster], strict=True)
+        )
+        memories = (
+            f"{memory:.0f} | {memory_peft:.0f} | {memory / memory_peft:.2f}"
+            if memory_peft
+            else "- | - | -"
+        )
         ranks = ",".join(map(str, spec.ranks))
         times = f"{time_ * 1e3:.1f} | {time_peft * 1e3:.1f} | {ratio:.2f}"
-        row = f"| {spec.construction} | {spec.decomposition} | {ranks} | {spec.slice_rank} | {times} | {memories} |"
+        row = (
+            f"| {spec.construction} | {spec.decomposition} | {ranks} | {spec.slice_rank} | "
+            f"{times} | {memories} |"
+        )
         print(row, flush=True)
         lines.append(row)
     return [*lines, ""]
@@ -92,7 +111,9 @@ def specs(model: nn.Module, options: argparse.Namespace) -> Iterator[AdapterSpec
     geometry = geometry_of(model)
     for construction in options.constructions:
         for decomposition in options.decompositions:
-            ranks = ALLOCATORS["proportional"](construction, decomposition, geometry, options.budget)
+            ranks = ALLOCATORS["proportional"](
+                construction, decomposition, geometry, options.budget
+            )
             yield AdapterSpec.of(construction, decomposition, ranks, geometry)
 
 
@@ -122,7 +143,9 @@ def lora(model: nn.Module, rank: int, autocast: bool) -> Iterator[nn.Module]:
 
 
 def run(adapted: Callable, batch: dict[str, torch.Tensor]) -> Measure:
-    """Seconds a step and peak MB: a few steps to warm up, then about a quarter of a second of them, three at least."""
+    """Seconds a step and peak MB: a few steps to warm up, then about a quarter of a second of them,
+    three at least.
+    """
     with adapted as model:
         device = batch["labels"].device
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -172,7 +195,9 @@ def roberta(options: argparse.Namespace, dtype: torch.dtype) -> nn.Module:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hidden", type=int, default=768)
     parser.add_argument("--heads", type=int, default=12)
@@ -180,7 +205,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--tokens", type=int, nargs="+", default=[32, 512])
     parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), default=list(DTYPES))
-    parser.add_argument("--budget", type=int, default=221_184, help="adapter parameters; LoRA of rank 4 on q, k, v by default")
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=221_184,
+        help="adapter parameters; LoRA of rank 4 on q, k, v by default",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--constructions", nargs="+", default=list(CONSTRUCTIONS))
     parser.add_argument("--decompositions", nargs="+", default=["cp", "tucker"])

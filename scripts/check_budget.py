@@ -1,9 +1,11 @@
-"""The promise of a hard budget, checked: 10,000 proposals of every sampler, each counted anew, none over its budget.
+"""The promise of a hard budget, checked: 10,000 proposals of every sampler, each counted anew, none
+over its budget.
 
-A study is what a search opens: a space, a sampler, and proposals in segments of 8, told random scores; nothing is trained. The
-studies of a sampler differ in model, budget, objective and seed. Every proposal is counted again from its line in trials.jsonl,
-as for the line `proof` of a search; from each study one is also built as a torch module on a model of that shape, whose
-trainable numbers are counted. Eleven minutes of one core.
+A study is what a search opens: a space, a sampler, and proposals in segments of 8, told random
+scores; nothing is trained. The studies of a sampler differ in model, budget, objective and seed.
+Every proposal is counted again from its line in trials.jsonl, as for the line `proof` of a search;
+from each study one is also built as a torch module on a model of that shape, whose trainable
+numbers are counted. Eleven minutes of one core.
 
     python scripts/check_budget.py --out reports/check_budget.md
 """
@@ -22,20 +24,22 @@ import torch
 from optuna.exceptions import ExperimentalWarning
 
 from tenslora_search.nn.attach import attach
-from tenslora_search.report.files import read_events
-from tenslora_search.search.question import OBJECTIVES
-from tenslora_search.search.samplers import SAMPLERS
-from tenslora_search.search.space import SearchSpace
-from tenslora_search.search.study import Study
+from tenslora_search.runs.events import read_events
+from tenslora_search.runs.question import OBJECTIVES
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import BACKBONES, geometry_of_model
 from tenslora_search.spec.table import NothingFitsError
 from tenslora_search.spec.trial import TrialResult
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.study import Study
 
 MODELS = ("digits-vit", "minilm", "roberta-base", "Llama-3.2-1B")  # the last one has grouped heads
 BUDGETS = (1_000, 2_000_000)  # log-uniform between them; a budget that nothing fits is drawn again
 RUNGS = (10,)
-"""One alone, so that every trial is complete and told: gp and nsga2 learn from complete trials only."""
+"""One alone, so that every trial is complete and told: gp and nsga2 learn from complete trials
+only.
+"""
 FEW = 18
 """Proposals of a study with gp, whose model takes half a second for one: the last 2 are its own."""
 
@@ -56,24 +60,34 @@ class Tally(NamedTuple):
 def main() -> None:
     options = arguments()
     warnings.filterwarnings("ignore", category=ExperimentalWarning)
-    tallies = [check(name, options.proposals, FEW if name == "gp" else options.trials) for name in options.samplers]
+    tallies = [
+        check(name, options.proposals, FEW if name == "gp" else options.trials)
+        for name in options.samplers
+    ]
     lines = [
         f"# {options.proposals:,} proposals of every sampler against the budget",
         "",
-        f"Models {', '.join(MODELS)}; budgets log-uniform from {BUDGETS[0]:,} to {BUDGETS[1]:,}; space `default`;",
+        f"Models {', '.join(MODELS)}; budgets log-uniform from {BUDGETS[0]:,} to {BUDGETS[1]:,}; "
+        "space `default`;",
         "both objectives; random scores, told to the sampler. Of the "
         f"{options.trials} proposals of a study at most half are the space's",
-        "seed points, the others the sampler's (tpe and gp draw at random until they know 16 scores, nsga2 24).",
-        f"A study of gp has {FEW}, because its model takes half a second for a proposal: the last 2 are the model's.",
-        "Every proposal is counted anew from its line in `trials.jsonl`; *built*: those whose torch module was made and whose",
-        "numbers were counted, one a study; *fullest*: the largest share of its budget that a proposal used.",
+        "seed points, the others the sampler's (tpe and gp draw at random until they know 16 "
+        "scores, nsga2 24).",
+        f"A study of gp has {FEW}, because its model takes half a second for a proposal: the last "
+        "2 are the model's.",
+        "Every proposal is counted anew from its line in `trials.jsonl`; *built*: those whose "
+        "torch module was made and whose",
+        "numbers were counted, one a study; *fullest*: the largest share of its budget that a "
+        "proposal used.",
         "Made by `python scripts/check_budget.py --out reports/check_budget.md`, on one core.",
         "",
         "| sampler | studies | proposals | over budget | built | miscounted | fullest | seconds |",
         "| --- | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for one in tallies:
-        counts = f"{one.studies:,} | {one.checked:,} | {one.over} | {one.built:,} | {one.miscounted}"
+        counts = (
+            f"{one.studies:,} | {one.checked:,} | {one.over} | {one.built:,} | {one.miscounted}"
+        )
         lines.append(f"| {one.sampler} | {counts} | {one.fullest:.4f} | {one.seconds:.0f} |")
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
@@ -91,9 +105,20 @@ def check(sampler: str, proposals: int, trials: int) -> Tally:
         objective = OBJECTIVES[studies // len(MODELS) % len(OBJECTIVES)]
         space = a_space(name, generator)
         with tempfile.TemporaryDirectory() as scratch:
-            run_study(space, Path(scratch), sampler, objective, min(trials, proposals - checked), generator)
+            run_study(
+                space,
+                Path(scratch),
+                sampler,
+                objective,
+                min(trials, proposals - checked),
+                generator,
+            )
             events = read_events(Path(scratch, "trials.jsonl"))
-        specs = [AdapterSpec.from_json(event["spec"]["adapter"]) for event in events if event["event"] == "proposed"]
+        specs = [
+            AdapterSpec.from_json(event["spec"]["adapter"])
+            for event in events
+            if event["event"] == "proposed"
+        ]
         over += sum(spec.n_params > space.budget for spec in specs)
         fullest = max(fullest, *(spec.n_params / space.budget for spec in specs))
         chosen = generator.choice(specs)
@@ -102,27 +127,43 @@ def check(sampler: str, proposals: int, trials: int) -> Tally:
         miscounted += found != chosen.n_params
         studies, checked, built = studies + 1, checked + len(specs), built + 1
     seconds = time.monotonic() - began
-    print(f"{sampler}: proof: {over} of {checked} configurations over budget; {built} built in torch, {miscounted} miscounted; "
+    print(f"{sampler}: proof: {over} of {checked} configurations over budget; {built} built in "
+          f"torch, {miscounted} miscounted; "
           f"{studies} studies, {seconds:.0f} s", flush=True)  # fmt: skip
     return Tally(sampler, studies, checked, over, built, miscounted, fullest, seconds)
 
 
 def a_space(model: str, generator: random.Random) -> SearchSpace:
-    """The default space of the model within a drawn budget; one that nothing fits is drawn again."""
+    """The default space of the model within a drawn budget; one that nothing fits is drawn
+    again."""
     low, high = map(math.log, BUDGETS)
     while True:
         with contextlib.suppress(NothingFitsError):
-            return SearchSpace.load("default", geometry_of_model(model), round(math.exp(generator.uniform(low, high))))
+            return SearchSpace.load(
+                "default", geometry_of_model(model), round(math.exp(generator.uniform(low, high)))
+            )
 
 
-def run_study(space: SearchSpace, folder: Path, sampler: str, objective: str, trials: int, generator: random.Random) -> None:
+def run_study(
+    space: SearchSpace,
+    folder: Path,
+    sampler: str,
+    objective: str,
+    trials: int,
+    generator: random.Random,
+) -> None:
     """Proposes them all in segments of 8, and answers each segment with random scores."""
     seed = generator.randrange(2**31)
-    study = Study(space, folder, n_trials=trials, rungs=RUNGS, sampler=sampler, objective=objective, seed=seed)
+    study = Study(
+        space, folder, n_trials=trials, rungs=RUNGS, sampler=sampler, objective=objective, seed=seed
+    )
     while not study.done:
         work = study.next_segment(8)
         assert work is not None
-        results = [TrialResult(number, work.to_step, generator.random(), 0.5, None, 0.0) for number in work.numbers]
+        results = [
+            TrialResult(number, work.to_step, generator.random(), 0.5, None, 0.0)
+            for number in work.numbers
+        ]
         study.record(work, results, dict.fromkeys(work.numbers, ""), 0.0)
     study.close()
 
@@ -147,7 +188,9 @@ def counted_by_torch(spec: AdapterSpec, model: Any) -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--proposals", type=int, default=10_000, help="of each sampler")
     parser.add_argument("--trials", type=int, default=100, help="of a study, but of gp")
     parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=list(SAMPLERS))

@@ -1,14 +1,16 @@
-"""Exports where only torch, peft and transformers are installed: does each format give the score that its card states?
+"""Exports where only torch, peft and transformers are installed: does each format give the score
+that its card states?
 
-Two small searches, on images and on texts, are made here. Both ends of their fronts are exported in every format, and each
-folder is loaded in a fresh virtual environment by the very code of its card, to predict the report split from its raw rows
-with the folder's own tokenizer or image processor. tenslora_search is not installed there; `native` gets its bare source on
-the path and one more package, opt_einsum. The base model minilm comes from a hub cache made of the installed package.
+Two small searches, on images and on texts, are made here. Both ends of their fronts are exported in
+every format, and each folder is loaded in a fresh virtual environment by the very code of its card,
+to predict the report split from its raw rows with the folder's own tokenizer or image processor.
+tenslora_search is not installed there; `native` gets its bare source on the path and one more
+package, opt_einsum. The base model minilm comes from a hub cache made of the installed package.
 
     python scripts/check_exports.py --out reports/check_exports.md
 
-Exit code 1 if a score differs from the card's by more than one row of the report split (another order of sums can
-move a row that lies between two classes).
+Exit code 1 if a score differs from the card's by more than one row of the report split (another
+order of sums can move a row that lies between two classes).
 """
 
 import argparse
@@ -26,19 +28,17 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search import Run, search
-from tenslora_search.search.question import Question
+from tenslora_search.data.metrics import METRICS
+from tenslora_search.export.formats import FORMATS
+from tenslora_search.hub.places import model_place
+from tenslora_search.runs.question import Question
 from tenslora_search.spec.backbones import BACKBONES
 from tenslora_search.training import data
-from tenslora_search.training.formats import FORMATS
-from tenslora_search.training.metrics import METRICS
-from tenslora_search.training.models import model_place
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "digits": {"task": "digits", "budget": "20k", "trials": 8, "pruner": "none"},
-    "docstrings": {
-        "task": "docstrings", "model": "minilm", "budget": "50k", "trials": 4, "pruner": "none", "max_steps": 30,
-        "batch_size": 16, "max_length": 48,
-    },
+    "docstrings": { "task": "docstrings", "model": "minilm", "budget": "50k", "trials": 4,
+    "pruner": "none", "max_steps": 30, "batch_size": 16, "max_length": 48, },
 }  # fmt: skip
 INSTALLED = ("torch", "peft", "transformers", "pillow", "opt_einsum")
 ABSENT = ("ray", "optuna", "datasets", "pandas", "sklearn", "scipy", "matplotlib", "torchvision")
@@ -59,12 +59,15 @@ labels = []
 for start in range(0, len(rows["columns"][0]), 64):
     columns = [column[start : start + 64] for column in rows["columns"]]
     if "processor" in made:
-        images = [Image.open(io.BytesIO(base64.b64decode(cell))).convert("RGB") for cell in columns[0]]
+        cells = [io.BytesIO(base64.b64decode(cell)) for cell in columns[0]]
+        images = [Image.open(cell).convert("RGB") for cell in cells]
         inputs = made["processor"](images, return_tensors="pt")
     else:
-        inputs = made["tokenizer"](*columns, truncation=True, max_length=rows["max_length"], padding=True, return_tensors="pt")
+        options = {"max_length": rows["max_length"], "padding": True, "return_tensors": "pt"}
+        inputs = made["tokenizer"](*columns, truncation=True, **options)
     with torch.no_grad():
-        labels += [model.config.id2label[number] for number in model(**inputs).logits.argmax(-1).tolist()]
+        answers = model(**inputs).logits.argmax(-1).tolist()
+        labels += [model.config.id2label[number] for number in answers]
 print(json.dumps(labels))
 """
 
@@ -74,7 +77,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         python = fresh_environment(work / "venv")
-        packages = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True)
+        packages = subprocess.run(
+            [python, "-m", "pip", "list", "--format=freeze"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         hub = hub_cache(work / "hub", "minilm")
         rows, worst = [], 0.0
         for name, asked in SEARCHES.items():
@@ -93,20 +101,36 @@ def main() -> None:
     sys.exit(worst > 1 + 1e-6)
 
 
-def check(run: Run, number: int, format: str, report: dict, python: Path, hub: Path, work: Path) -> dict[str, Any]:
-    """One folder: the score its card states for these weights, and the one that it gives in the fresh environment."""
+def check(
+    run: Run, number: int, format: str, report: dict, python: Path, hub: Path, work: Path
+) -> dict[str, Any]:
+    """One folder: the score its card states for these weights, and the one that it gives in the
+    fresh environment.
+    """
     import yaml
 
     folder = run.export(number, work / f"{run.folder.name}-{number}-{format}", format)
     matter = yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---\n")[1])
     stated = matter["model-index"][0]["results"][0]["metrics"][0]["value"]
-    environment = {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"], "HOME": str(work)}
+    environment = {
+        "HF_HUB_CACHE": str(hub),
+        "HF_HUB_OFFLINE": "1",
+        "PATH": os.environ["PATH"],
+        "HOME": str(work),
+    }
     absent = ABSENT
     if format == "native":
         environment["PYTHONPATH"] = str(bare_source(work / "source"))
     else:
         absent = (*ABSENT, "tenslora_search")
-    command = [python, "-c", PREDICT, folder / "README.md", work / f"{run.folder.name}.json", " ".join(absent)]
+    command = [
+        python,
+        "-c",
+        PREDICT,
+        folder / "README.md",
+        work / f"{run.folder.name}.json",
+        " ".join(absent),
+    ]
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)
     if done.returncode:
@@ -116,14 +140,17 @@ def check(run: Run, number: int, format: str, report: dict, python: Path, hub: P
     found = METRICS[run.file["metric"]](one_hot, report["labels"])
     trials = run.trials().set_index("number")
     return {
-        "search": run.folder.name, "model": run.file["model"], "trial": number, "method": trials.loc[number, "method"],
-        "format": format, "rows": len(predicted), "stated": stated, "found": found, "seconds": time.perf_counter() - began,
+        "search": run.folder.name, "model": run.file["model"], "trial": number,
+        "method": trials.loc[number, "method"], "format": format, "rows": len(predicted),
+        "stated": stated, "found": found, "seconds": time.perf_counter() - began,
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }  # fmt: skip
 
 
 def report_split(question: Question) -> dict[str, Any]:
-    """The report split before any tokenizer: load_task encodes fit, select and report, in that order."""
+    """The report split before any tokenizer: load_task encodes fit, select and report, in that
+    order.
+    """
     seen, encode = [], data.encode
 
     def listen(rows: Any, *arguments: Any, **options: Any) -> Any:
@@ -136,19 +163,24 @@ def report_split(question: Question) -> dict[str, Any]:
     finally:
         data.encode = encode
     columns = [
-        [base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell for cell in column] for column in seen[2].columns
+        [base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell for cell in column]
+        for column in seen[2].columns
     ]
     inputs = {"columns": columns, "max_length": question.max_length}
     return {"inputs": inputs, "labels": task.report.labels.tolist(), "names": task.labels}
 
 
 def fresh_environment(folder: Path) -> Path:
-    """A virtual environment with the tested versions of torch, peft, transformers, Pillow and opt_einsum; its Python."""
+    """A virtual environment with the tested versions of torch, peft, transformers, Pillow and
+    opt_einsum; its Python.
+    """
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     wanted = [f"{name}=={version(name)}".partition("+")[0] for name in INSTALLED]
     installed = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *wanted], capture_output=True, text=True
+        [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *wanted],
+        capture_output=True,
+        text=True,
     )
     if installed.returncode:
         sys.exit(installed.stderr)
@@ -170,7 +202,18 @@ def bare_source(folder: Path) -> Path:
     return folder
 
 
-COLUMNS = ("search", "model", "trial", "method", "format", "kB", "rows", "card", "measured", "difference")
+COLUMNS = (
+    "search",
+    "model",
+    "trial",
+    "method",
+    "format",
+    "kB",
+    "rows",
+    "card",
+    "measured",
+    "difference",
+)
 
 
 def as_line(row: dict[str, Any]) -> str:
@@ -193,9 +236,12 @@ def page(rows: list[dict[str, Any]], packages: list[str]) -> list[str]:
         "",
         "`python scripts/check_exports.py --out reports/check_exports.md`",
         "",
-        "Each folder is loaded in a fresh virtual environment by the code of its own card and predicts the report split from",
-        "raw rows; `card` is the score that the card states for these weights. kB is the whole folder, base model included",
-        "where it is on no hub. For `native`, tenslora_search is bare source on the path; elsewhere it is absent.",
+        "Each folder is loaded in a fresh virtual environment by the code of its own card and "
+        "predicts the report split from",
+        "raw rows; `card` is the score that the card states for these weights. kB is the whole "
+        "folder, base model included",
+        "where it is on no hub. For `native`, tenslora_search is bare source on the path; "
+        "elsewhere it is absent.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"| {' | '.join('---' for _ in COLUMNS)} |",
@@ -206,7 +252,9 @@ def page(rows: list[dict[str, Any]], packages: list[str]) -> list[str]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="also write the table as Markdown")
     return parser.parse_args()
 

@@ -1,6 +1,8 @@
-"""Which learning rates suit a pretrained encoder: four structures at eight rates on each task, all in one pack a task.
+"""Which learning rates suit a pretrained encoder: four structures at eight rates on each task, all
+in one pack a task.
 
-python scripts/learning_rates.py --model minilm --data DIR --out reports/learning_rates.md   # DIR holds a folder a task
+python scripts/learning_rates.py --model minilm --data DIR --out reports/learning_rates.md   # DIR
+holds a folder a task
 """
 
 import argparse
@@ -26,11 +28,17 @@ def main() -> None:
     lines = [
         "# Learning rates of a pretrained encoder",
         "",
-        f"{options.model}, {options.max_steps:,} steps of 32 rows, one seed, head at 5e-3, scale `matched`; {device}. "
+        f"{options.model}, {options.max_steps:,} steps of 32 rows, one seed, head at 5e-3, scale "
+        f"`matched`; {device}. "
         "Score on select / on report.",
     ]
     for task in options.tasks:
-        lines += ["", f"## {task}", "", "| structure | parameters | " + " | ".join(f"{rate:g}" for rate in RATES) + " |"]
+        lines += [
+            "",
+            f"## {task}",
+            "",
+            "| structure | parameters | " + " | ".join(f"{rate:g}" for rate in RATES) + " |",
+        ]
         lines += ["| --- | --: |" + " --: |" * len(RATES)]
         lines += rows(task, options.model, options.data, options.max_steps)
         print(*lines[-6:], sep="\n", flush=True)
@@ -40,7 +48,9 @@ def main() -> None:
 
 def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> list[str]:
     where = {"name": task, "data": str(folder / task) if folder else None}
-    model, data = worker_backbone(Segment("sweep", (), (), 0, max_steps, max_steps, 32, model_name, where))
+    model, data = worker_backbone(
+        Segment("sweep", (), (), 0, max_steps, max_steps, 32, model_name, where)
+    )
     specs = structures(geometry_of(model))
     trials = [TrialSpec(spec, rate, 5e-3, seed=1) for spec in specs for rate in RATES]
     with Pack(model, data, trials, max_steps=max_steps, batch_size=32) as pack:
@@ -48,7 +58,10 @@ def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> lis
         scores = list(zip(pack.scores(data.select), pack.scores(data.report), strict=True))
     found = []
     for number, spec in enumerate(specs):
-        cells = [f"{select:.3f} / {report:.3f}" for select, report in scores[number * len(RATES) : (number + 1) * len(RATES)]]
+        cells = [
+            f"{select:.3f} / {report:.3f}"
+            for select, report in scores[number * len(RATES) : (number + 1) * len(RATES)]
+        ]
         ranks = ",".join(map(str, spec.ranks))
         found.append(f"| {spec.method} {ranks} | {spec.n_params:,} | {' | '.join(cells)} |")
     return found
@@ -66,10 +79,14 @@ def structures(geometry: Geometry) -> Sequence[AdapterSpec]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--tasks", nargs="+", default=["cola", "trec", "sst2"])
-    parser.add_argument("--data", type=Path, help="a folder with a folder a task; none: from the hub")
+    parser.add_argument(
+        "--data", type=Path, help="a folder with a folder a task; none: from the hub"
+    )
     parser.add_argument("--max-steps", type=int, default=2000)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()

@@ -4,34 +4,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenslora_search.api.ask_tell import AskTell, Trial, ask_tell
+    from tenslora_search.api.results import Run, load_run
+    from tenslora_search.api.search import search
+    from tenslora_search.engine.serving import Interrupted, Progress
+    from tenslora_search.export.merged import merge, save_merged
+    from tenslora_search.export.native import load_adapter, save_native
+    from tenslora_search.export.peft import save_peft
     from tenslora_search.nn.attach import Adapter, attach
-    from tenslora_search.nn.export import load_adapter, merge, save_merged, save_native, save_peft
     from tenslora_search.nn.places import geometry_of
-    from tenslora_search.search.ask_tell import AskTell, Trial, ask_tell
-    from tenslora_search.search.results import Run, load_run
-    from tenslora_search.search.run import search
-    from tenslora_search.search.serving import Interrupted, Progress
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.geometry import Geometry
     from tenslora_search.spec.table import NothingFitsError, QuestionError
 
 _HOMES = {
+    "tenslora_search.api.ask_tell": ("AskTell", "Trial", "ask_tell"),
+    "tenslora_search.api.results": ("Run", "load_run"),
+    "tenslora_search.api.search": ("search",),
+    "tenslora_search.engine.serving": ("Interrupted", "Progress"),
+    "tenslora_search.export.merged": ("merge", "save_merged"),
+    "tenslora_search.export.native": ("load_adapter", "save_native"),
+    "tenslora_search.export.peft": ("save_peft",),
     "tenslora_search.nn.attach": ("Adapter", "attach"),
     "tenslora_search.nn.places": ("geometry_of",),
-    "tenslora_search.nn.export": ("load_adapter", "merge", "save_merged", "save_native", "save_peft"),
-    "tenslora_search.search.ask_tell": ("AskTell", "Trial", "ask_tell"),
-    "tenslora_search.search.results": ("Run", "load_run"),
-    "tenslora_search.search.run": ("search",),
-    "tenslora_search.search.serving": ("Interrupted", "Progress"),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
     "tenslora_search.spec.geometry": ("Geometry",),
     "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),
 }
 
 __all__ = [
-    "Adapter", "AdapterSpec", "AskTell", "Geometry", "Interrupted", "NothingFitsError", "Progress", "QuestionError", "Run",
-    "Trial", "ask_tell", "attach", "geometry_of", "load_adapter", "load_run", "merge", "save_merged", "save_native",
-    "save_peft", "search",
+    "Adapter", "AdapterSpec", "AskTell", "Geometry", "Interrupted", "NothingFitsError", "Progress",
+    "QuestionError", "Run", "Trial", "ask_tell", "attach", "geometry_of", "load_adapter",
+    "load_run", "merge", "save_merged", "save_native", "save_peft", "search",
 ]  # fmt: skip
 
 

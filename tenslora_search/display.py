@@ -1,4 +1,6 @@
-"""How a search looks in a terminal: a live panel (elsewhere plain lines, or nothing), and the front at its end."""
+"""How a search looks in a terminal: a live panel (elsewhere plain lines, or nothing), and the front
+at its end.
+"""
 
 import math
 import time
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from tenslora_search.search.serving import Progress
+    from tenslora_search.engine.serving import Progress
 
 Show = Callable[["Progress"], None]
 SECONDS_BETWEEN_LINES = 2.0
@@ -17,7 +19,8 @@ MOST_ROWS = 12
 """Of the front while the search runs."""
 BARS = "▁▂▃▄▅▆▇█"
 COLUMNS = (
-    "select: on rows that guided the search; report: on rows it never saw, mean ± spread over fresh seeds; rungs: on the way up"
+    "select: on rows that guided the search; report: on rows it never saw, mean ± spread "
+    "over fresh seeds; rungs: on the way up"
 )
 
 
@@ -43,7 +46,9 @@ def plain() -> Iterator[Show]:
 
 @contextmanager
 def live() -> Iterator[Show]:
-    """A panel that stays in place: the line, the best score so far as a spark, and the front so far."""
+    """A panel that stays in place: the line, the best score so far as a spark, and the front so
+    far.
+    """
     from rich.console import Group
     from rich.live import Live
 
@@ -55,17 +60,27 @@ def live() -> Iterator[Show]:
                 best.append(progress.best)
             rows = [
                 (str(number), method, f"{n_params:,}", f"{score:.4f}", curve)
-                for (number, score, n_params, method), curve in zip(progress.front, _sparks(progress.curves), strict=True)
+                for (number, score, n_params, method), curve in zip(
+                    progress.front, _sparks(progress.curves), strict=True
+                )
             ]
-            table = [_table(("trial", "method", "parameters", "select", "rungs"), rows[:MOST_ROWS])] if rows else []
+            table = (
+                [_table(("trial", "method", "parameters", "select", "rungs"), rows[:MOST_ROWS])]
+                if rows
+                else []
+            )
             history = [f"best so far  {_sparks([best[-60:]])[0]}"] if best else []
             panel.update(Group(_line(progress), *history, *table), refresh=True)
 
         yield show
 
 
-def print_front(front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str) -> None:
-    """The front at the end: with its scores on fresh seeds, and each trial's scores by rung as a spark."""
+def print_front(
+    front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str
+) -> None:
+    """The front at the end: with its scores on fresh seeds, and each trial's scores by rung as a
+    spark.
+    """
     from rich.console import Console
 
     if front.empty:
@@ -77,7 +92,17 @@ def print_front(front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, flo
     for one, curve in zip(members, drawn, strict=True):
         spread = f" ± {one.report_std:.4f}" if one.n_retests > 1 else ""
         again = f"{one.report_score:.4f}{spread}" if one.n_retests else "-"
-        rows.append((str(one.number), one.method, str(one.ranks), f"{one.n_params:,}", f"{one.score:.4f}", again, curve))
+        rows.append(
+            (
+                str(one.number),
+                one.method,
+                str(one.ranks),
+                f"{one.n_params:,}",
+                f"{one.score:.4f}",
+                again,
+                curve,
+            )
+        )
     names = ("trial", "method", "ranks", "parameters", "select", "report", "rungs")
     console = Console()
     console.print(_table(names, rows, title=f"front ({metric})"))
@@ -88,7 +113,13 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]], title: str | Non
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for name in names:
         table.add_column(name, justify="left" if name in ("method", "ranks", "rungs") else "right")
     for row in rows:
@@ -104,15 +135,23 @@ def _sparks(curves: Sequence[Sequence[float]]) -> list[str]:
     def bar(value: float) -> str:
         if not math.isfinite(value):
             return " "
-        return BARS[round((len(BARS) - 1) * (value - low) / (high - low))] if high > low else BARS[-1]
+        return (
+            BARS[round((len(BARS) - 1) * (value - low) / (high - low))] if high > low else BARS[-1]
+        )
 
     return ["".join(map(bar, curve)) for curve in curves]
 
 
 def _line(progress: "Progress") -> str:
     counts, (retested, retests) = progress.counts, progress.n_retests
-    states = ", ".join(f"{number} {state}" for state, number in counts.items() if number and state != "waiting")
-    best = "" if progress.best is None else f" | best {progress.best:.4f} | front of {len(progress.front)}"
+    states = ", ".join(
+        f"{number} {state}" for state, number in counts.items() if number and state != "waiting"
+    )
+    best = (
+        ""
+        if progress.best is None
+        else f" | best {progress.best:.4f} | front of {len(progress.front)}"
+    )
     left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     retest = f" | retest {retested} of {retests}" if progress.phase == "retest" and retests else ""
     proposed = f"{sum(counts.values())} of {progress.n_trials} trials"

@@ -16,13 +16,19 @@ def tasks() -> Lines:
 def models() -> Lines:
     from tenslora_search.spec.backbones import BACKBONES
 
-    return {name: _numbers(row.config) + (f", {row.hub}" if row.hub else ", made here") for name, row in BACKBONES.items()}
+    return {
+        name: _numbers(row.config) + (f", {row.hub}" if row.hub else ", made here")
+        for name, row in BACKBONES.items()
+    }
 
 
 def methods() -> Lines:
     from tenslora_search.spec.methods import METHODS
 
-    return {name: f"{one.construction} x {one.decomposition}: {one.note}" for name, one in METHODS.items()}
+    return {
+        name: f"{one.construction} x {one.decomposition}: {one.note}"
+        for name, one in METHODS.items()
+    }
 
 
 def constructions() -> Lines:
@@ -50,19 +56,19 @@ def rules() -> Lines:
 
 
 def samplers() -> Lines:
-    from tenslora_search.search.samplers import SAMPLERS
+    from tenslora_search.study.samplers import SAMPLERS
 
     return _docstrings(SAMPLERS)
 
 
 def pruners() -> Lines:
-    from tenslora_search.search.pruners import PRUNERS
+    from tenslora_search.study.pruners import PRUNERS
 
     return _docstrings(PRUNERS)
 
 
 def spaces() -> Lines:
-    from tenslora_search.search.space import about_spaces
+    from tenslora_search.study.space import about_spaces
 
     return dict(about_spaces())
 
@@ -72,13 +78,27 @@ def _docstrings(table: Mapping[str, Callable]) -> Lines:
 
 
 def _numbers(config: Mapping[str, object]) -> str:
-    return f"{config['num_hidden_layers']} layers, {config['hidden_size']} wide, {config['num_attention_heads']} heads"
+    return (
+        f"{config['num_hidden_layers']} layers, {config['hidden_size']} wide, "
+        f"{config['num_attention_heads']} heads"
+    )
 
 
 KINDS: Table[Callable[[], Lines]] = Table(
     "list",
     {
         entry.__name__: entry
-        for entry in (tasks, models, methods, constructions, decompositions, allocators, rules, samplers, pruners, spaces)
+        for entry in (
+            tasks,
+            models,
+            methods,
+            constructions,
+            decompositions,
+            allocators,
+            rules,
+            samplers,
+            pruners,
+            spaces,
+        )
     },
 )

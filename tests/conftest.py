@@ -1,9 +1,12 @@
-"""What many tests share: the tables as parameters, strategies over geometries and specs, tiny models, a dense oracle.
+"""What many tests share: the tables as parameters, strategies over geometries and specs, tiny
+models, a dense oracle.
 
-torch and transformers are imported only where a fixture needs them: the tests of spec and report run without.
+torch and transformers are imported only where a fixture needs them: the tests of spec and report
+run without.
 """
 
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,12 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 TEXT = {"vocab_size": 32, "max_position_embeddings": 34, "pad_token_id": 0}
 GROUPED = {"num_key_value_heads": 2}
 TINY: dict[str, tuple[str, str, dict[str, object]]] = {
@@ -38,11 +46,19 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
             "position_biased_input": False,
         },
     ),
-    "modernbert": ("ModernBert", "ForSequenceClassification", {**SIZES, **TEXT, "cls_token_id": 1, "sep_token_id": 2}),
+    "modernbert": (
+        "ModernBert",
+        "ForSequenceClassification",
+        {**SIZES, **TEXT, "cls_token_id": 1, "sep_token_id": 2},
+    ),
     "vit": ("ViT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
     "deit": ("DeiT", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
     "dinov2": ("Dinov2", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
-    "dinov2_with_registers": ("Dinov2WithRegisters", "ForImageClassification", {**SIZES, "image_size": 8, "patch_size": 4}),
+    "dinov2_with_registers": (
+        "Dinov2WithRegisters",
+        "ForImageClassification",
+        {**SIZES, "image_size": 8, "patch_size": 4},
+    ),
     "llama": ("Llama", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
     "mistral": ("Mistral", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
     "qwen2": ("Qwen2", "ForSequenceClassification", {**SIZES, **TEXT, **GROUPED}),
@@ -50,12 +66,27 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     "gpt2": (
         "GPT2",
         "ForSequenceClassification",
-        {"vocab_size": 32, "n_positions": 34, "n_embd": 32, "n_layer": 2, "n_head": 4, "pad_token_id": 0},
+        {
+            "vocab_size": 32,
+            "n_positions": 34,
+            "n_embd": 32,
+            "n_layer": 2,
+            "n_head": 4,
+            "pad_token_id": 0,
+        },
     ),
     "t5": (
         "T5",
         "ForConditionalGeneration",
-        {"vocab_size": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64, "d_kv": 8, "decoder_start_token_id": 0},
+        {
+            "vocab_size": 32,
+            "d_model": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "d_ff": 64,
+            "d_kv": 8,
+            "decoder_start_token_id": 0,
+        },
     ),
 }
 """Architecture, task and config of a 2-layer model of width 32 for each family."""
@@ -78,7 +109,9 @@ def family(request) -> str:
 
 @pytest.fixture(scope="session")
 def geometries():
-    """A strategy: attention with equal or grouped heads, with the transposed output projection, with an MLP's maps."""
+    """A strategy: attention with equal or grouped heads, with the transposed output projection,
+    with an MLP's maps.
+    """
     from hypothesis import strategies as st
 
     @st.composite
@@ -86,7 +119,12 @@ def geometries():
         kv_heads, shared, head_dim, layers = (choose(st.integers(1, high)) for high in (3, 3, 6, 4))
         heads, names = kv_heads * shared, choose(st.sampled_from(["qkv", "q", "kv", "qkvo"]))
         hidden, inner = choose(st.integers(1, 12)), choose(st.integers(1, 12))
-        widths = {"q": ("query", heads), "k": ("key", kv_heads), "v": ("value", kv_heads), "o": ("out", heads)}
+        widths = {
+            "q": ("query", heads),
+            "k": ("key", kv_heads),
+            "v": ("value", kv_heads),
+            "o": ("out", heads),
+        }
         maps = [(widths[name][0], hidden, widths[name][1], head_dim, name == "o") for name in names]
         if choose(st.booleans()):
             maps += [("up", hidden, 1, inner, False), ("down", hidden, 1, inner, True)]
@@ -97,7 +135,8 @@ def geometries():
 
 @pytest.fixture(scope="session")
 def ranks_of():
-    """Useful ranks of a construction x decomposition on a geometry, drawn by a strategy's `choose`."""
+    """Useful ranks of a construction x decomposition on a geometry, drawn by a strategy's
+    `choose`."""
     from hypothesis import strategies as st
 
     def draw(choose, construction: str, decomposition: str, geometry: Geometry) -> tuple[int, ...]:
@@ -110,7 +149,9 @@ def ranks_of():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """tiny(family, task, **config) -> a model with random weights large enough to matter, and inputs of 4 examples for it."""
+    """tiny(family, task, **config) -> a model with random weights large enough to matter, and
+    inputs of 4 examples for it.
+    """
     import torch
     import transformers
 
@@ -139,7 +180,9 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def perturb():
-    """perturb(adapter, size) -> draws all entries of all factors anew, so that every update has the Frobenius norm `size`."""
+    """perturb(adapter, size) -> draws all entries of all factors anew, so that every update has the
+    Frobenius norm `size`.
+    """
     import torch
 
     def draw(adapter, size: float = 1.0, seed: int = 0) -> None:
@@ -149,7 +192,9 @@ def perturb():
                 for trial in range(tensor.n_trials):
                     for name, parameter in tensor.factors.items():
                         mask = tensor.entries(name, trial)
-                        tensor.of_trial(name, parameter, trial)[mask] = torch.randn(int(mask.sum()), generator=generator)
+                        tensor.of_trial(name, parameter, trial)[mask] = torch.randn(
+                            int(mask.sum()), generator=generator
+                        )
                 left, right = tensor.pairs()
                 norm = (left @ right).flatten(1).norm(dim=1) / len(left[0].flatten(0, 1)) ** 0.5
                 last = list(tensor.factors.values())[-1]
@@ -160,7 +205,9 @@ def perturb():
 
 @pytest.fixture(scope="session")
 def dense_update():
-    """The oracle: (projection, layer, input, output) of one trial, by one einsum over all factors, with no cut and no pair."""
+    """The oracle: (projection, layer, input, output) of one trial, by one einsum over all factors,
+    with no cut and no pair.
+    """
     import string
 
     import torch
@@ -169,13 +216,29 @@ def dense_update():
         group, net = tensor.network.group, tensor.network
         heads = ("head", "head_dim") if tensor.head_layout == "true" else ("head_dim", "head")
         axes = [axis.name for factor in net.factors for axis in factor.axes if not axis.is_bond]
-        ends = [sorted(name for name in axes if name.partition(":")[0] == mode) for mode in ("input", "output", *heads)]
-        letters = dict(zip(dict.fromkeys([*net.looped, *(a.name for f in net.factors for a in f.axes)]), string.ascii_letters))  # noqa: B905
-        terms = ["".join(letters[name] for name in (*net.looped, *(a.name for a in factor.axes))) for factor in net.factors]
-        output = "".join(letters[name] for name in ("projection", "layer", *chain(*ends)) if name in letters)
+        ends = [
+            sorted(name for name in axes if name.partition(":")[0] == mode)
+            for mode in ("input", "output", *heads)
+        ]
+        letters = dict(
+            zip(
+                dict.fromkeys([*net.looped, *(a.name for f in net.factors for a in f.axes)]),
+                string.ascii_letters,
+                strict=False,
+            )
+        )
+        terms = [
+            "".join(letters[name] for name in (*net.looped, *(a.name for a in factor.axes)))
+            for factor in net.factors
+        ]
+        output = "".join(
+            letters[name] for name in ("projection", "layer", *chain(*ends)) if name in letters
+        )
         parameters = [tensor.factors[factor.name][trial] for factor in net.factors]
         full = torch.einsum(f"{','.join(terms)}->{output}", *parameters)
-        scale = tensor.scale[trial].reshape(*(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1)
+        scale = tensor.scale[trial].reshape(
+            *(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1
+        )
         return full.reshape(len(group.projections), group.layers, group.input, group.output) * scale
 
     return build
@@ -183,12 +246,171 @@ def dense_update():
 
 @pytest.fixture(scope="session")
 def small_spec():
-    """A spec with ranks of 2 (3 where copies may take it) on a geometry, as far as they are useful."""
+    """A spec with ranks of 2 (3 where copies may take it) on a geometry, as far as they are
+    useful."""
 
-    def make(construction: str, decomposition: str, geometry: Geometry, rank: int = 2, **options) -> AdapterSpec:
+    def make(
+        construction: str, decomposition: str, geometry: Geometry, rank: int = 2, **options
+    ) -> AdapterSpec:
         wanted = [rank] * len(bonds(construction, decomposition, geometry))
         return AdapterSpec.of(
-            construction, decomposition, clip(construction, decomposition, wanted, geometry), geometry, **options
+            construction,
+            decomposition,
+            clip(construction, decomposition, wanted, geometry),
+            geometry,
+            **options,
         )
 
     return make
+
+
+WORDS = (
+    "good fine great nice superb bad poor dull awful weak film plot cast scene ending "
+    "is was the a very not so and"
+).split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory):
+    """One cache folder for all tests of this folder, so that digits-vit is trained once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENSLORA_CACHE", str(folder))
+        yield folder
+
+
+def save_tokenizer(folder: Path, *, decoder: bool = False, types: bool = True) -> int:
+    """A word-level tokenizer over WORDS; the decoder's has no pad token and adds nothing. Returns
+    the vocabulary's size.
+
+    `types`: whether an encoder is told which sentence of a pair a token is of.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[UNK]", "[EOS]"] if decoder else ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    if not decoder:
+        pairs = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=pairs
+        )
+    names = (
+        {"eos_token": "[EOS]"}
+        if decoder
+        else {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    )
+    inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if types and not decoder else [])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        model_max_length=64,
+        model_input_names=inputs,
+        **names,
+    ).save_pretrained(folder)
+    return len(vocabulary)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> str:
+    """A folder with a 2-layer BERT of width 16."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    size = save_tokenizer(folder)
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    BertForSequenceClassification(
+        BertConfig(vocab_size=size, max_position_embeddings=64, **sizes)
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory) -> str:
+    """A folder with a 2-layer RoBERTa of width 16 that knows no task: its head is of a language
+    model.
+    """
+    from transformers import RobertaConfig, RobertaForMaskedLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-roberta"
+    size = save_tokenizer(folder, types=False)
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    RobertaForMaskedLM(
+        RobertaConfig(vocab_size=size, max_position_embeddings=66, **sizes)
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt(tmp_path_factory) -> str:
+    """A folder with a 2-layer GPT-2 of width 16, whose tokenizer has no pad token."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt"
+    size = save_tokenizer(folder, decoder=True)
+    config = GPT2Config(
+        vocab_size=size,
+        n_positions=64,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory) -> str:
+    """A folder with a 1-layer ViT of width 16 for images of 12 x 12, normalised by numbers of its
+    own.
+    """
+    from transformers import ViTConfig, ViTForImageClassification
+
+    from tenslora_search.hub.images import ImageProcessor
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-vit"
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    ViTForImageClassification(ViTConfig(image_size=12, patch_size=4, **sizes)).save_pretrained(
+        folder
+    )
+    ImageProcessor(height=12, width=12, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)).save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def reviews():
+    """120 rows with two classes, 1 of 4 negative, in columns `sentence` and `label`; some texts
+    twice.
+    """
+    import pandas as pd
+
+    rows = []
+    for number in range(120):
+        mood = number % 4 == 0
+        adjective = WORDS[5 + number % 5] if mood else WORDS[number % 5]
+        rows.append(
+            (
+                f"the {WORDS[10 + number % 5]} was {'very ' * (number % 7)}{adjective}",
+                "negative" if mood else "positive",
+            )
+        )
+    return pd.DataFrame(rows, columns=["sentence", "label"])

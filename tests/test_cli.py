@@ -1,4 +1,6 @@
-"""The command line: counts, lists and dry runs without torch; one small search, its report and its exports."""
+"""The command line: counts, lists and dry runs without torch; one small search, its report and its
+exports.
+"""
 
 import json
 import os
@@ -12,14 +14,19 @@ from pathlib import Path
 import pytest
 
 from tenslora_search import cli
+from tenslora_search.api.results import load_run
 from tenslora_search.listing import KINDS
-from tenslora_search.search.results import load_run
 
 ROOT = Path(__file__).parents[1]
-SEARCHES = re.findall(r"tenslora-search (--budget [^#`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+SEARCHES = re.findall(
+    r"tenslora-search (--budget [^#`\n]+)", (ROOT / "README.md").read_text(encoding="utf-8")
+)
 """Of the README."""
 COUNT = "count --construction qkv_depth --decomposition tucker --ranks 59,59,3,12".split()
-SMALL = "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 --executor inline".split()
+SMALL = (
+    "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 "
+    "--executor inline"
+).split()
 
 
 @pytest.fixture
@@ -64,11 +71,16 @@ def test_dry_run_tells_the_space_in_numbers(command):
     code, out, _ = command("--budget", "6k", "--task", "digits", "--dry-run", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert all(0 < row["smallest"] <= row["largest"] <= 6_000 and row["feasible"] > 0 for row in rows)
+    assert all(
+        0 < row["smallest"] <= row["largest"] <= 6_000 and row["feasible"] > 0 for row in rows
+    )
     assert {"construction": "none", "decomposition": "cp"}.items() <= rows[0].items()
 
 
-@pytest.mark.parametrize(("option", "known"), [("--sampler", "tpe, random"), ("--pruner", "hyperband, successive_halving")])
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [("--sampler", "tpe, random"), ("--pruner", "hyperband, successive_halving")],
+)
 def test_dry_run_knows_wrong_names(command, option, known):
     code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, "nobody")
     assert (code, out) == (2, "")
@@ -92,12 +104,23 @@ def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monke
     assert "at most 675 parameters beside the 325 of the task head" in out
     rows = json.loads(command(*asked, "--count-head", "--json")[1])
     assert rows == json.loads(command("--budget", "675", *asked[2:], "--json")[1])
-    for budget, line in {"300": "the task head alone has 325 parameters", "400": "nothing fits 75 parameters"}.items():
+    for budget, line in {
+        "300": "the task head alone has 325 parameters",
+        "400": "nothing fits 75 parameters",
+    }.items():
         code, out, err = command("--budget", budget, *asked[2:], "--count-head")
         assert (code, out) == (3, "")
         assert line in err
     (tmp_path / "mine.csv").write_text("text,label\n")
-    mine = ["--budget", "50k", "--data", str(tmp_path / "mine.csv"), "--model", "minilm", "--dry-run"]
+    mine = [
+        "--budget",
+        "50k",
+        "--data",
+        str(tmp_path / "mine.csv"),
+        "--model",
+        "minilm",
+        "--dry-run",
+    ]
     assert "not subtracted" in command(*mine, "--count-head")[2]
     assert command(*mine)[2] == ""
 
@@ -127,16 +150,24 @@ def test_gpus_per_worker_is_none_a_share_or_whole(command, tmp_path, gpus):
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--budget 20k --task digits --dry-run", " ".join([*COUNT, "--model", "roberta-base"])]
+    "words",
+    [
+        "--help",
+        "--budget 20k --task digits --dry-run",
+        " ".join([*COUNT, "--model", "roberta-base"]),
+    ],
 )
 def test_quick_answers_import_neither_torch_nor_ray(words):
     program = (
         f"import sys; sys.argv = ['tenslora-search', *{words.split()!r}]\n"
         "from tenslora_search import cli\n"
         "try: cli.main()\n"
-        "finally: print(*[name for name in ('torch', 'ray', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
+        "finally: print(*[name for name in ('torch', 'ray', 'transformers', 'pandas') if name in "
+        "sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert done.stderr.split() == []
 
 
@@ -148,14 +179,20 @@ def test_a_search_says_which_text_it_leaves_unread(command, caplog, tmp_path):
         Image.new("L", (8, 8), 8 * row).save(tmp_path / f"{row}.png")
         rows.append(f"{row}.png,a square,{row % 2}")
     (tmp_path / "own.csv").write_text("\n".join(rows))
-    small = "--budget 6k --model digits-vit --trials 1 --max-steps 2 --batch-size 4 --retest 0 --executor inline".split()
+    small = (
+        "--budget 6k --model digits-vit --trials 1 --max-steps 2 --batch-size 4 --retest 0 "
+        "--executor inline"
+    ).split()
     own = [*small, "--data", str(tmp_path / "own.csv"), "--out", str(tmp_path / "run")]
     code, out, err = command(*own)
     assert (code, err) == (0, "")
     assert "front" in out
     assert caplog.messages == ["reads image; unused: caption (--column ROLE=NAME reads others)"]
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (run["columns"], run["unused_columns"]) == ({"image": "image", "label": "label"}, ["caption"])
+    assert (run["columns"], run["unused_columns"]) == (
+        {"image": "image", "label": "label"},
+        ["caption"],
+    )
     assert command(*own, "--quiet") == (0, "", "")
     assert json.loads(command(*own, "--json")[1])["front"]
     assert len(caplog.messages) == 1
@@ -193,10 +230,15 @@ def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
 
     narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     words = [sys.executable, "-m", "tenslora_search.cli", *SMALL, "--out", str(folder)]
-    assert b"front (accuracy)" in subprocess.run(words, capture_output=True, check=True, env=narrow).stdout
+    assert (
+        b"front (accuracy)"
+        in subprocess.run(words, capture_output=True, check=True, env=narrow).stdout
+    )
 
     for pick in ("best", "knee", "smallest", str(result["front"][0]["number"])):
-        code, out, err = command("export", str(folder), "--pick", pick, "--to", str(tmp_path / pick))
+        code, out, err = command(
+            "export", str(folder), "--pick", pick, "--to", str(tmp_path / pick)
+        )
         assert (code, err) == (0, "")
         assert (tmp_path / pick / "adapter_model.safetensors").is_file()
     for arguments, message in {

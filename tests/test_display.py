@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tenslora_search import display
-from tenslora_search.search.serving import Progress
+from tenslora_search.engine.serving import Progress
 
 PROGRESS = Progress(
     phase="search",
@@ -42,7 +42,10 @@ def test_plain_lines_say_where_the_search_stands(capsys):
         show(PROGRESS)
         show(PROGRESS)  # too soon for another
     out = capsys.readouterr().out
-    assert out == ("[    9 s] 6 of 8 trials: 2 complete, 3 paused | best 0.9100 | front of 2 | 12 seconds of work, 51 s left\n")
+    assert out == (
+        "[    9 s] 6 of 8 trials: 2 complete, 3 paused | best 0.9100 | front of 2 | 12 seconds of "
+        "work, 51 s left\n"
+    )
 
 
 def test_silent_is_silent(capsys):
@@ -74,7 +77,16 @@ def test_the_live_panel_shows_the_front_with_sparks_and_names_as_they_are(monkey
 
 
 def test_the_front_at_the_end(capsys):
-    columns = ["number", "method", "ranks", "n_params", "score", "report_score", "report_std", "n_retests"]
+    columns = [
+        "number",
+        "method",
+        "ranks",
+        "n_params",
+        "score",
+        "report_score",
+        "report_std",
+        "n_retests",
+    ]
     rows = [
         [4, "LoRA", "2", 12_000, 0.91, 0.9, 0.01, 2],
         [2, "[b]odd", "1,1", 300, 0.8, 0.7, math.nan, 1],

@@ -7,14 +7,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SPEC = sorted(f"tenslora_search.spec.{path.stem}" for path in (ROOT / "tenslora_search" / "spec").glob("[a-z]*.py"))
-HEAVY = ("torch", "numpy", "pandas", "optuna", "ray", "transformers", "datasets", "scipy", "sklearn", "typer", "rich")
+SPEC = sorted(
+    f"tenslora_search.spec.{path.stem}"
+    for path in (ROOT / "tenslora_search" / "spec").glob("[a-z]*.py")
+)
+HEAVY = (
+    "torch",
+    "numpy",
+    "pandas",
+    "optuna",
+    "ray",
+    "transformers",
+    "datasets",
+    "scipy",
+    "sklearn",
+    "typer",
+    "rich",
+)
 
 
 def loaded_after(code: str, *names: str) -> list[str]:
     """Which of the named packages a fresh interpreter has loaded after `code`."""
     program = f"import sys\n{code}\nprint(*[name for name in {names!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     return done.stdout.split()
 
 
@@ -38,4 +55,9 @@ def test_the_public_names_that_count_need_no_torch():
 
 def test_the_report_needs_neither_torch_nor_ray():
     pytest.importorskip("tenslora_search.report.build")
-    assert loaded_after("import tenslora_search.report.build", "torch", "ray", "optuna", "transformers") == []
+    assert (
+        loaded_after(
+            "import tenslora_search.report.build", "torch", "ray", "optuna", "transformers"
+        )
+        == []
+    )

@@ -1,4 +1,6 @@
-"""attach(): freeze a model, find its sites, check the geometry, and lay K adapters beside its weights."""
+"""attach(): freeze a model, find its sites, check the geometry, and lay K adapters beside its
+weights.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,31 +21,44 @@ from tenslora_search.spec.table import QuestionError
 
 
 class Adapter(nn.Module):
-    """K adapters over the sites of one model; the factors are its parameters, the pairs are made before each forward pass.
+    """K adapters over the sites of one model; the factors are its parameters, the pairs are made
+    before each forward pass.
 
-    Attached as `model.adapter`, so `model.parameters()` that require gradients are its factors and the task head.
+    Attached as `model.adapter`, so `model.parameters()` that require gradients are its factors and
+    the task head.
     """
 
     def __init__(
-        self, model: nn.Module, specs: Sequence[AdapterSpec], seeds: Sequence[int], places: Mapping[str, list[Place]]
+        self,
+        model: nn.Module,
+        specs: Sequence[AdapterSpec],
+        seeds: Sequence[int],
+        places: Mapping[str, list[Place]],
     ) -> None:
         super().__init__()
         self.specs, self.places, self.geometry = tuple(specs), dict(places), specs[0].geometry
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._runs = [list(run) for _, run in groupby(range(len(specs)), key=lambda k: layout(specs[k]))]
+        self._runs = [
+            list(run) for _, run in groupby(range(len(specs)), key=lambda k: layout(specs[k]))
+        ]
         self.tensors = nn.ModuleList(
             FactoredTensor([specs[k] for k in run], group, [generators[k] for k in run])
             for run in self._runs
             for group in range(len(self.geometry.groups))
         )
         self._bundles = [
-            list(runs) for _, runs in groupby(range(len(self._runs)), key=lambda k: layout(specs[self._runs[k][0]])[0])
+            list(runs)
+            for _, runs in groupby(
+                range(len(self._runs)), key=lambda k: layout(specs[self._runs[k][0]])[0]
+            )
         ]
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
         self._outermost: str | None = None
         self.came_along: tuple[str, ...] = ()
-        """names of the model's parameters that were loaded with the adapter: exports hold them again"""
+        """names of the model's parameters that were loaded with the adapter: exports hold them
+        again
+        """
         self._hooks = self._hook()
 
     @property
@@ -68,10 +83,17 @@ class Adapter(nn.Module):
 
     def tensors_of(self, trial: int) -> list[tuple[FactoredTensor, int]]:
         """The trial's tensors, one a shape group, each with the trial's place in it."""
-        return [(tensor, trials.index(trial)) for tensor, trials in self.tensors_and_trials() if trial in trials]
+        return [
+            (tensor, trials.index(trial))
+            for tensor, trials in self.tensors_and_trials()
+            if trial in trials
+        ]
 
-    def pairs(self, dtype: torch.dtype = torch.float32) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
-        """For each (projection, layer): A (trial, input, rank) and B (trial, rank, output), the scale in them.
+    def pairs(
+        self, dtype: torch.dtype = torch.float32
+    ) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
+        """For each (projection, layer): A (trial, input, rank) and B (trial, rank, output), the
+        scale in them.
 
         Contracted in float32, then cast to `dtype`; shorter ranks are padded with zeros.
         """
@@ -79,7 +101,9 @@ class Adapter(nn.Module):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it the pairs are made once and kept: for many forward passes, without gradients, of factors that stay."""
+        """Within it the pairs are made once and kept: for many forward passes, without gradients,
+        of factors that stay.
+        """
         self.refresh()
         self._held = True
         try:
@@ -88,12 +112,18 @@ class Adapter(nn.Module):
             self._held = False
 
     def refresh(self) -> None:
-        """Contracts the factors and hands every site its pairs, in the type the frozen maps compute in."""
+        """Contracts the factors and hands every site its pairs, in the type the frozen maps compute
+        in.
+        """
         if self._held:
             return
         weight = next(iter(self._sites.values())).weight
         device = weight.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self._dtype(weight)
+        dtype = (
+            torch.get_autocast_dtype(device)
+            if torch.is_autocast_enabled(device)
+            else self._dtype(weight)
+        )
         for site in self._sites.values():
             site.pairs = []
         contracted = self._contracted()
@@ -104,7 +134,9 @@ class Adapter(nn.Module):
                 self._sites[place.module].pairs.append(Pair(first, last, place.block, a, b))
 
     def detach(self) -> nn.Module:
-        """Takes the adapter off the model, which is as it was before, still frozen; returns the model."""
+        """Takes the adapter off the model, which is as it was before, still frozen; returns the
+        model.
+        """
         model = self.model
         for hook in self._hooks:
             hook.remove()
@@ -122,20 +154,34 @@ class Adapter(nn.Module):
         model, sites = self.model, {}
         for place in (place for places in self.places.values() for place in places):
             if place.module not in sites:
-                sites[place.module] = Site(model.get_submodule(place.module), place.of, len(self.specs))
+                sites[place.module] = Site(
+                    model.get_submodule(place.module), place.of, len(self.specs)
+                )
                 model.set_submodule(place.module, sites[place.module])
         return sites
 
     def _dtype(self, weight: Tensor) -> torch.dtype:
-        """The type of the frozen weights; where those are quantized, that of the model's first parameter that is not."""
-        return next(tensor.dtype for tensor in chain([weight], self.model.parameters()) if not is_quantized(tensor))
+        """The type of the frozen weights; where those are quantized, that of the model's first
+        parameter that is not.
+        """
+        return next(
+            tensor.dtype
+            for tensor in chain([weight], self.model.parameters())
+            if not is_quantized(tensor)
+        )
 
     def _hook(self) -> list[RemovableHandle]:
-        """Whatever is called from outside, the model or a part of it such as T5's encoder, first makes the pairs anew.
+        """Whatever is called from outside, the model or a part of it such as T5's encoder, first
+        makes the pairs anew.
 
-        The hooks are methods of this adapter: a copy of the model comes with hooks of its own adapter.
+        The hooks are methods of this adapter: a copy of the model comes with hooks of its own
+        adapter.
         """
-        parts = {".".join(path[:depth]) for path in (name.split(".") for name in self._sites) for depth in range(len(path) + 1)}
+        parts = {
+            ".".join(path[:depth])
+            for path in (name.split(".") for name in self._sites)
+            for depth in range(len(path) + 1)
+        }
         hooks: list[RemovableHandle] = []
         for name in sorted(parts):
             module = self.model.get_submodule(name)
@@ -144,8 +190,11 @@ class Adapter(nn.Module):
         return hooks
 
     def _enter(self, name: str, *_: object) -> None:
-        # A module that enters twice was interrupted. Checkpointing calls parts again in backward, for the pairs they had.
-        if self._outermost in (None, name) and (torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1):
+        # A module that enters twice was interrupted. Checkpointing calls parts again in backward,
+        # for the pairs they had.
+        if self._outermost in (None, name) and (
+            torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1
+        ):
             self._outermost = name
             self.refresh()
 
@@ -154,7 +203,9 @@ class Adapter(nn.Module):
             self._outermost = None
 
     def _contracted(self) -> list[tuple[Tensor, Tensor]]:
-        """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side, so do their gradients."""
+        """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side,
+        so do their gradients.
+        """
         tensors = self._tensors
         if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
             return [tensor.pairs() for tensor in tensors]
@@ -182,10 +233,16 @@ class Adapter(nn.Module):
             shape = (len(group.projections), group.layers, sum(len(left) for left in lefts))
             left = side_by_side((*shape, group.input, rank), dtype, lefts)
             right = side_by_side((*shape, rank, group.output), dtype, rights)
-            for projection, of_lefts, of_rights in zip(group.projections, left.unbind(), right.unbind(), strict=True):
-                for layer, (a, b) in enumerate(zip(of_lefts.unbind(), of_rights.unbind(), strict=True)):
+            for projection, of_lefts, of_rights in zip(
+                group.projections, left.unbind(), right.unbind(), strict=True
+            ):
+                for layer, (a, b) in enumerate(
+                    zip(of_lefts.unbind(), of_rights.unbind(), strict=True)
+                ):
                     back = projection in group.transposed
-                    found[projection, layer] = (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
+                    found[projection, layer] = (
+                        (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
+                    )
         return found
 
 
@@ -197,17 +254,24 @@ def attach(
     targets: Targets | None = None,
     train_head: bool = True,
 ) -> Adapter:
-    """Freezes `model` and attaches an adapter for each spec (K trials, whose batches then lie side by side); returns it.
+    """Freezes `model` and attaches an adapter for each spec (K trials, whose batches then lie side
+    by side); returns it.
 
-    Sites are found by the patterns of the model's family, or by `targets` on any other model. The task head (what
-    stands outside the pretrained base) stays trainable unless `train_head` is False. `QuestionError` if no site is
-    found, or if the sites' shapes are not those of the specs' geometry.
+    Sites are found by the patterns of the model's family, or by `targets` on any other model. The
+    task head (what stands outside the pretrained base) stays trainable unless `train_head` is
+    False. `QuestionError` if no site is found, or if the sites' shapes are not those of the specs'
+    geometry.
     """
     specs = [specs] if isinstance(specs, AdapterSpec) else list(specs)
     seeds = [seeds] * len(specs) if isinstance(seeds, int) else list(seeds)
-    if not specs or len(seeds) != len(specs) or any(spec.geometry != specs[0].geometry for spec in specs):
+    if (
+        not specs
+        or len(seeds) != len(specs)
+        or any(spec.geometry != specs[0].geometry for spec in specs)
+    ):
         raise QuestionError(
-            f"attach takes specs of one geometry and a seed for each; got {len(specs)} specs and {len(seeds)} seeds."
+            f"attach takes specs of one geometry and a seed for each; got {len(specs)} specs and "
+            f"{len(seeds)} seeds."
         )
     geometry = specs[0].geometry
     projections = [name for group in geometry.groups for name in group.projections]
@@ -226,7 +290,8 @@ def attach(
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of the task head: those outside the pretrained base, tied embeddings left out.
 
-    None for a bare base, and for a language model, whose output embeddings and what leads to them are pretrained.
+    None for a bare base, and for a language model, whose output embeddings and what leads to them
+    are pretrained.
     """
     if getattr(model, "get_output_embeddings", lambda: None)() is not None:
         return {}
@@ -234,12 +299,22 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     if not prefix or not hasattr(model, prefix):
         return {}
     inside = {id(parameter) for parameter in getattr(model, prefix).parameters()}
-    inside |= {id(parameter) for module in model.modules() if isinstance(module, Adapter) for parameter in module.parameters()}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in inside}
+    inside |= {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, Adapter)
+        for parameter in module.parameters()
+    }
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in inside
+    }
 
 
 def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
-    """Trials that are alike in this, side by side in a pack, share their kernels; a pack in its order is the fastest.
+    """Trials that are alike in this, side by side in a pack, share their kernels; a pack in its
+    order is the fastest.
 
     First a class of slice ranks: at a site, a class is padded to its largest rank.
     """
@@ -248,4 +323,6 @@ def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
 
 
 SMALL_RANK, RANK_STEP = 16, 4
-"""Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no longer."""
+"""Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no
+longer.
+"""

@@ -1,4 +1,6 @@
-"""find_sites, geometry_of: where a model's adapted maps are, by the patterns of its family or by a user's, and their shapes."""
+"""find_sites, geometry_of: where a model's adapted maps are, by the patterns of its family or by a
+user's, and their shapes.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,31 +14,39 @@ from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
 Targets = Mapping[str, str]
-"""Patterns by projection, as in `spec/backbones.py`: {"query": "attn.q", "value": "attn.qkv 2/3"}."""
+"""Patterns by projection, as in `spec/backbones.py`: {"query": "attn.q", "value": "attn.qkv 2/3"}.
+"""
 
 
 def find_sites(
     model: nn.Module, projections: Sequence[str] = ATTENTION, targets: Targets | None = None
 ) -> dict[str, list[Place]]:
-    """For each projection its places, layer by layer; where there is none, `QuestionError` lists the linear maps there are.
+    """For each projection its places, layer by layer; where there is none, `QuestionError` lists
+    the linear maps there are.
 
     `QuestionError` also for a model that carries an adapter, and for targets that are no patterns.
     """
     if any(isinstance(module, Site) for module in model.modules()):
         raise QuestionError("this model carries an adapter already; call its detach() first.")
     if not projections:
-        raise QuestionError(f"name one projection or more, such as {', '.join(ATTENTION)}; got none.")
+        raise QuestionError(
+            f"name one projection or more, such as {', '.join(ATTENTION)}; got none."
+        )
     if targets is None:
         model_type = getattr(getattr(model, "config", None), "model_type", None)
         if model_type is None:
             raise QuestionError(
-                f"{type(model).__name__} has no config that says its family; give targets=. {_linear_maps(model)}"
+                f"{type(model).__name__} has no config that says its family; give targets=. "
+                f"{_linear_maps(model)}"
             )
         patterns = family_of(model_type).patterns(projections)
     else:
         missing = [name for name in projections if name not in targets]
         if missing:
-            raise QuestionError(f"targets has no pattern for {', '.join(missing)}; it has {', '.join(targets) or 'none'}.")
+            raise QuestionError(
+                f"targets has no pattern for {', '.join(missing)}; it has "
+                f"{', '.join(targets) or 'none'}."
+            )
         patterns = {name: targets[name] for name in projections}
     names = [name for name, module in model.named_modules() if _is_linear(module)]
     places: dict[str, list[Place]] = {}
@@ -45,17 +55,30 @@ def find_sites(
         places[name] = [place for module in names if (place := _match(ends, module))]
     for name, found in places.items():
         if not found:
-            raise QuestionError(f"no linear map of this model ends in {patterns[name]!r} ({name}). {_linear_maps(model)}")
+            raise QuestionError(
+                f"no linear map of this model ends in {patterns[name]!r} ({name}). "
+                f"{_linear_maps(model)}"
+            )
     return places
 
 
 def geometry_of(
-    model: nn.Module, projections: Sequence[str] = ATTENTION, *, targets: Targets | None = None, heads: int | None = None
+    model: nn.Module,
+    projections: Sequence[str] = ATTENTION,
+    *,
+    targets: Targets | None = None,
+    heads: int | None = None,
 ) -> Geometry:
-    """The geometry of a model's sites by their real shapes; `heads` says how many, if the model's config does not."""
+    """The geometry of a model's sites by their real shapes; `heads` says how many, if the model's
+    config does not.
+    """
     places = find_sites(model, projections, targets)
     config: dict[str, Any] = model.config.to_dict() if hasattr(model, "config") else {}  # type: ignore[union-attr]
-    numbers = {"heads": heads, "head_dim": None} if heads else read_config(config, "the model's config; heads=")
+    numbers = (
+        {"heads": heads, "head_dim": None}
+        if heads
+        else read_config(config, "the model's config; heads=")
+    )
     maps: list[tuple[str, int, int, int, bool]] = []
     for name, found in places.items():
         back = name in TRANSPOSED
@@ -67,23 +90,30 @@ def geometry_of(
         head_dim = numbers["head_dim"] or query_width // numbers["heads"]
         if outer % head_dim:
             raise QuestionError(
-                f"{name} has {outer} features, which do not divide into heads of {head_dim}; give heads that divide."
+                f"{name} has {outer} features, which do not divide into heads of {head_dim}; give "
+                "heads that divide."
             )
         maps.append((name, inner, outer // head_dim, head_dim, back))
     layers = {len(found) for found in places.values()}
     if len(layers) > 1:
-        raise QuestionError(f"the projections are in unequal numbers of layers: { {n: len(f) for n, f in places.items()} }.")
+        raise QuestionError(
+            "the projections are in unequal numbers of layers: "
+            f"{ {n: len(f) for n, f in places.items()} }."
+        )
     return Geometry.of_maps(maps, layers.pop())
 
 
 def _parsed(part: str) -> Place:
-    """`attn.qkv 2/3` as the end of a module's name, a block, and how many blocks the map has: 0 of 1 where none are named."""
+    """`attn.qkv 2/3` as the end of a module's name, a block, and how many blocks the map has: 0 of
+    1 where none are named.
+    """
     name, _, fused = part.strip().partition(" ")
     numbers = re.fullmatch(r"(\d+)/(\d+)", fused.strip() or "0/1")
     block, of = map(int, numbers.groups()) if numbers else (0, 0)
     if not name or block >= of:
         raise QuestionError(
-            f"a target is the end of a name, and for one of n blocks of a fused map 0/n to (n - 1)/n; got {part.strip()!r}."
+            "a target is the end of a name, and for one of n blocks of a fused map 0/n to (n - "
+            f"1)/n; got {part.strip()!r}."
         )
     return Place(name, block, of)
 
@@ -101,12 +131,17 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _shape(model: nn.Module, place: Place) -> tuple[int, int]:
-    """(input, output) of a projection; a quantized nn.Linear may store its weight in another shape."""
+    """(input, output) of a projection; a quantized nn.Linear may store its weight in another
+    shape."""
     module: Any = model.get_submodule(place.module)
     linear = isinstance(module, nn.Linear)
-    inputs, outputs = (module.in_features, module.out_features) if linear else map(int, module.weight.shape)
+    inputs, outputs = (
+        (module.in_features, module.out_features) if linear else map(int, module.weight.shape)
+    )
     if outputs % place.of:
-        raise QuestionError(f"{place.module} has {outputs} outputs, which do not divide into {place.of} blocks.")
+        raise QuestionError(
+            f"{place.module} has {outputs} outputs, which do not divide into {place.of} blocks."
+        )
     return inputs, outputs // place.of
 
 
@@ -114,15 +149,21 @@ def check_shapes(model: nn.Module, places: Mapping[str, list[Place]], geometry: 
     for group in geometry.groups:
         for name in group.projections:
             if len(places[name]) != group.layers:
-                raise QuestionError(f"the spec is for {group.layers} layers of {name}; this model has {len(places[name])}.")
+                raise QuestionError(
+                    f"the spec is for {group.layers} layers of {name}; this model has "
+                    f"{len(places[name])}."
+                )
             expected = (group.input, group.output)[:: -1 if name in group.transposed else 1]
             for place in places[name]:
                 if (found := _shape(model, place)) != expected:
                     raise QuestionError(
-                        f"the spec is for {name} of {expected[0]} x {expected[1]}; {place.module} is {found[0]} x {found[1]}."
+                        f"the spec is for {name} of {expected[0]} x {expected[1]}; {place.module} "
+                        f"is {found[0]} x {found[1]}."
                     )
 
 
 def _linear_maps(model: nn.Module) -> str:
-    ends = dict.fromkeys(re.sub(r"\d+", "*", name) for name, module in model.named_modules() if _is_linear(module))
+    ends = dict.fromkeys(
+        re.sub(r"\d+", "*", name) for name, module in model.named_modules() if _is_linear(module)
+    )
     return f"Its linear maps: {', '.join(ends) or 'none'}."

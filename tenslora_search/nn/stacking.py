@@ -1,4 +1,6 @@
-"""side_by_side(): one side of the pairs of several runs of trials as one tensor; side_streams(): where a GPU makes them."""
+"""side_by_side(): one side of the pairs of several runs of trials as one tensor; side_streams():
+where a GPU makes them.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,9 +12,11 @@ from torch.autograd.function import once_differentiable
 
 
 def side_by_side(shape: tuple[int, ...], dtype: torch.dtype, sides: Sequence[Tensor]) -> Tensor:
-    """Sides (trial, projection, layer, rows, columns) of several runs -> `shape` (projection, layer, trial, rows, columns).
+    """Sides (trial, projection, layer, rows, columns) of several runs -> `shape` (projection,
+    layer, trial, rows, columns).
 
-    In the type asked for, all stacked axes at full length, trials in a row, padded with zeros: one copy a run.
+    In the type asked for, all stacked axes at full length, trials in a row, padded with zeros: one
+    copy a run.
     """
     return _SideBySide.apply(shape, dtype, *sides)  # type: ignore[return-value]
 
@@ -33,7 +37,10 @@ class _SideBySide(torch.autograd.Function):
         return (
             None,
             None,
-            *(_summed(part, shape, ctx.dtype) for part, shape in zip(_parts(gradient, ctx.shapes), ctx.shapes, strict=True)),
+            *(
+                _summed(part, shape, ctx.dtype)
+                for part, shape in zip(_parts(gradient, ctx.shapes), ctx.shapes, strict=True)
+            ),
         )
 
 
@@ -44,10 +51,14 @@ def _summed(part: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def _parts(whole: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Of (projection, layer, trial, rows, columns), each run's part as (trial, projection, layer, rows, columns)."""
+    """Of (projection, layer, trial, rows, columns), each run's part as (trial, projection, layer,
+    rows, columns).
+    """
     parts, first = [], 0
     for n_trials, _, _, n_rows, n_columns in shapes:
-        parts.append(whole[:, :, first : first + n_trials, :n_rows, :n_columns].permute(2, 0, 1, 3, 4))
+        parts.append(
+            whole[:, :, first : first + n_trials, :n_rows, :n_columns].permute(2, 0, 1, 3, 4)
+        )
         first += n_trials
     return parts
 

@@ -1,4 +1,6 @@
-"""FactoredTensor: the trained factors of one construction x decomposition over one shape group, contracted into pairs."""
+"""FactoredTensor: the trained factors of one construction x decomposition over one shape group,
+contracted into pairs.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.decompositions import Factor
+from tenslora_search.spec.form import Factor
 from tenslora_search.spec.geometry import STACKED
 
 Contraction = tuple[Callable[..., Tensor], tuple[int, ...]]
@@ -18,37 +20,52 @@ STARTS = {
     "zero": lambda shape, generator: torch.zeros(shape),
     "uniform": lambda shape, generator: torch.rand(shape, generator=generator) * 2 - 1,
     "normal": lambda shape, generator: torch.randn(shape, generator=generator),
-    "orthonormal": lambda shape, generator: torch.linalg.qr(torch.randn(shape, generator=generator))[0] * math.sqrt(shape[-2]),
-    "signs": lambda shape, generator: torch.randint(0, 2, shape, generator=generator).float() * 2 - 1,
+    "orthonormal": lambda shape, generator: (
+        torch.linalg.qr(torch.randn(shape, generator=generator))[0] * math.sqrt(shape[-2])
+    ),
+    "signs": lambda shape, generator: (
+        torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
+    ),
 }
 """Draws of the distributions a factor names, before they are scaled to its fan."""
 
 
 class FactoredTensor(nn.Module):
-    """K trials' factors, one parameter a factor, of shape (trial, *looped, *axes); `pairs()` serves all sites at once.
+    """K trials' factors, one parameter a factor, of shape (trial, *looped, *axes); `pairs()` serves
+    all sites at once.
 
-    Trials may differ in ranks and scale. Shorter bonds are padded with zeros, which training never moves: every factor
-    around a bond is zero there, so every gradient is. Each trial draws from its own generator, each copy in turn.
+    Trials may differ in ranks and scale. Shorter bonds are padded with zeros, which training never
+    moves: every factor around a bond is zero there, so every gradient is. Each trial draws from its
+    own generator, each copy in turn.
     """
 
     scale: Tensor
 
-    def __init__(self, specs: Sequence[AdapterSpec], group: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self, specs: Sequence[AdapterSpec], group: int, generators: Sequence[torch.Generator]
+    ) -> None:
         super().__init__()
         self.network = net = specs[0].networks[group]
         self.head_layout = specs[0].head_layout
         self.trial_ranks = [spec.copy_ranks[group] for spec in specs]
         self.ranks = tuple(
-            max(column) for column in zip(*(ranks for copies in self.trial_ranks for ranks in copies), strict=True)
+            max(column)
+            for column in zip(
+                *(ranks for copies in self.trial_ranks for ranks in copies), strict=True
+            )
         )
         self.looped = tuple(net.group.size(axis) for axis in net.looped)
         drawn = [self._draw(trial, generator) for trial, generator in enumerate(generators)]
-        self.factors = nn.ParameterDict({name: nn.Parameter(torch.stack([one[name] for one in drawn])) for name in drawn[0]})
+        self.factors = nn.ParameterDict(
+            {name: nn.Parameter(torch.stack([one[name] for one in drawn])) for name in drawn[0]}
+        )
 
         self.smallest = min(self.factors, key=lambda name: self.factors[name].numel())
         n_axes = self.factors[self.smallest].ndim - 1 - len(self.looped)
         scales = torch.tensor([spec.scales(group) for spec in specs], dtype=torch.float32)
-        self.register_buffer("scale", scales.reshape(len(specs), *self.looped, *(1,) * n_axes), persistent=False)
+        self.register_buffer(
+            "scale", scales.reshape(len(specs), *self.looped, *(1,) * n_axes), persistent=False
+        )
 
         self.cut = net.cut(self.ranks)
         self.slice_rank = net.slice_rank(self.ranks)
@@ -60,7 +77,8 @@ class FactoredTensor(nn.Module):
         return len(self.trial_ranks)
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """A (trial, projection, layer, input, rank) and B (trial, projection, layer, rank, output), the scale in them.
+        """A (trial, projection, layer, input, rank) and B (trial, projection, layer, rank, output),
+        the scale in them.
 
         A stacked axis on which a side does not depend has length 1.
         """
@@ -69,15 +87,21 @@ class FactoredTensor(nn.Module):
         left = self._contract(self._left, self.cut.left, factors)
         right = self._contract(self._right, self.cut.right, factors)
         group = self.network.group
-        return left.flatten(3, -1).unflatten(3, (group.input, -1)), right.flatten(3, -1).unflatten(3, (-1, group.output))
+        return left.flatten(3, -1).unflatten(3, (group.input, -1)), right.flatten(3, -1).unflatten(
+            3, (-1, group.output)
+        )
 
     def entries(self, name: str, trial: int) -> Tensor:
-        """Which entries (*looped, *axes) of a factor, cut to the trial's ranks, are parameters; the rest is padding."""
+        """Which entries (*looped, *axes) of a factor, cut to the trial's ranks, are parameters; the
+        rest is padding.
+        """
         factor = next(factor for factor in self.network.factors if factor.name == name)
         return self._entries(factor, trial)
 
     def of_trial(self, name: str, tensor: Tensor, trial: int) -> Tensor:
-        """One trial's part (*looped, *axes) of a tensor shaped like the parameter `name`, cut to the trial's ranks."""
+        """One trial's part (*looped, *axes) of a tensor shaped like the parameter `name`, cut to
+        the trial's ranks.
+        """
         return tensor[trial][tuple(slice(length) for length in self.entries(name, trial).shape)]
 
     def _draw(self, trial: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -85,14 +109,20 @@ class FactoredTensor(nn.Module):
         for factor in self.network.factors:
             mask = self._entries(factor, trial)
             batch = len(self.looped)
-            if factor.start == "orthonormal":  # (mode, bond, blocks...): the columns of each block are orthonormal
+            if (
+                factor.start == "orthonormal"
+            ):  # (mode, bond, blocks...): the columns of each block are orthonormal
                 blocks, lead = mask.shape[batch + 2 :], mask.shape[:batch]
-                start = STARTS[factor.start]((*lead, *blocks, *mask.shape[batch : batch + 2]), generator)
+                start = STARTS[factor.start](
+                    (*lead, *blocks, *mask.shape[batch : batch + 2]), generator
+                )
                 start = start.movedim((-2, -1), (batch, batch + 1))
             else:
                 start = STARTS[factor.start](tuple(mask.shape), generator)
             sizes = [self.network.sizes(ranks) for ranks in self.trial_ranks[trial]]
-            fan = torch.tensor([math.prod(one[name] for name in factor.fan) for one in sizes], dtype=torch.float32)
+            fan = torch.tensor(
+                [math.prod(one[name] for name in factor.fan) for one in sizes], dtype=torch.float32
+            )
             start = start * mask / fan.sqrt().reshape(*self.looped, *(1,) * len(factor.axes))
             full = self.network.sizes(self.ranks)
             padded = torch.zeros(*self.looped, *(full[axis.name] for axis in factor.axes))
@@ -103,13 +133,17 @@ class FactoredTensor(nn.Module):
     def _entries(self, factor: Factor, trial: int) -> Tensor:
         copies = self.trial_ranks[trial]
         widest = self.network.sizes(tuple(max(column) for column in zip(*copies, strict=True)))
-        mask = torch.ones(*self.looped, *(widest[axis.name] for axis in factor.axes), dtype=torch.bool)
+        mask = torch.ones(
+            *self.looped, *(widest[axis.name] for axis in factor.axes), dtype=torch.bool
+        )
         for place, axis in enumerate(factor.axes):
             if axis.is_bond:
-                ranks = torch.tensor([copy[self.network.bonds.index(axis.name)] for copy in copies]).reshape(
-                    *self.looped, *(1,) * len(factor.axes)
+                ranks = torch.tensor(
+                    [copy[self.network.bonds.index(axis.name)] for copy in copies]
+                ).reshape(*self.looped, *(1,) * len(factor.axes))
+                index = torch.arange(widest[axis.name]).reshape(
+                    -1, *(1,) * (len(factor.axes) - 1 - place)
                 )
-                index = torch.arange(widest[axis.name]).reshape(-1, *(1,) * (len(factor.axes) - 1 - place))
                 mask &= index < ranks
         return mask
 
@@ -120,27 +154,44 @@ class FactoredTensor(nn.Module):
     @property
     def _output_axes(self) -> tuple[str, ...]:
         head, channel = self._parts("head"), self._parts("head_dim")
-        return (*self._parts("output"), *(head + channel if self.head_layout == "true" else channel + head))
+        return (
+            *self._parts("output"),
+            *(head + channel if self.head_layout == "true" else channel + head),
+        )
 
     def _parts(self, mode: str) -> tuple[str, ...]:
-        return tuple(sorted(axis.name for factor in self.network.factors for axis in factor.axes if axis.mode == mode))
+        return tuple(
+            sorted(
+                axis.name
+                for factor in self.network.factors
+                for axis in factor.axes
+                if axis.mode == mode
+            )
+        )
 
     def _contraction(self, side: tuple[int, ...], *ends: tuple[str, ...]) -> Contraction:
-        names = [["trial", *self.network.looped, *(axis.name for axis in self.network.factors[k].axes)] for k in side]
+        names = [
+            ["trial", *self.network.looped, *(axis.name for axis in self.network.factors[k].axes)]
+            for k in side
+        ]
         present = [axis for axis in STACKED if any(axis in one for one in names)]
         letters: dict[str, str] = {}
         for name in (name for one in names for name in one):
             letters.setdefault(name, opt_einsum.get_symbol(len(letters)))
         output = ["trial", *present, *(name for end in ends for name in end)]
         subscripts = (
-            ",".join("".join(letters[name] for name in one) for one in names) + "->" + "".join(letters[name] for name in output)
+            ",".join("".join(letters[name] for name in one) for one in names)
+            + "->"
+            + "".join(letters[name] for name in output)
         )
         shapes = [tuple(self.factors[self.network.factors[k].name].shape) for k in side]
         expression = opt_einsum.contract_expression(subscripts, *shapes, optimize="optimal")
         missing = tuple(1 + place for place, axis in enumerate(STACKED) if axis not in present)
         return expression, missing
 
-    def _contract(self, contraction: Contraction, side: tuple[int, ...], factors: dict[str, Tensor]) -> Tensor:
+    def _contract(
+        self, contraction: Contraction, side: tuple[int, ...], factors: dict[str, Tensor]
+    ) -> Tensor:
         expression, missing = contraction
         result = expression(*(factors[self.network.factors[k].name] for k in side), backend="torch")
         for place in missing:

@@ -1,4 +1,6 @@
-"""build(): a run folder's report.html, report.md, front.csv, trials.csv, front.png and front.svg, from the folder alone."""
+"""build(): a run folder's report.html, report.md, front.csv, trials.csv, front.png and front.svg,
+from the folder alone.
+"""
 
 import base64
 import hashlib
@@ -29,7 +31,9 @@ def build(folder: str | Path) -> RunRecord:
         (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
         (record.folder / "report.html").write_text(page(record), encoding="utf-8")
     except OSError as error:
-        raise QuestionError(f"cannot write the report in {record.folder}: {error.strerror}.") from error
+        raise QuestionError(
+            f"cannot write the report in {record.folder}: {error.strerror}."
+        ) from error
     return record
 
 
@@ -38,7 +42,8 @@ def page(record: RunRecord) -> str:
     file, n_trials = record.file, len(record.trials)
     n_complete = int((record.trials["state"] == "complete").sum())
     about = (
-        f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has {file['head_params']:,} more). "
+        f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has "
+        f"{file['head_params']:,} more). "
         f"{n_trials:,} trial{'s' if n_trials != 1 else ''}, {n_complete:,} complete, "
         f"{record.worker_seconds:,.0f} worker-seconds."
     )
@@ -47,17 +52,22 @@ def page(record: RunRecord) -> str:
 
 
 def shell(title: str, about: str, sections: Mapping[str, Markup | None], extra: str = "") -> str:
-    """Sections as a page with its style and script inside; its policy lets this one script run and nothing be fetched."""
+    """Sections as a page with its style and script inside; its policy lets this one script run and
+    nothing be fetched.
+    """
     here = Path(__file__).parent / "page"
     script = "\n" + "".join(_texts(here / name for name in SCRIPTS))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {
-        "$policy": f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        "$policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
+        f"'sha256-{digest}'",
         "$title": html.escape(title),
         "$style": "".join(_texts([here / "page.css"])),
         "$heading": tag("bdi", title),
         "$about": tag("bdi", about),
-        "$sections": "\n".join(tag("section", section, id=name) for name, section in sections.items() if section),
+        "$sections": "\n".join(
+            tag("section", section, id=name) for name, section in sections.items() if section
+        ),
         "$data": extra,
         "$script": script,
     }

@@ -1,4 +1,6 @@
-"""compare(): several runs on one page: tasks, seeds, budgets or spaces side by side. COMPARISONS: its sections."""
+"""compare(): several runs on one page: tasks, seeds, budgets or spaces side by side. COMPARISONS:
+its sections.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +22,15 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     records = [read_run(folder) for folder in folders]
     runs = dict(zip(_names(records), records, strict=True))
     sections = {name: entry(runs) for name, entry in COMPARISONS.items()}
-    about = "Scores compare within one task, model and score only; each chart holds the runs that share these."
+    about = (
+        "Scores compare within one task, model and score only; each chart holds the runs that "
+        "share these."
+    )
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(shell(f"{len(runs)} searches side by side", about, sections), encoding="utf-8")
+        Path(out).write_text(
+            shell(f"{len(runs)} searches side by side", about, sections), encoding="utf-8"
+        )
     except OSError as error:
         raise QuestionError(f"cannot write {out}: {error.strerror}.") from error
     return Path(out)
@@ -32,8 +39,9 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
 def runs_table(runs: Runs) -> Markup:
     """One row a run: what was asked and what came out."""
     names = (
-        "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: select", "report", "parameters",
-        "smallest: parameters", "hypervolume", "worker-seconds", "over budget",
+        "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: " "select",
+        "report", "parameters", "smallest: parameters", "hypervolume", "worker-seconds",
+        "over budget",
     )  # fmt: skip
     floors = {key: _floor(group.values()) for key, group in _groups(runs).items()}
     cells = []
@@ -45,14 +53,36 @@ def runs_table(runs: Runs) -> Markup:
             best, smallest = members[PICKS["best"](rows)], members[PICKS["smallest"](rows)]
             area = hypervolume(record.trials, floor=floors[_key(record)], budget=file["budget"])
             picked = (
-                f"{best.score:.4f}", report_score(best), f"{best.n_params:,}", f"{smallest.n_params:,}", f"{area:.4f}",
+                f"{best.score:.4f}", report_score(best), f"{best.n_params:,}",
+                f"{smallest.n_params:,}", f"{area:.4f}",
             )  # fmt: skip
         n_complete = int((record.trials["state"] == "complete").sum())
-        asked = (outside(file["task"]), outside(file["model"]), outside(file["metric"]), f"{file['budget']:,}")
+        asked = (
+            outside(file["task"]),
+            outside(file["model"]),
+            outside(file["metric"]),
+            f"{file['budget']:,}",
+        )
         counts = (file["question"].get("seed", 0), f"{len(record.trials):,}", f"{n_complete:,}")
-        cells.append((outside(name), *asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget))
-    about = "Hypervolume: the area between a front and the lowest score of its task, over log10 of parameters up to the budget."
-    return join(tag("h2", "Runs"), table(names, cells, n_text=4, class_="sortable"), tag("p", about, class_="soft"))
+        cells.append(
+            (
+                outside(name),
+                *asked,
+                *counts,
+                *picked,
+                f"{record.worker_seconds:,.0f}",
+                record.over_budget,
+            )
+        )
+    about = (
+        "Hypervolume: the area between a front and the lowest score of its task, over log10 "
+        "of parameters up to the budget."
+    )
+    return join(
+        tag("h2", "Runs"),
+        table(names, cells, n_text=4, class_="sortable"),
+        tag("p", about, class_="soft"),
+    )
 
 
 def fronts(runs: Runs) -> Markup:
@@ -62,7 +92,10 @@ def fronts(runs: Runs) -> Markup:
 
 def findings(runs: Runs) -> Markup:
     """LoRA's best beside each run's front, in a sentence."""
-    lines = (join(tag("b", outside(name)), ": ", outside(beside_lora(record))) for name, record in runs.items())
+    lines = (
+        join(tag("b", outside(name)), ": ", outside(beside_lora(record)))
+        for name, record in runs.items()
+    )
     return join(tag("h2", "Beside LoRA"), bullets(lines))
 
 
@@ -70,14 +103,15 @@ def members(runs: Runs) -> Markup | None:
     """All members of all fronts."""
     names = ("run", "trial", "method", "ranks", "parameters", "select", "report (fresh seeds)")
     cells = [
-        (
-            outside(name), row.number, outside(row.method), outside(row.ranks), f"{row.n_params:,}", f"{row.score:.4f}",
-            report_score(row),
-        )
-        for name, record in runs.items()
-        for row in rows_of(front(record.trials))
+        ( outside(name), row.number, outside(row.method), outside(row.ranks), f"{row.n_params:,}",
+        f"{row.score:.4f}", report_score(row), ) for name,
+        record in runs.items() for row in rows_of(front(record.trials))
     ]  # fmt: skip
-    return join(tag("h2", "All fronts"), table(names, cells, n_text=4, class_="sortable")) if cells else None
+    return (
+        join(tag("h2", "All fronts"), table(names, cells, n_text=4, class_="sortable"))
+        if cells
+        else None
+    )
 
 
 COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
@@ -88,15 +122,19 @@ COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
 def _fronts(key: Sequence[str], group: Runs) -> Markup:
     task, model, metric = key
     title = tag("h2", outside(f"{task} on {model}"))
-    rows = {name: sorted(rows_of(front(record.trials)), key=lambda one: one.n_params) for name, record in group.items()}
+    rows = {
+        name: sorted(rows_of(front(record.trials)), key=lambda one: one.n_params)
+        for name, record in group.items()
+    }
     points = [one for members in rows.values() for one in members]
     if not points:
         return join(title, tag("p", "No trial of these runs is complete."))
     budget = max(record.file["budget"] for record in group.values())
     spread = [value for one in points if one.n_retests for value in _ends(one)]
     chart = Chart(
-        (min(one.n_params for one in points) * 0.85, budget * 1.1), bounds([*(one.score for one in points), *spread]),
-        "trainable parameters", metric, log_x=True, width=760, height=380,
+        (min(one.n_params for one in points) * 0.85, budget * 1.1),
+        bounds([*(one.score for one in points), *spread]), "trainable parameters", metric,
+        log_x=True, width=760, height=380,
     )  # fmt: skip
     parts, legend = [], []
     for place, (name, members) in enumerate(rows.items()):
@@ -104,22 +142,57 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
         if members:
             line = [(one.n_params, one.score) for one in members]
             parts.append(
-                chart.steps([*line, (group[name].file["budget"], line[-1][1])], style=f"stroke:{color}", class_="curve")
+                chart.steps(
+                    [*line, (group[name].file["budget"], line[-1][1])],
+                    style=f"stroke:{color}",
+                    class_="curve",
+                )
             )
         for one in members:
-            about = f"{name}, trial {one.number}: {one.method} {one.ranks}, {one.n_params:,} parameters, {one.score:.4f}"
-            parts.append(chart.mark((one.n_params, one.score), shape, about, style=f"fill:{color}", class_="mark"))
+            about = (
+                f"{name}, trial {one.number}: {one.method} {one.ranks}, {one.n_params:,} "
+                f"parameters, {one.score:.4f}"
+            )
+            parts.append(
+                chart.mark(
+                    (one.n_params, one.score), shape, about, style=f"fill:{color}", class_="mark"
+                )
+            )
             if one.n_retests:
                 again = f"{about}; report {report_score(one)}"
-                parts.append(chart.line([(one.n_params, end) for end in _ends(one)], style=f"stroke:{color}", class_="curve"))
                 parts.append(
-                    chart.mark((one.n_params, one.report_score), shape, again, style=f"stroke:{color}", class_="mark open")
+                    chart.line(
+                        [(one.n_params, end) for end in _ends(one)],
+                        style=f"stroke:{color}",
+                        class_="curve",
+                    )
                 )
-        sample = tag("svg", tag("path", d=SHAPES[shape], style=f"fill:{color}"), viewBox="-11 -8 22 16", aria_hidden="true")
+                parts.append(
+                    chart.mark(
+                        (one.n_params, one.report_score),
+                        shape,
+                        again,
+                        style=f"stroke:{color}",
+                        class_="mark open",
+                    )
+                )
+        sample = tag(
+            "svg",
+            tag("path", d=SHAPES[shape], style=f"fill:{color}"),
+            viewBox="-11 -8 22 16",
+            aria_hidden="true",
+        )
         legend.append(tag("span", sample, outside(name)))
-    caption = "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
+    caption = (
+        "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
+    )
     about = f"{metric} against parameters of the fronts of {len(group)} runs"
-    return join(title, figure(join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend")), caption))
+    return join(
+        title,
+        figure(
+            join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend")), caption
+        ),
+    )
 
 
 def _ends(one: Trial) -> tuple[float, float]:
@@ -139,12 +212,20 @@ def _groups(runs: Runs) -> dict[tuple[str, str, str], dict[str, RunRecord]]:
 
 
 def _floor(records: Iterable[RunRecord]) -> float:
-    scores = [one.score for record in records for one in rows_of(record.trials) if one.state == "complete"]
+    scores = [
+        one.score for record in records for one in rows_of(record.trials) if one.state == "complete"
+    ]
     return min(scores, default=0.0)
 
 
 def _names(records: Sequence[RunRecord]) -> list[str]:
     """Folder names; whole paths where two are alike; numbered where a folder is given twice."""
     short = [record.folder.resolve().name for record in records]
-    names = [name if short.count(name) == 1 else str(record.folder) for name, record in zip(short, records, strict=True)]
-    return [name if names.index(name) == place else f"{name} ({place + 1})" for place, name in enumerate(names)]
+    names = [
+        name if short.count(name) == 1 else str(record.folder)
+        for name, record in zip(short, records, strict=True)
+    ]
+    return [
+        name if names.index(name) == place else f"{name} ({place + 1})"
+        for place, name in enumerate(names)
+    ]

@@ -1,9 +1,17 @@
-"""markdown(): a run as a report.md that fits a pull request: the front, LoRA beside it, what to trust, how to do it again."""
+"""markdown(): a run as a report.md that fits a pull request: the front, LoRA beside it, what to
+trust, how to do it again.
+"""
 
 import re
 from collections.abc import Sequence
 
-from tenslora_search.report.findings import against_best, beside_lora, gap_sentence, noise_sentence, rows_sentence
+from tenslora_search.report.findings import (
+    against_best,
+    beside_lora,
+    gap_sentence,
+    noise_sentence,
+    rows_sentence,
+)
 from tenslora_search.report.pages.choosing import report_score
 from tenslora_search.report.pages.evidence import ends, origins, proof_sentence
 from tenslora_search.report.pareto import PICKS, front, rows_of
@@ -14,19 +22,37 @@ def markdown(record: RunRecord) -> str:
     """The text; names from outside are escaped."""
     rows, words = front(record.trials), against_best(record)
     picks = {name: pick(rows) for name, pick in PICKS.items()} if len(rows) else {}
-    lines = [f"# {_text(record.title)}", "", f"Scored by {_text(record.file['metric'])}. {_text(beside_lora(record))}", ""]
+    lines = [
+        f"# {_text(record.title)}",
+        "",
+        f"Scored by {_text(record.file['metric'])}. {_text(beside_lora(record))}",
+        "",
+    ]
     if len(rows):
         cells = [
-            [
-                str(row.number), ", ".join(name for name, number in picks.items() if number == row.number),
-                row.method, row.ranks, f"{row.n_params:,}", f"{row.score:.4f}", report_score(row),
-                words.get(row.number, "-"),
-            ]
-            for row in rows_of(rows)
+            [ str(row.number), ", ".join(name for name,
+            number in picks.items() if number == row.number), row.method, row.ranks,
+            f"{row.n_params:,}", f"{row.score:.4f}", report_score(row), words.get(row.number,
+            "-"), ] for row in rows_of(rows)
         ]  # fmt: skip
-        names = ["trial", "pick", "method", "ranks", "parameters", "select", "report", "beside the best"]
+        names = [
+            "trial",
+            "pick",
+            "method",
+            "ranks",
+            "parameters",
+            "select",
+            "report",
+            "beside the best",
+        ]
         lines += [*_table(names, cells), "", "![score against parameters](front.png)", ""]
-    trust = [proof_sentence(record), *ends(record), gap_sentence(record), noise_sentence(record), rows_sentence(record)]
+    trust = [
+        proof_sentence(record),
+        *ends(record),
+        gap_sentence(record),
+        noise_sentence(record),
+        rows_sentence(record),
+    ]
     lines += [f"- {_text(line)}" for line in trust if line]
     lines += [
         "",

@@ -1,4 +1,6 @@
-"""Noise: how far apart two report scores must be before their difference means something; from the spread of the retests."""
+"""Noise: how far apart two report scores must be before their difference means something; from the
+spread of the retests.
+"""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +10,17 @@ from tenslora_search.report.reading import Frame
 
 @dataclass(frozen=True)
 class Noise:
-    """The standard deviation of one score over seeds, pooled over all retested trials, with its degrees of freedom."""
+    """The standard deviation of one score over seeds, pooled over all retested trials, with its
+    degrees of freedom.
+    """
 
     std: float
     freedom: int
 
     def margin(self, n_one: int, n_other: int) -> float:
-        """Means of so many seeds differ beyond the noise (95 %) when farther apart than t s sqrt(1/n + 1/m)."""
+        """Means of so many seeds differ beyond the noise (95 %) when farther apart than t s
+        sqrt(1/n + 1/m).
+        """
         t = STUDENT[min(self.freedom, len(STUDENT)) - 1]
         return t * self.std * math.sqrt(1 / n_one + 1 / n_other)
 
@@ -22,7 +28,8 @@ class Noise:
 def noise(trials: Frame, report_rows: int | None = None) -> Noise | None:
     """s² = sum (n - 1) s_i² / sum (n - 1); None where no trial was retested twice.
 
-    At least half a row of the report split: seeds that happen to agree do not measure finer than the split does.
+    At least half a row of the report split: seeds that happen to agree do not measure finer than
+    the split does.
     """
     again = trials[(trials["n_retests"] > 1) & trials["report_std"].notna()]
     if again.empty:
@@ -33,7 +40,8 @@ def noise(trials: Frame, report_rows: int | None = None) -> Noise | None:
 
 
 STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
+    2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060,
+    2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 """The 97.5 % points of Student's t for 1 to 30 degrees of freedom; beyond, the last is kept."""

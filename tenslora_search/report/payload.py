@@ -1,4 +1,6 @@
-"""payload(): what the page's script needs of a run, as small as it can be: one list a trial, constants said once."""
+"""payload(): what the page's script needs of a run, as small as it can be: one list a trial,
+constants said once.
+"""
 
 import math
 import shlex
@@ -9,8 +11,9 @@ from tenslora_search.report.reading import SETTINGS, RunRecord
 from tenslora_search.spec.methods import METHODS
 
 FIELDS = (
-    "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes", "extra_macs", "peak_memory_mb",
-    "seconds", "score", "report_score", "report_std", "n_retests", "step", "reason",
+    "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
+    "extra_macs", "peak_memory_mb", "seconds", "score", "report_score", "report_std", "n_retests",
+    "step", "reason",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",
@@ -30,11 +33,21 @@ def payload(record: RunRecord) -> dict[str, Any]:
     settings = [name for name in SETTINGS if trials[name].nunique(dropna=False) > 1]
     columns = [*FIELDS, *settings]
     leading = front(trials)
-    rows = [[_plain(value) for value in row] for row in trials[columns].itertuples(index=False, name=None)]
+    rows = [
+        [_plain(value) for value in row]
+        for row in trials[columns].itertuples(index=False, name=None)
+    ]
     return {
         "columns": [*columns, "curve"],
-        "rows": [[*row, [[step, _plain(score)] for step, score in curves.get(row[0], [])]] for row in rows],
-        "common": {name: _plain(trials[name].iloc[0]) for name in SETTINGS if name not in settings and len(trials)},
+        "rows": [
+            [*row, [[step, _plain(score)] for step, score in curves.get(row[0], [])]]
+            for row in rows
+        ],
+        "common": {
+            name: _plain(trials[name].iloc[0])
+            for name in SETTINGS
+            if name not in settings and len(trials)
+        },
         "settings": list(SETTINGS),
         "front": [int(number) for number in leading["number"]],
         "picks": {name: pick(leading) for name, pick in PICKS.items()} if len(leading) else {},
@@ -48,7 +61,9 @@ def payload(record: RunRecord) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number for JSON: five digits are more than any chart or table shows; what is unknown is null."""
+    """A number for JSON: five digits are more than any chart or table shows; what is unknown is
+    null.
+    """
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):
         if not math.isfinite(value):

@@ -10,12 +10,23 @@ from tenslora_search.report.reading import Frame, RunRecord
 from tenslora_search.report.svg import short
 
 OURS, GREY = "#0072b2", "0.65"
-MARKS = (("#d55e00", "^"), ("#009e73", "s"), ("#cc79a7", "P"), ("#e69f00", "v"), ("#56b4e9", "*"), ("0.2", "p"))
-"""Of the named baselines in turn. Colours of the Okabe-Ito palette, which colour-blind readers can tell apart."""
+MARKS = (
+    ("#d55e00", "^"),
+    ("#009e73", "s"),
+    ("#cc79a7", "P"),
+    ("#e69f00", "v"),
+    ("#56b4e9", "*"),
+    ("0.2", "p"),
+)
+"""Of the named baselines in turn. Colours of the Okabe-Ito palette, which colour-blind readers can
+tell apart.
+"""
 
 
 def front_figures(record: RunRecord, folder: Path) -> None:
-    """Writes score against parameters: the front, the spread of its retests, baselines marked, the rest grey, the budget."""
+    """Writes score against parameters: the front, the spread of its retests, baselines marked, the
+    rest grey, the budget.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -50,26 +61,45 @@ def _drawn(axes: Any, record: RunRecord) -> None:
     marks(others, "o", "paused", color=GREY, mfc="none", ms=3, mew=0.6, alpha=0.7, zorder=1)
     marks(ours, "o", "dominated", color=GREY, ms=3.5, zorder=2)
     for name, (color, marker) in zip(BASELINES, MARKS, strict=True):
-        marks(complete[complete["method"] == name], marker, name, color=color, ms=6, mec="white", mew=0.4, zorder=4)
+        marks(
+            complete[complete["method"] == name],
+            marker,
+            name,
+            color=color,
+            ms=6,
+            mec="white",
+            mew=0.4,
+            zorder=4,
+        )
     if len(rows):
         axes.step(rows["n_params"], rows["score"], where="post", color=OURS, lw=1, zorder=2)
         marks(rows, "o", "front", color=OURS, ms=5.5, zorder=3)
-        again = trials[(trials["n_retests"] > 0) & (trials["number"].isin(rows["number"]) | (trials["method"] == "LoRA"))]
+        again = trials[
+            (trials["n_retests"] > 0)
+            & (trials["number"].isin(rows["number"]) | (trials["method"] == "LoRA"))
+        ]
         spread = again["report_std"].fillna(0.0)
         if len(again):
             axes.errorbar(
-                again["n_params"], again["report_score"], yerr=spread, fmt="D", color="0.15", mfc="white", ms=4.5, mew=0.9,
-                capsize=2, lw=0.9, label="report, fresh seeds", zorder=5,
+                again["n_params"], again["report_score"], yerr=spread, fmt="D", color="0.15",
+                mfc="white", ms=4.5, mew=0.9, capsize=2, lw=0.9, label="report, fresh seeds",
+                zorder=5,
             )  # fmt: skip
         low = min([complete["score"].quantile(0.05), *(again["report_score"] - spread)])
         high = max([rows["score"].max(), *(again["report_score"] + spread)])
         margin = (high - low) * 0.06 or 0.02
-        axes.set_ylim(low - margin, high + margin)  # early scores of paused trials would press the front flat
+        axes.set_ylim(
+            low - margin, high + margin
+        )  # early scores of paused trials would press the front flat
     axes.axvline(record.file["budget"], color="0.3", ls=":", lw=1, label="budget")
     axes.set(xscale="log", xlabel="trainable parameters of the adapter")
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
-    axes.xaxis.set_minor_formatter(lambda value, _: short(value) if str(value)[0] in "25" and is_narrow else "")
+    axes.xaxis.set_minor_formatter(
+        lambda value, _: short(value) if str(value)[0] in "25" and is_narrow else ""
+    )
     axes.set_ylabel(record.file["metric"], parse_math=False)
-    axes.set_title(textwrap.shorten(record.title, 80, placeholder=" ..."), fontsize=9, parse_math=False)
+    axes.set_title(
+        textwrap.shorten(record.title, 80, placeholder=" ..."), fontsize=9, parse_math=False
+    )
     axes.grid(alpha=0.2, lw=0.6)
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

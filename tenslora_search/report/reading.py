@@ -1,4 +1,6 @@
-"""read_run(): a run folder as data frames; from run.json and trials.jsonl alone, those of older versions too."""
+"""read_run(): a run folder as data frames; from run.json and trials.jsonl alone, those of older
+versions too.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +10,8 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from tenslora_search.report.files import read_events, read_run_file
+from tenslora_search.runs.events import read_events
+from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -18,21 +21,27 @@ Trial: TypeAlias = Any
 """A row of `trials` as an object: its attributes are the columns."""
 
 SETTINGS = (
-    "scale", "alpha", "head_layout", "learning_rate", "head_learning_rate", "weight_decay", "clip", "warmup", "rule", "seed",
+    "scale", "alpha", "head_layout", "learning_rate", "head_learning_rate", "weight_decay", "clip",
+    "warmup", "rule", "seed",
 )  # fmt: skip
 """What a trial's specification says besides construction, decomposition and ranks."""
 COLUMNS = (
-    "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "head_params", "score", "report_score",
-    "report_std", "step", "seconds", "reason", "n_retests", "bytes", "extra_macs", "peak_memory_mb", "completed_at", *SETTINGS,
+    "number", "state", "method", "construction", "decomposition", "ranks", "n_params",
+    "head_params", "score", "report_score", "report_std", "step", "seconds", "reason", "n_retests",
+    "bytes", "extra_macs", "peak_memory_mb", "completed_at", *SETTINGS,
 )  # fmt: skip
-"""Of `trials`. `bytes`: the factors in float32; `extra_macs`: multiply-adds a token that the unmerged adapter adds;
-`peak_memory_mb`: a trial's share of its pack's, while training; `completed_at`: worker-seconds of the search until then."""
+"""Of `trials`. `bytes`: the factors in float32; `extra_macs`: multiply-adds a token that the
+unmerged adapter adds; `peak_memory_mb`: a trial's share of its pack's, while training;
+`completed_at`: worker-seconds of the search until then.
+"""
 BYTES_A_PARAMETER = 4
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as read: its file, and one row a trial, a rung (number, step, score, loss, seconds), a retest, a segment."""
+    """A run as read: its file, and one row a trial, a rung (number, step, score, loss, seconds), a
+    retest, a segment.
+    """
 
     folder: Path
     file: dict[str, Any]
@@ -41,7 +50,9 @@ class RunRecord:
     retests: Frame
     segments: Frame
     counted: tuple[int | None, ...] = ()
-    """the parameters of each trial, counted anew from its specification; None where this version cannot read that"""
+    """the parameters of each trial, counted anew from its specification; None where this version
+    cannot read that
+    """
     failed_retests: Mapping[tuple[int, int], str] = field(default_factory=dict)
     """why, by trial and seed; those that a later opening of the search made good are left out"""
 
@@ -49,7 +60,9 @@ class RunRecord:
     def over_budget(self) -> int:
         """How many configurations are: as counted anew, else as they were proposed."""
         pairs = zip(self.counted, self.trials["n_params"], strict=True)
-        return sum((said if found is None else found) > self.file["budget"] for found, said in pairs)
+        return sum(
+            (said if found is None else found) > self.file["budget"] for found, said in pairs
+        )
 
     @property
     def title(self) -> str:
@@ -66,7 +79,9 @@ class RunRecord:
     def curves(self) -> dict[int, list[tuple[int, float]]]:
         """(step, score) at each rung, by trial."""
         found: dict[int, list[tuple[int, float]]] = {}
-        for number, step, score in zip(self.rungs["number"], self.rungs["step"], self.rungs["score"], strict=True):
+        for number, step, score in zip(
+            self.rungs["number"], self.rungs["step"], self.rungs["score"], strict=True
+        ):
             found.setdefault(int(number), []).append((int(step), float(score)))
         return found
 
@@ -78,10 +93,15 @@ def read_run(folder: str | Path) -> RunRecord:
     kinds: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
-    rungs = _frame(kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb", "state"))
+    rungs = _frame(
+        kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb", "state")
+    )
     retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds", "state"))
     done = {(event["number"], event["seed"]) for event in kinds.get("retest", [])}
-    failed = {(event["number"], event["seed"]): event["reason"] for event in kinds.get("retest_failed", [])}
+    failed = {
+        (event["number"], event["seed"]): event["reason"]
+        for event in kinds.get("retest_failed", [])
+    }
     segments = _frame(kinds.get("segment"), ("id", "numbers", "from_step", "to_step", "seconds"))
     states: dict[int, tuple[str, str]] = {}
     for event in events:
@@ -126,24 +146,44 @@ STATES = {
     "failed": "failed",
 }
 """What a trial is after an event."""
-MEASURED = ("score", "step", "seconds", "report_score", "report_std", "n_retests", "peak_memory_mb", "completed_at")
+MEASURED = (
+    "score",
+    "step",
+    "seconds",
+    "report_score",
+    "report_std",
+    "n_retests",
+    "peak_memory_mb",
+    "completed_at",
+)
 """The columns that are not known when a trial is proposed."""
 
 
 def extra_macs(spec: AdapterSpec) -> int:
-    """Multiply-adds a token of y = x W + (x A) B beyond x W: over all sites, pair rank x (input + output)."""
+    """Multiply-adds a token of y = x W + (x A) B beyond x W: over all sites, pair rank x (input +
+    output).
+    """
     total = 0
     for net, copies in zip(spec.networks, spec.copy_ranks, strict=True):
         sites = len(net.group.projections) * net.group.layers // net.copies
-        total += sum(net.slice_rank(ranks) for ranks in copies) * sites * (net.group.input + net.group.output)
+        total += (
+            sum(net.slice_rank(ranks) for ranks in copies)
+            * sites
+            * (net.group.input + net.group.output)
+        )
     return total
 
 
-def _row(event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any], macs: float) -> dict[str, Any]:
+def _row(
+    event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any], macs: float
+) -> dict[str, Any]:
     spec = event["spec"]
     said = {**spec["adapter"], **spec}
     return {
-        **{name: event[name] for name in ("number", "n_params", "method", "construction", "decomposition")},
+        **{
+            name: event[name]
+            for name in ("number", "n_params", "method", "construction", "decomposition")
+        },
         **{name: said.get(name) for name in SETTINGS},
         "ranks": _ranks(event["ranks"]),
         "state": state,
@@ -170,7 +210,9 @@ def _ranks(ranks: Sequence[Any]) -> str:
 
 
 def _completed_at(events: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Worker-seconds of all segments up to the one that completed a trial; a segment's own event ends its rows."""
+    """Worker-seconds of all segments up to the one that completed a trial; a segment's own event
+    ends its rows.
+    """
     found: dict[int, float] = {}
     seconds, waiting = 0.0, []
     for event in events:
@@ -184,4 +226,6 @@ def _completed_at(events: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def _frame(events: list[dict[str, Any]] | None, columns: Sequence[str]) -> Frame:
-    return pd.DataFrame([[event.get(name) for name in columns] for event in events or []], columns=list(columns))
+    return pd.DataFrame(
+        [[event.get(name) for name in columns] for event in events or []], columns=list(columns)
+    )

@@ -1,4 +1,6 @@
-"""Chart: a chart's area as static SVG; scales, axes and lines. The front's chart, whose axes change, is drawn by the page."""
+"""Chart: a chart's area as static SVG; scales, axes and lines. The front's chart, whose axes
+change, is drawn by the page.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -35,7 +37,9 @@ class Chart:
         low, high = scale(self.x[0]), scale(self.x[1])
         across = (scale(point[0]) - low) / ((high - low) or 1.0)
         up = (point[1] - self.y[0]) / ((self.y[1] - self.y[0]) or 1.0)
-        return LEFT + across * (self.width - LEFT - RIGHT), self.height - BOTTOM - up * (self.height - TOP - BOTTOM)
+        return LEFT + across * (self.width - LEFT - RIGHT), self.height - BOTTOM - up * (
+            self.height - TOP - BOTTOM
+        )
 
     def line(self, points: Sequence[Point], **attributes: object) -> Markup:
         return tag("path", d=self.path(points), fill="none", **attributes)
@@ -52,15 +56,25 @@ class Chart:
         ]
         return self.line(corners, **attributes)
 
-    def mark(self, point: Point, shape: str, title: str | None = None, **attributes: object) -> Markup:
+    def mark(
+        self, point: Point, shape: str, title: str | None = None, **attributes: object
+    ) -> Markup:
         x, y = self.at(point)
         about = tag("title", title) if title else None
-        return tag("path", about, d=SHAPES[shape], transform=f"translate({x:.1f} {y:.1f})", **attributes)
+        return tag(
+            "path", about, d=SHAPES[shape], transform=f"translate({x:.1f} {y:.1f})", **attributes
+        )
 
     def drawn(self, *parts: object, about: str) -> Markup:
         """The whole chart; `about` is read aloud in place of it."""
         return tag(
-            "svg", self._axes(), *parts, viewBox=f"0 0 {self.width} {self.height}", role="img", aria_label=about, class_="chart"
+            "svg",
+            self._axes(),
+            *parts,
+            viewBox=f"0 0 {self.width} {self.height}",
+            role="img",
+            aria_label=about,
+            class_="chart",
         )
 
     def _axes(self) -> Markup:
@@ -74,7 +88,16 @@ class Chart:
             parts.append(tag("line", class_="grid", x1=LEFT, x2=self.width - RIGHT, y1=y, y2=y))
             parts.append(tag("text", short(value), x=LEFT - 6, y=y + 4, text_anchor="end"))
         middle = (LEFT + self.width - RIGHT) / 2
-        parts.append(tag("text", self.x_label, class_="label", x=middle, y=self.height - 4, text_anchor="middle"))
+        parts.append(
+            tag(
+                "text",
+                self.x_label,
+                class_="label",
+                x=middle,
+                y=self.height - 4,
+                text_anchor="middle",
+            )
+        )
         parts.append(tag("text", self.y_label, class_="label", x=4, y=11))
         return join(*parts)
 
@@ -99,9 +122,16 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times the powers of ten; the powers alone where that were too many, any round numbers where too few."""
+    """1, 2, 5 times the powers of ten; the powers alone where that were too many, any round numbers
+    where too few.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
+    fine = [
+        factor * 10.0**power
+        for power in powers
+        for factor in (1, 2, 5)
+        if low <= factor * 10.0**power <= high
+    ]
     coarse = [10.0**power for power in powers if low <= 10.0**power <= high]
     if len(fine) < 3:
         return [value for value in ticks(low, high) if value > 0]

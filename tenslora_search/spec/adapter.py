@@ -1,4 +1,6 @@
-"""AdapterSpec: a construction, a decomposition and ranks over a geometry; validated, counted exactly, comparable."""
+"""AdapterSpec: a construction, a decomposition and ranks over a geometry; validated, counted
+exactly, comparable.
+"""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,11 +30,13 @@ HEAD_LAYOUTS: Table[str] = Table(
 
 @dataclass(frozen=True, slots=True)
 class AdapterSpec:
-    """What is trained on a model: make it with `AdapterSpec.of`, which refuses what cannot be built.
+    """What is trained on a model: make it with `AdapterSpec.of`, which refuses what cannot be
+    built.
 
-    `ranks` are the sizes of the bonds, in the order of `bonds(...)`: one tuple for all copies, or a tuple for each
-    copy (groups in order; within a group the looped axes projection, layer, in row-major order). A shape group with
-    shorter modes than the largest takes as much of each rank as it can use.
+    `ranks` are the sizes of the bonds, in the order of `bonds(...)`: one tuple for all copies, or a
+    tuple for each copy (groups in order; within a group the looped axes projection, layer, in
+    row-major order). A shape group with shorter modes than the largest takes as much of each rank
+    as it can use.
     """
 
     construction: str
@@ -70,10 +74,15 @@ class AdapterSpec:
             raise QuestionError(f"alpha is a positive number; got {alpha}.")
         plain = _plain(ranks)
         as_tuple = cast(Ranks | tuple[Ranks, ...], plain if isinstance(plain, tuple) else (plain,))
-        spec = cls(construction, decomposition, as_tuple, geometry, scale, float(alpha), head_layout)
+        spec = cls(
+            construction, decomposition, as_tuple, geometry, scale, float(alpha), head_layout
+        )
         per_copy = spec.ranks if spec.is_per_copy else (spec.ranks,)
         if spec.is_per_copy and len(per_copy) != spec.n_copies:
-            raise QuestionError(f"{construction} makes {spec.n_copies} copies on this model; got ranks for {len(per_copy)}.")
+            raise QuestionError(
+                f"{construction} makes {spec.n_copies} copies on this model; got ranks for "
+                f"{len(per_copy)}."
+            )
         for one in dict.fromkeys(per_copy):
             _check_ranks(construction, decomposition, one, geometry)  # type: ignore[arg-type]
         return spec
@@ -85,7 +94,9 @@ class AdapterSpec:
     @property
     def networks(self) -> tuple[Network, ...]:
         """One network a shape group."""
-        return tuple(network(self.construction, self.decomposition, group) for group in self.geometry.groups)
+        return tuple(
+            network(self.construction, self.decomposition, group) for group in self.geometry.groups
+        )
 
     @property
     def n_copies(self) -> int:
@@ -93,7 +104,8 @@ class AdapterSpec:
 
     @property
     def copy_ranks(self) -> tuple[tuple[Ranks, ...], ...]:
-        """For each shape group the ranks of each of its copies, as far as the group can use them."""
+        """For each shape group the ranks of each of its copies, as far as the group can use
+        them."""
         return _copy_ranks(self)
 
     @property
@@ -101,7 +113,11 @@ class AdapterSpec:
         """Trainable parameters of the adapter, exactly; the task head is not among them."""
         if not self.is_per_copy:
             return count(self.construction, self.decomposition, self.ranks, self.geometry)  # type: ignore[arg-type]
-        return sum(net.count(ranks) for net, copies in zip(self.networks, self.copy_ranks, strict=True) for ranks in copies)
+        return sum(
+            net.count(ranks)
+            for net, copies in zip(self.networks, self.copy_ranks, strict=True)
+            for ranks in copies
+        )
 
     @property
     def factor_counts(self) -> dict[str, int]:
@@ -127,7 +143,9 @@ class AdapterSpec:
     def slice_rank(self) -> int:
         """The largest rank of a pair at any site."""
         return max(
-            net.slice_rank(ranks) for net, copies in zip(self.networks, self.copy_ranks, strict=True) for ranks in set(copies)
+            net.slice_rank(ranks)
+            for net, copies in zip(self.networks, self.copy_ranks, strict=True)
+            for ranks in set(copies)
         )
 
     def scales(self, group: int) -> tuple[float, ...]:
@@ -140,10 +158,12 @@ class AdapterSpec:
         return tuple(by_ranks[ranks] for ranks in self.copy_ranks[group])
 
     def canonical(self) -> "AdapterSpec":
-        """The simplest spec of the same factors; two specs are the same adapter exactly when these are equal.
+        """The simplest spec of the same factors; two specs are the same adapter exactly when these
+        are equal.
 
-        Bonds of size 1 join nothing and bonds between the same factors are one bond: a tensor train over two modes is
-        LoRA, a ring closed by a bond of 1 is a train, one block is Tucker. The first entry of DECOMPOSITIONS wins.
+        Bonds of size 1 join nothing and bonds between the same factors are one bond: a tensor train
+        over two modes is LoRA, a ring closed by a bond of 1 is a train, one block is Tucker. The
+        first entry of DECOMPOSITIONS wins.
         """
         return _canonical(self)
 
@@ -161,10 +181,20 @@ class AdapterSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterSpec":
         """The spec of `to_json`, validated again."""
-        known = {"construction", "decomposition", "ranks", "geometry", "scale", "alpha", "head_layout"}
+        known = {
+            "construction",
+            "decomposition",
+            "ranks",
+            "geometry",
+            "scale",
+            "alpha",
+            "head_layout",
+        }
         if set(data) != known:
             odd = sorted(set(data) ^ known)
-            raise QuestionError(f"this is no adapter spec of ours: {', '.join(odd)} is missing or unknown.")
+            raise QuestionError(
+                f"this is no adapter spec of ours: {', '.join(odd)} is missing or unknown."
+            )
         fields = dict(data)
         fields["geometry"] = Geometry.from_json(data["geometry"])
         return cls.of(**fields)
@@ -184,10 +214,15 @@ def count(construction: str, decomposition: str, ranks: Sequence[int], geometry:
 
 
 def caps(construction: str, decomposition: str, ranks: Sequence[int], geometry: Geometry) -> Ranks:
-    """The largest useful value of each rank while the others stay as given, in the shape group that can use most."""
+    """The largest useful value of each rank while the others stay as given, in the shape group that
+    can use most.
+    """
     return tuple(
         max(column)
-        for column in zip(*(network(construction, decomposition, g).caps(ranks) for g in geometry.groups), strict=True)
+        for column in zip(
+            *(network(construction, decomposition, g).caps(ranks) for g in geometry.groups),
+            strict=True,
+        )
     )
 
 
@@ -195,7 +230,10 @@ def clip(construction: str, decomposition: str, ranks: Sequence[int], geometry: 
     """The ranks, lowered to what the shape group that can use most of each can use."""
     return tuple(
         max(column)
-        for column in zip(*(network(construction, decomposition, g).clip(ranks) for g in geometry.groups), strict=True)
+        for column in zip(
+            *(network(construction, decomposition, g).clip(ranks) for g in geometry.groups),
+            strict=True,
+        )
     )
 
 
@@ -210,23 +248,37 @@ def _check_ranks(construction: str, decomposition: str, ranks: Ranks, geometry: 
     what = f"{decomposition} over {construction}"
     if len(ranks) != len(names):
         noun = "rank" if len(ranks) == 1 else "ranks"
-        raise QuestionError(f"{what} has bonds ({', '.join(names)}); got {len(ranks)} {noun}: ({', '.join(map(str, ranks))}).")
+        raise QuestionError(
+            f"{what} has bonds ({', '.join(names)}); got {len(ranks)} {noun}: "
+            f"({', '.join(map(str, ranks))})."
+        )
     for name, rank in zip(names, ranks, strict=True):
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QuestionError(f"{name} of {what} is a whole number of 1 or more; got {rank!r}.")
-    for name, rank, cap in zip(names, ranks, caps(construction, decomposition, ranks, geometry), strict=True):
+    for name, rank, cap in zip(
+        names, ranks, caps(construction, decomposition, ranks, geometry), strict=True
+    ):
         if rank > cap:
-            raise QuestionError(f"{name} of {what} is {rank}, above its cap {cap} on this model: more would be dead weight.")
+            raise QuestionError(
+                f"{name} of {what} is {rank}, above its cap {cap} on this model: more would be "
+                "dead weight."
+            )
 
 
 def _plain(ranks: Any) -> Any:
-    """Tuples and ints for sequences and whole numbers of any kind; what is neither stays, for `_check_ranks` to name it."""
+    """Tuples and ints for sequences and whole numbers of any kind; what is neither stays, for
+    `_check_ranks` to name it.
+    """
     if isinstance(ranks, bool | str):
         return ranks
     try:
         return operator.index(ranks)
     except TypeError:
-        return tuple(_plain(one) for one in cast(Iterable[Any], ranks)) if isinstance(ranks, Iterable) else ranks
+        return (
+            tuple(_plain(one) for one in cast(Iterable[Any], ranks))
+            if isinstance(ranks, Iterable)
+            else ranks
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -245,7 +297,9 @@ def _canonical(spec: AdapterSpec) -> AdapterSpec:
         return _canonical(replace(spec, ranks=spec.ranks[0]))
     ranks: Ranks = clip(spec.construction, spec.decomposition, spec.ranks, spec.geometry)  # type: ignore[arg-type]
     wanted = _signatures(spec.construction, spec.decomposition, ranks, spec.geometry)
-    sizes = _joined_bonds(network(spec.construction, spec.decomposition, spec.geometry.groups[0]), ranks)
+    sizes = _joined_bonds(
+        network(spec.construction, spec.decomposition, spec.geometry.groups[0]), ranks
+    )
     for name in DECOMPOSITIONS:
         if name == spec.decomposition:
             break
@@ -259,7 +313,9 @@ def _canonical(spec: AdapterSpec) -> AdapterSpec:
     return replace(spec, ranks=ranks)
 
 
-def _signatures(construction: str, decomposition: str, ranks: Ranks, geometry: Geometry) -> list[object]:
+def _signatures(
+    construction: str, decomposition: str, ranks: Ranks, geometry: Geometry
+) -> list[object]:
     result: list[object] = []
     for group in geometry.groups:
         net = network(construction, decomposition, group)
@@ -270,15 +326,21 @@ def _signatures(construction: str, decomposition: str, ranks: Ranks, geometry: G
 
 
 def _modes(net: Network, factor: int) -> frozenset[tuple[str, int | None]]:
-    return frozenset((axis.name, axis.size) for axis in net.factors[factor].axes if not axis.is_bond)
+    return frozenset(
+        (axis.name, axis.size) for axis in net.factors[factor].axes if not axis.is_bond
+    )
 
 
 def _joined_bonds(net: Network, ranks: Ranks) -> dict[frozenset[object], int]:
-    """The bonds larger than 1 by the factors they join; those that join the same factors multiply into one."""
+    """The bonds larger than 1 by the factors they join; those that join the same factors multiply
+    into one.
+    """
     joined: dict[frozenset[object], int] = {}
     for name, rank in zip(net.bonds, ranks, strict=True):
         carriers = frozenset(
-            _modes(net, k) for k, factor in enumerate(net.factors) if any(axis.name == name for axis in factor.axes)
+            _modes(net, k)
+            for k, factor in enumerate(net.factors)
+            if any(axis.name == name for axis in factor.axes)
         )
         if rank > 1:
             joined[carriers] = joined.get(carriers, 1) * rank

@@ -1,7 +1,8 @@
 """ALLOCATORS: a budget and weights -> ranks that fit it, by arithmetic.
 
-Each takes (construction, decomposition, geometry, budget, weights) and gives ranks for `AdapterSpec.of`: one tuple for
-all copies, or a tuple for each. Within the budget and the caps, deterministic; `NothingFitsError` if ranks of 1 do not fit.
+Each takes (construction, decomposition, geometry, budget, weights) and gives ranks for
+`AdapterSpec.of`: one tuple for all copies, or a tuple for each. Within the budget and the caps,
+deterministic; `NothingFitsError` if ranks of 1 do not fit.
 """
 
 import math
@@ -15,15 +16,29 @@ from tenslora_search.spec.table import NothingFitsError, QuestionError, Table
 Allocation = Ranks | tuple[Ranks, ...]
 
 
-def uniform(construction: str, decomposition: str, geometry: Geometry, budget: int, weights: Sequence[float] = ()) -> Ranks:
-    """The same rank for every bond, each lowered to its cap: the largest that fits, then bonds grow while any can."""
+def uniform(
+    construction: str,
+    decomposition: str,
+    geometry: Geometry,
+    budget: int,
+    weights: Sequence[float] = (),
+) -> Ranks:
+    """The same rank for every bond, each lowered to its cap: the largest that fits, then bonds grow
+    while any can.
+    """
     return proportional(construction, decomposition, geometry, budget, ())
 
 
 def proportional(
-    construction: str, decomposition: str, geometry: Geometry, budget: int, weights: Sequence[float] = ()
+    construction: str,
+    decomposition: str,
+    geometry: Geometry,
+    budget: int,
+    weights: Sequence[float] = (),
 ) -> Ranks:
-    """Ranks proportional to a weight for each bond, as large as fits, then single steps while any bond can grow."""
+    """Ranks proportional to a weight for each bond, as large as fits, then single steps while any
+    bond can grow.
+    """
     names = bonds(construction, decomposition, geometry)
     shape = _weights(weights, len(names), f"bonds of {decomposition} over {construction}")
 
@@ -37,7 +52,8 @@ def proportional(
     smallest = (1,) * len(names)
     if cost(smallest) > budget:
         raise NothingFitsError(
-            f"{construction} x {decomposition} needs at least {cost(smallest):,} parameters here; the budget is {budget:,}."
+            f"{construction} x {decomposition} needs at least {cost(smallest):,} parameters here; "
+            f"the budget is {budget:,}."
         )
     low, high = -math.log(max(shape)) - 1, math.log(_LARGEST) - math.log(min(shape))
     if cost(at(low)) > budget:
@@ -49,11 +65,16 @@ def proportional(
 
 
 def per_copy(
-    construction: str, decomposition: str, geometry: Geometry, budget: int, weights: Sequence[float] = ()
+    construction: str,
+    decomposition: str,
+    geometry: Geometry,
+    budget: int,
+    weights: Sequence[float] = (),
 ) -> tuple[Ranks, ...]:
     """Each copy gets a share of the budget in proportion to its weight, spent evenly on its bonds.
 
-    For allocators that score matrices (GeLoRA's intrinsic dimensions, AdaLoRA's importance): give the scores as weights.
+    For allocators that score matrices (GeLoRA's intrinsic dimensions, AdaLoRA's importance): give
+    the scores as weights.
     """
     networks = [network(construction, decomposition, group) for group in geometry.groups]
     owners = [net for net in networks for _ in range(net.copies)]
@@ -62,11 +83,13 @@ def per_copy(
     spent = sum(net.count(one) for net, one in zip(owners, ranks, strict=True))
     if spent > budget:
         raise NothingFitsError(
-            f"{construction} x {decomposition} needs at least {spent:,} parameters here; the budget is {budget:,}."
+            f"{construction} x {decomposition} needs at least {spent:,} parameters here; the "
+            f"budget is {budget:,}."
         )
     growing = set(range(len(owners)))
     while growing:
-        # The copy that is furthest below its share takes the next step; one that cannot step leaves the round.
+        # The copy that is furthest below its share takes the next step; one that cannot step leaves
+        # the round.
         k = min(growing, key=lambda k: (owners[k].count(ranks[k]) / shape[k], k))
         net = owners[k]
         step = net.clip([rank + 1 for rank in ranks[k]])
@@ -79,21 +102,35 @@ def per_copy(
 
 
 def linear(
-    construction: str, decomposition: str, geometry: Geometry, budget: int, weights: Sequence[float] = ()
+    construction: str,
+    decomposition: str,
+    geometry: Geometry,
+    budget: int,
+    weights: Sequence[float] = (),
 ) -> tuple[Ranks, ...]:
-    """A ramp over the layers from the first weight to the second (1 to 3 unless given), as PRILoRA (arXiv 2401.11316) does."""
+    """A ramp over the layers from the first weight to the second (1 to 3 unless given), as PRILoRA
+    (arXiv 2401.11316) does.
+    """
     if len(weights) not in (0, 2):
-        raise QuestionError(f"linear takes two weights, of the first layer and of the last; got {len(weights)}.")
+        raise QuestionError(
+            f"linear takes two weights, of the first layer and of the last; got {len(weights)}."
+        )
     first, last = weights or (1.0, 3.0)
     ramp: list[float] = []
     for group in geometry.groups:
         looped = network(construction, decomposition, group).looped
         if "layer" not in looped:
             raise QuestionError(
-                f"{construction} shares its factors over the layers, so ranks cannot ramp; use one without depth."
+                f"{construction} shares its factors over the layers, so ranks cannot ramp; use "
+                "one without depth."
             )
-        layers = [first + (last - first) * layer / max(1, group.layers - 1) for layer in range(group.layers)]
-        ramp += layers * (math.prod(group.size(axis) for axis in STACKED if axis in looped) // group.layers)
+        layers = [
+            first + (last - first) * layer / max(1, group.layers - 1)
+            for layer in range(group.layers)
+        ]
+        ramp += layers * (
+            math.prod(group.size(axis) for axis in STACKED if axis in looped) // group.layers
+        )
     return per_copy(construction, decomposition, geometry, budget, ramp)
 
 
@@ -109,7 +146,12 @@ def _weights(weights: Sequence[float], n: int, what: str) -> Sequence[float]:
 
 
 def _grow(
-    ranks: Ranks, construction: str, decomposition: str, geometry: Geometry, budget: int, shape: Sequence[float]
+    ranks: Ranks,
+    construction: str,
+    decomposition: str,
+    geometry: Geometry,
+    budget: int,
+    shape: Sequence[float],
 ) -> Ranks:
     """Adds 1 to the bond furthest below its weight, again and again, until none can grow."""
     growing = True

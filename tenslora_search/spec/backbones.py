@@ -1,7 +1,9 @@
-"""FAMILIES: where the linear maps live in a model, as patterns; BACKBONES: the shapes of models people name.
+"""FAMILIES: where the linear maps live in a model, as patterns; BACKBONES: the shapes of models
+people name.
 
-A pattern is the end of a module's name: `attention.self.query`. `*` stands for a number, `|` parts alternatives (two
-generations of transformers name ViT's maps differently), `1/3` takes the second third of a fused map's outputs.
+A pattern is the end of a module's name: `attention.self.query`. `*` stands for a number, `|` parts
+alternatives (two generations of transformers name ViT's maps differently), `1/3` takes the second
+third of a fused map's outputs.
 """
 
 import json
@@ -16,7 +18,9 @@ from tenslora_search.spec.table import QuestionError, Table
 
 ATTENTION = ("query", "key", "value")
 TRANSPOSED = ("out", "down")
-"""Projections whose heads (or hidden features) stand at the input; they join a shape group transposed."""
+"""Projections whose heads (or hidden features) stand at the input; they join a shape group
+transposed.
+"""
 MLP = ("up", "gate", "down")
 """Projections without heads."""
 OWN_MODEL = "digits-vit"
@@ -58,7 +62,9 @@ class Family:
     gate: str = ""
     reads: Literal["text", "image"] = "text"
     decoder_layers: str = ""
-    """the config's name for the layers of a decoder beside the encoder; each counts twice, for self- and cross-attention"""
+    """the config's name for the layers of a decoder beside the encoder; each counts twice, for
+    self- and cross-attention
+    """
     positions_after_pad: bool = False
     """whether a text's positions are numbered from the pad token's number on"""
     head: Callable[[int, int], int] = one_map
@@ -68,7 +74,10 @@ class Family:
         known = [name for name in (*ATTENTION, "out", *MLP) if getattr(self, name)]
         for name in projections:
             if name not in known:
-                raise QuestionError(f"no projection named {name!r} in {self.model_types[0]}. Known: {', '.join(known)}.")
+                raise QuestionError(
+                    f"no projection named {name!r} in {self.model_types[0]}. Known: "
+                    f"{', '.join(known)}."
+                )
         return {name: getattr(self, name) for name in projections}
 
 
@@ -115,7 +124,9 @@ FAMILIES: Table[Family] = Table(
     {
         "bert": _bert("bert"),
         "electra": _bert("electra", head=two_maps),
-        "roberta": _bert("roberta", "xlm-roberta", "camembert", positions_after_pad=True, head=two_maps),
+        "roberta": _bert(
+            "roberta", "xlm-roberta", "camembert", positions_after_pad=True, head=two_maps
+        ),
         "mpnet": Family(
             ("mpnet",),
             *(f"attention.attn.{name}" for name in "qkvo"),
@@ -171,14 +182,17 @@ def family_of(model_type: str | None) -> Family:
             return family
     known = ", ".join(name for family in FAMILIES.values() for name in family.model_types)
     raise QuestionError(
-        f"no patterns for a model of type {model_type!r}. Known: {known}; any other works in a training loop of your own: "
+        f"no patterns for a model of type {model_type!r}. Known: {known}; any other works in a "
+        "training loop of your own: "
         "ask_tell(geometry=geometry_of(model, targets=...))."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Backbone:
-    """A model by its short name: where the hub has it, and the numbers of its config that decide the geometry."""
+    """A model by its short name: where the hub has it, and the numbers of its config that decide
+    the geometry.
+    """
 
     hub: str
     config: Mapping[str, Any]
@@ -191,7 +205,13 @@ class Backbone:
 def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more: int) -> Backbone:
     return Backbone(
         hub,
-        {"model_type": model_type, "hidden_size": hidden, "num_attention_heads": heads, "num_hidden_layers": layers, **more},
+        {
+            "model_type": model_type,
+            "hidden_size": hidden,
+            "num_attention_heads": heads,
+            "num_hidden_layers": layers,
+            **more,
+        },
     )
 
 
@@ -203,17 +223,25 @@ BACKBONES: Table[Backbone] = Table(
         "roberta-base": _row("FacebookAI/roberta-base", "roberta", 768, 12, 12),
         "roberta-large": _row("FacebookAI/roberta-large", "roberta", 1024, 16, 24),
         "bert-base-uncased": _row("google-bert/bert-base-uncased", "bert", 768, 12, 12),
-        "distilbert-base-uncased": _row("distilbert/distilbert-base-uncased", "distilbert", 768, 12, 6),
+        "distilbert-base-uncased": _row(
+            "distilbert/distilbert-base-uncased", "distilbert", 768, 12, 6
+        ),
         "deberta-v3-base": _row("microsoft/deberta-v3-base", "deberta-v2", 768, 12, 12),
         "ModernBERT-base": _row("answerdotai/ModernBERT-base", "modernbert", 768, 12, 22),
         "vit-base-patch16-224": _row("google/vit-base-patch16-224", "vit", 768, 12, 12),
         "deit-small-patch16-224": _row("facebook/deit-small-patch16-224", "vit", 384, 6, 12),
         "gpt2": _row("openai-community/gpt2", "gpt2", 768, 12, 12),
         "t5-base": _row("google-t5/t5-base", "t5", 768, 12, 12, num_decoder_layers=12, d_kv=64),
-        "Llama-3.2-1B": _row("meta-llama/Llama-3.2-1B", "llama", 2048, 32, 16, num_key_value_heads=8),
-        "Mistral-7B-v0.1": _row("mistralai/Mistral-7B-v0.1", "mistral", 4096, 32, 32, num_key_value_heads=8),
+        "Llama-3.2-1B": _row(
+            "meta-llama/Llama-3.2-1B", "llama", 2048, 32, 16, num_key_value_heads=8
+        ),
+        "Mistral-7B-v0.1": _row(
+            "mistralai/Mistral-7B-v0.1", "mistral", 4096, 32, 32, num_key_value_heads=8
+        ),
         "Qwen2.5-0.5B": _row("Qwen/Qwen2.5-0.5B", "qwen2", 896, 14, 24, num_key_value_heads=2),
-        "Qwen3-0.6B": _row("Qwen/Qwen3-0.6B", "qwen3", 1024, 16, 28, num_key_value_heads=8, head_dim=128),
+        "Qwen3-0.6B": _row(
+            "Qwen/Qwen3-0.6B", "qwen3", 1024, 16, 28, num_key_value_heads=8, head_dim=128
+        ),
     },
 )
 
@@ -227,18 +255,28 @@ _CONFIG_KEYS = {
 
 
 def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str, Any]:
-    """hidden, heads, layers, kv_heads and head_dim from a model's config, whatever its family calls them."""
+    """hidden, heads, layers, kv_heads and head_dim from a model's config, whatever its family calls
+    them.
+    """
     found = {
-        name: next((config[key] for key in keys if config.get(key) is not None), None) for name, keys in _CONFIG_KEYS.items()
+        name: next((config[key] for key in keys if config.get(key) is not None), None)
+        for name, keys in _CONFIG_KEYS.items()
     }
     missing = [name for name in ("hidden", "heads", "layers") if found[name] is None]
     if missing:
-        raise QuestionError(f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers instead.")
+        raise QuestionError(
+            f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers "
+            "instead."
+        )
     return found
 
 
-def geometry_of_config(config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config") -> Geometry:
-    """The attention geometry of a model by its config alone; `QuestionError` if it is of no family, or has no such map."""
+def geometry_of_config(
+    config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config"
+) -> Geometry:
+    """The attention geometry of a model by its config alone; `QuestionError` if it is of no family,
+    or has no such map.
+    """
     numbers = read_config(config, what)
     family = family_of(config.get("model_type"))
     family.patterns(projections)
@@ -246,7 +284,12 @@ def geometry_of_config(config: Mapping[str, Any], projections: Sequence[str] = A
     if family.decoder_layers:
         layers += 2 * (config.get(family.decoder_layers) or layers)
     return Geometry.attention(
-        hidden, heads, layers, kv_heads=numbers["kv_heads"], head_dim=numbers["head_dim"], projections=projections
+        hidden,
+        heads,
+        layers,
+        kv_heads=numbers["kv_heads"],
+        head_dim=numbers["head_dim"],
+        projections=projections,
     )
 
 
@@ -256,7 +299,9 @@ def known_backbone(model: str) -> Backbone | None:
 
 
 def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geometry:
-    """The attention geometry of a known name, a local folder with a config.json, or a hub id in the local hub cache."""
+    """The attention geometry of a known name, a local folder with a config.json, or a hub id in the
+    local hub cache.
+    """
     config, what = _config_of_model(model)
     return geometry_of_config(config, projections, what)
 
@@ -292,5 +337,8 @@ def _config_file(model: str) -> Path | None:
         return local
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    found = sorted((cache / f"models--{model.replace('/', '--')}").glob("snapshots/*/config.json"), key=os.path.getmtime)
+    found = sorted(
+        (cache / f"models--{model.replace('/', '--')}").glob("snapshots/*/config.json"),
+        key=os.path.getmtime,
+    )
     return found[-1] if found else None

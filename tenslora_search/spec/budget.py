@@ -1,4 +1,6 @@
-"""Reading and writing parameter counts (300k, 1.2M, 300_000, 300,000); reading time limits (90s, 15m, 2h, 1h30m)."""
+"""Reading and writing parameter counts (300k, 1.2M, 300_000, 300,000); reading time limits (90s,
+15m, 2h, 1h30m).
+"""
 
 import re
 from decimal import Decimal
@@ -9,13 +11,17 @@ _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def parse_count(text: str | int) -> int:
-    """The number of parameters that a text means; `QuestionError` if it is not a whole number of 1 or more."""
+    """The number of parameters that a text means; `QuestionError` if it is not a whole number of 1
+    or more.
+    """
     match = re.fullmatch(r"(?i)(\d[\d_,]*(?:\.\d+)?|\.\d+)([kmb]?)", str(text).strip())
     if match:
         value = Decimal(match[1].replace("_", "").replace(",", "")) * _SUFFIXES[match[2].lower()]
         if value >= 1 and value == int(value):
             return int(value)
-    raise QuestionError(f"{str(text)!r} is not a parameter count of 1 or more; write 300000, 300k or 1.2M.")
+    raise QuestionError(
+        f"{str(text)!r} is not a parameter count of 1 or more; write 300000, 300k or 1.2M."
+    )
 
 
 def format_count(count: int) -> str:
@@ -25,8 +31,17 @@ def format_count(count: int) -> str:
 
 def parse_seconds(text: str) -> float:
     """Seconds from 90, 90s, 15m, 2h, 1.5h or 1h30m; `QuestionError` otherwise."""
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0.0
+    match = re.fullmatch(
+        r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower()
+    )
+    seconds = (
+        sum(
+            float(part or 0) * unit
+            for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)
+        )
+        if match
+        else 0.0
+    )
     if seconds <= 0:
         raise QuestionError(f"{text!r} is no time limit; write 90s, 15m, 2h or 1h30m.")
     return seconds

@@ -1,7 +1,9 @@
-"""CONSTRUCTIONS: which axes one tensor spans. The stacked axes it leaves out (projection, layer) are looped over, a copy each.
+"""CONSTRUCTIONS: which axes one tensor spans. The stacked axes it leaves out (projection, layer)
+are looped over, a copy each.
 
-The order of the axes is the order in which ranks are written. `output` is `head` x `head_dim` unsplit.
-Reference: Marmoret et al., TensLoRA, arXiv 2509.19391; `none` is one matrix a map, as in LoRA.
+The order of the axes is the order in which ranks are written. `output` is `head` x `head_dim`
+unsplit. Reference: Marmoret et al., TensLoRA, arXiv 2509.19391; `none` is one matrix a map, as in
+LoRA.
 """
 
 from tenslora_search.spec.table import Table

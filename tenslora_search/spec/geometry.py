@@ -1,4 +1,5 @@
-"""Geometry: how many linear maps a model offers to an adapter, and how long each of their axes is."""
+"""Geometry: how many linear maps a model offers to an adapter, and how long each of their axes
+is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,16 +8,18 @@ from typing import Any
 from tenslora_search.spec.table import QuestionError
 
 STACKED = ("projection", "layer")
-"""The axes that count maps rather than features: a construction spans them or makes a copy for each index."""
+"""The axes that count maps rather than features: a construction spans them or makes a copy for each
+index.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """A shape group: linear maps of one shape, which one tensor may stack.
 
-    A map of the group has `input` features on one side and `heads * head_dim` on the other. Those named in
-    `transposed` are read backwards (the output projection of attention, the second map of an MLP): their heads
-    stand at the input, so their update is the transpose of the tensor's slice.
+    A map of the group has `input` features on one side and `heads * head_dim` on the other. Those
+    named in `transposed` are read backwards (the output projection of attention, the second map of
+    an MLP): their heads stand at the input, so their update is the transpose of the tensor's slice.
     """
 
     projections: tuple[str, ...]
@@ -29,10 +32,13 @@ class Group:
     def __post_init__(self) -> None:
         for name in ("input", "heads", "head_dim", "layers"):
             if getattr(self, name) < 1:
-                raise QuestionError(f"a geometry needs {name} of 1 or more; got {getattr(self, name)}.")
+                raise QuestionError(
+                    f"a geometry needs {name} of 1 or more; got {getattr(self, name)}."
+                )
         if not self.projections or len(set(self.projections)) < len(self.projections):
             raise QuestionError(
-                f"a shape group needs projections of different names; got {', '.join(self.projections) or 'none'}."
+                "a shape group needs projections of different names; got "
+                f"{', '.join(self.projections) or 'none'}."
             )
 
     @property
@@ -47,7 +53,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The shape groups of a model's adapted maps. Maps of unequal shape are never stacked: they form groups of their own."""
+    """The shape groups of a model's adapted maps. Maps of unequal shape are never stacked: they
+    form groups of their own.
+    """
 
     groups: tuple[Group, ...]
 
@@ -62,25 +70,44 @@ class Geometry:
         head_dim: int | None = None,
         projections: Sequence[str] = ("query", "key", "value"),
     ) -> "Geometry":
-        """The attention maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and values form a group.
+        """The attention maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys
+        and values form a group.
 
-        `out`, the output projection, is stacked transposed, so that its heads meet the others' (methods.md 2.5).
+        `out`, the output projection, is stacked transposed, so that its heads meet the others'
+        (methods.md 2.5).
         """
         if head_dim is None:
             if heads < 1 or hidden % heads:
-                raise QuestionError(f"{hidden} features do not divide into {heads} heads; give heads that divide, or head_dim.")
+                raise QuestionError(
+                    f"{hidden} features do not divide into {heads} heads; give heads that divide, "
+                    "or head_dim."
+                )
             head_dim = hidden // heads
         if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
-            raise QuestionError(f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide heads.")
+            raise QuestionError(
+                f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "
+                "heads."
+            )
         strange = [name for name in projections if name not in ("query", "key", "value", "out")]
         if strange:
-            raise QuestionError(f"no attention projection named {strange[0]!r}. Known: query, key, value, out.")
-        widths = {"query": heads, "key": kv_heads or heads, "value": kv_heads or heads, "out": heads}
-        return cls.of_maps([(name, hidden, widths[name], head_dim, name == "out") for name in projections], layers)
+            raise QuestionError(
+                f"no attention projection named {strange[0]!r}. Known: query, key, value, out."
+            )
+        widths = {
+            "query": heads,
+            "key": kv_heads or heads,
+            "value": kv_heads or heads,
+            "out": heads,
+        }
+        return cls.of_maps(
+            [(name, hidden, widths[name], head_dim, name == "out") for name in projections], layers
+        )
 
     @classmethod
     def of_maps(cls, maps: Sequence[tuple[str, int, int, int, bool]], layers: int) -> "Geometry":
-        """Groups `(projection, input, heads, head_dim, transposed)`, each present in every layer, by their shape."""
+        """Groups `(projection, input, heads, head_dim, transposed)`, each present in every layer,
+        by their shape.
+        """
         shapes: dict[tuple[int, int, int], list[tuple[str, bool]]] = {}
         for name, width, heads, head_dim, transposed in maps:
             shapes.setdefault((width, heads, head_dim), []).append((name, transposed))
@@ -104,7 +131,10 @@ class Geometry:
         try:
             groups: list[dict[str, Any]] = [dict(group) for group in data["groups"]]
             for group in groups:
-                group["projections"], group["transposed"] = tuple(group["projections"]), tuple(group["transposed"])
+                group["projections"], group["transposed"] = (
+                    tuple(group["projections"]),
+                    tuple(group["transposed"]),
+                )
             return cls(tuple(Group(**group) for group in groups))
         except (KeyError, TypeError) as error:
             raise QuestionError(f"this is no geometry of ours: {error}.") from error

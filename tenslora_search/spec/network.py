@@ -1,6 +1,8 @@
-"""Network: the factors of one construction x decomposition over one shape group, and what follows from their names.
+"""Network: the factors of one construction x decomposition over one shape group, and what follows
+from their names.
 
-Count, caps, slice rank and first-step size are products of sizes along names; no method has a formula of its own.
+Count, caps, slice rank and first-step size are products of sizes along names; no method has a
+formula of its own.
 """
 
 import math
@@ -10,7 +12,8 @@ from functools import cached_property, lru_cache
 from itertools import product
 
 from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS, Axis, Factor
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.form import Axis, Factor
 from tenslora_search.spec.geometry import STACKED, Group
 
 UNBOUNDED = 1 << 40
@@ -19,7 +22,9 @@ UNBOUNDED = 1 << 40
 
 @dataclass(frozen=True)
 class Cut:
-    """How the factors split into a pair: `left` holds the input, `right` the output; the shared `bonds` make its rank."""
+    """How the factors split into a pair: `left` holds the input, `right` the output; the shared
+    `bonds` make its rank.
+    """
 
     left: tuple[int, ...]
     right: tuple[int, ...]
@@ -28,14 +33,18 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The factors of each of `copies` tensors over a shape group. Ranks are given in the order of `bonds`."""
+    """The factors of each of `copies` tensors over a shape group. Ranks are given in the order of
+    `bonds`.
+    """
 
     group: Group
     factors: tuple[Factor, ...]
 
     @cached_property
     def bonds(self) -> tuple[str, ...]:
-        """Names of the ranks, in the order in which the factors are done with them: along a chain, or as a core lists them."""
+        """Names of the ranks, in the order in which the factors are done with them: along a chain,
+        or as a core lists them.
+        """
         names = [axis.name for factor in self.factors for axis in factor.axes if axis.is_bond]
         return tuple(reversed(dict.fromkeys(reversed(names))))
 
@@ -54,12 +63,13 @@ class Network:
         return sum(size * math.prod([ranks[k] for k in carried]) for size, carried in self._terms)
 
     def caps(self, ranks: Sequence[int]) -> tuple[int, ...]:
-        """The largest useful value of each rank while the others stay: beyond it an unfolding has no rank left to give.
+        """The largest useful value of each rank while the others stay: beyond it an unfolding has
+        no rank left to give.
 
-        For the factors around a bond, leaving out what all of them share: the bond is at most the product of all sizes
-        but one factor's. A tall factor gives r <= n, a Tucker core r_k <= product of the others, CP the product of all
-        modes but the largest. Bonds around the same factors (a ring of two cores) share one limit,
-        of which the earlier takes first.
+        For the factors around a bond, leaving out what all of them share: the bond is at most the
+        product of all sizes but one factor's. A tall factor gives r <= n, a Tucker core r_k <=
+        product of the others, CP the product of all modes but the largest. Bonds around the same
+        factors (a ring of two cores) share one limit, of which the earlier takes first.
         """
         sizes = dict(zip(self.bonds, ranks, strict=True))
         result: list[int] = []
@@ -77,12 +87,15 @@ class Network:
             lowered = tuple(map(min, current, caps))
             if lowered == current:
                 return current
-            # One at a time, from the largest excess: lowering one rank may lower the cap of another.
+            # One at a time, from the largest excess: lowering one rank may lower the cap of
+            # another.
             worst = max(range(len(caps)), key=lambda k: current[k] / caps[k])
             current = (*current[:worst], caps[worst], *current[worst + 1 :])
 
     def cut(self, ranks: Sequence[int]) -> Cut:
-        """The split into a pair of the smallest rank; on a tie most factors go to the output's side."""
+        """The split into a pair of the smallest rank; on a tie most factors go to the output's
+        side.
+        """
         return _cut(self, tuple(ranks))
 
     def slice_rank(self, ranks: Sequence[int]) -> int:
@@ -91,20 +104,28 @@ class Network:
         return math.prod(sizes[name] for name in self.cut(ranks).bonds)
 
     def first_step(self, ranks: Sequence[int]) -> float:
-        """Frobenius norm of one site's update after Adam's first step, in units of learning rate x scale (methods.md 2.7).
+        """Frobenius norm of one site's update after Adam's first step, in units of learning rate x
+        scale (methods.md 2.7).
 
-        Entries are independent with mean zero, so squares add: input x output x product of bonds x product of variances,
-        where the factor that started at zero holds +1 and -1.
+        Entries are independent with mean zero, so squares add: input x output x product of bonds x
+        product of variances, where the factor that started at zero holds +1 and -1.
         """
         sizes = self.sizes(ranks)
         variance = 1.0
         for factor in self.factors:
-            variance /= math.prod(sizes[name] for name in factor.fan) * (3 if factor.start == "uniform" else 1)
+            variance /= math.prod(sizes[name] for name in factor.fan) * (
+                3 if factor.start == "uniform" else 1
+            )
         return math.sqrt(self.group.input * self.group.output * math.prod(ranks) * variance)
 
     def sizes(self, ranks: Sequence[int]) -> dict[str, int]:
         """The length of every axis by name."""
-        modes = {axis.name: axis.size for factor in self.factors for axis in factor.axes if axis.size is not None}
+        modes = {
+            axis.name: axis.size
+            for factor in self.factors
+            for axis in factor.axes
+            if axis.size is not None
+        }
         return {**modes, **dict(zip(self.bonds, ranks, strict=True))}
 
     @cached_property
@@ -119,10 +140,16 @@ class Network:
 
     @cached_property
     def _carriers(self) -> tuple[tuple[tuple[int, tuple[str, ...]], ...], ...]:
-        """For each bond, for each factor that carries it: its fixed size and its other bonds, less what all carriers share."""
+        """For each bond, for each factor that carries it: its fixed size and its other bonds, less
+        what all carriers share.
+        """
         result: list[tuple[tuple[int, tuple[str, ...]], ...]] = []
         for name in self.bonds:
-            carriers = [factor.axes for factor in self.factors if any(axis.name == name for axis in factor.axes)]
+            carriers = [
+                factor.axes
+                for factor in self.factors
+                if any(axis.name == name for axis in factor.axes)
+            ]
             shared = set[Axis].intersection(*map(set, carriers))
             rest = [[axis for axis in axes if axis not in shared] for axes in carriers]
             result.append(
@@ -139,9 +166,16 @@ class Network:
     @cached_property
     def _twins(self) -> tuple[tuple[str, ...], ...]:
         """For each bond the earlier ones that join the same factors."""
-        around = [frozenset(f.name for f in self.factors if any(axis.name == name for axis in f.axes)) for name in self.bonds]
+        around = [
+            frozenset(f.name for f in self.factors if any(axis.name == name for axis in f.axes))
+            for name in self.bonds
+        ]
         return tuple(
-            tuple(earlier for earlier, other in zip(self.bonds, around[:place], strict=False) if other == carriers)
+            tuple(
+                earlier
+                for earlier, other in zip(self.bonds, around[:place], strict=False)
+                if other == carriers
+            )
             for place, carriers in enumerate(around)
         )
 
@@ -151,12 +185,17 @@ def _cut(network: Network, ranks: tuple[int, ...]) -> Cut:
     sizes = dict(zip(network.bonds, ranks, strict=True))
     modes = [{axis.mode for axis in factor.axes} for factor in network.factors]
     names = [{axis.name for axis in factor.axes if axis.is_bond} for factor in network.factors]
-    sides = [[True] if "input" in m else [False] if m & {"output", "head", "head_dim"} else [False, True] for m in modes]
+    sides = [
+        [True] if "input" in m else [False] if m & {"output", "head", "head_dim"} else [False, True]
+        for m in modes
+    ]
     best: tuple[int, int, Cut] | None = None
     for choice in product(*sides):
         left = tuple(k for k, is_left in enumerate(choice) if is_left)
         right = tuple(k for k, is_left in enumerate(choice) if not is_left)
-        carried = set[str]().union(*(names[k] for k in left)) & set[str]().union(*(names[k] for k in right))
+        carried = set[str]().union(*(names[k] for k in left)) & set[str]().union(
+            *(names[k] for k in right)
+        )
         bonds = tuple(name for name in network.bonds if name in carried)
         rank = math.prod(sizes[name] for name in bonds)
         if best is None or (rank, len(left)) < best[:2]:
@@ -169,4 +208,4 @@ def _cut(network: Network, ranks: tuple[int, ...]) -> Cut:
 def network(construction: str, decomposition: str, group: Group) -> Network:
     """The network of a construction x decomposition over a shape group."""
     modes = tuple(Axis(name, group.size(name)) for name in CONSTRUCTIONS[construction].split())
-    return Network(group, DECOMPOSITIONS[decomposition](modes))
+    return Network(group, DECOMPOSITIONS[decomposition](modes).factors)

@@ -1,19 +1,23 @@
-"""RULES: how a trial trains its factors. A rule gives each factor's learning rate as a multiple of the trial's."""
+"""RULES: how a trial is trained. An entry's knobs are keyword parameters; it returns a `Rule`."""
 
 from collections.abc import Callable
 
-from tenslora_search.spec.decompositions import Factor
+from tenslora_search.spec.form import Care, Rule
 from tenslora_search.spec.table import Table
 
 
-def plain(factor: Factor) -> float:
+def plain() -> Rule:
     """Every factor at the trial's learning rate."""
-    return 1.0
+    return Rule()
 
 
-def lora_plus(factor: Factor) -> float:
-    """The factor that starts at zero learns 16 times as fast: LoRA+, arXiv 2402.12354; on a Tucker core, TensLoRA+."""
-    return 16.0 if factor.start == "zero" else 1.0
+def lora_plus() -> Rule:
+    """The factor that starts at zero learns 16 times as fast: LoRA+, arXiv 2402.12354; on a Tucker
+    core, TensLoRA+.
+    """
+    return Rule(care=lambda factor: Care(rate=16.0 if factor.start == "zero" else 1.0))
 
 
-RULES: Table[Callable[[Factor], float]] = Table("rule", {entry.__name__: entry for entry in (plain, lora_plus)})
+RULES: Table[Callable[..., Rule]] = Table(
+    "rule", {entry.__name__: entry for entry in (plain, lora_plus)}
+)

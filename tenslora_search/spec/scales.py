@@ -1,7 +1,8 @@
 """SCALES: what stands in front of an update, y = x W + scale * (x A) B.
 
-`alpha` is the user's multiplier, `rank` the slice rank of the pair, `first_step` the Frobenius norm of one update
-after Adam's first step at scale 1 (`Network.first_step`), `output` the width of the map.
+`alpha` is the user's multiplier, `rank` the slice rank of the pair, `first_step` the Frobenius norm
+of one update after Adam's first step at scale 1 (`Network.first_step`), `output` the width of the
+map.
 """
 
 import math
@@ -14,7 +15,9 @@ REFERENCE_RANK = 8
 
 
 def matched(alpha: float, rank: int, first_step: float, output: int) -> float:
-    """Adam's first step moves the weights as far as LoRA's with r = alpha = 8, so that scores compare structures."""
+    """Adam's first step moves the weights as far as LoRA's with r = alpha = 8, so that scores
+    compare structures.
+    """
     return alpha * math.sqrt(REFERENCE_RANK * output / 3) / first_step
 
 
@@ -34,5 +37,6 @@ def by_root_rank(alpha: float, rank: int, first_step: float, output: int) -> flo
 
 
 SCALES: Table[Callable[[float, int, float, int], float]] = Table(
-    "scale", {"matched": matched, "alpha": constant, "alpha/r": by_rank, "alpha/sqrt_r": by_root_rank}
+    "scale",
+    {"matched": matched, "alpha": constant, "alpha/r": by_rank, "alpha/sqrt_r": by_root_rank},
 )

@@ -1,4 +1,6 @@
-"""Table: the entries of one kind of choice by name, and QuestionError, the one way to say that a question is wrong."""
+"""Table: the entries of one kind of choice by name, and QuestionError, the one way to say that a
+question is wrong.
+"""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -8,7 +10,9 @@ Entry = TypeVar("Entry", covariant=True)
 
 
 class QuestionError(ValueError):
-    """What was asked cannot be done as asked; the message is one line: what was asked, what was found, what would work."""
+    """What was asked cannot be done as asked; the message is one line: what was asked, what was
+    found, what would work.
+    """
 
     exit_code = 2
 
@@ -45,7 +49,9 @@ class Table(Mapping[str, Entry]):
         return len(self._entries)
 
 
-def unknown(kind: str, name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
+def unknown(
+    kind: str, name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]
+) -> str:
     """The line that says a name is not among the known ones, with the nearest of them."""
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

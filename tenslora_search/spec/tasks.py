@@ -1,4 +1,6 @@
-"""TASKS: what a search can be asked about; one row each: where the rows come from, which columns, which score."""
+"""TASKS: what a search can be asked about; one row each: where the rows come from, which columns,
+which score.
+"""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,19 +19,32 @@ DEFAULT_MODELS: dict[Kind, str] = {
 }
 
 
-def check_reads(what: str, has: Literal["text", "image"], model: str, reads: Literal["text", "image"], more: str = "") -> None:
+def check_reads(
+    what: str,
+    has: Literal["text", "image"],
+    model: str,
+    reads: Literal["text", "image"],
+    more: str = "",
+) -> None:
     """`QuestionError` where a model does not read what the rows hold."""
     if reads != has:
-        usual = f"google/vit-base-patch16-224 or {OWN_MODEL}" if has == "image" else "roberta-base or minilm"
-        raise QuestionError(f"{what} is {has}, model {model!r} reads {reads}; for {has} try {usual}{more}.")
+        usual = (
+            f"google/vit-base-patch16-224 or {OWN_MODEL}"
+            if has == "image"
+            else "roberta-base or minilm"
+        )
+        raise QuestionError(
+            f"{what} is {has}, model {model!r} reads {reads}; for {has} try {usual}{more}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine (`hub` is None).
+    """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine
+    (`hub` is None).
 
-    `columns` are the input columns in order; `report_split` is the labelled split that a search never sees.
-    `max_steps` and `batch_size` are sensible defaults for one trial, not limits.
+    `columns` are the input columns in order; `report_split` is the labelled split that a search
+    never sees. `max_steps` and `batch_size` are sensible defaults for one trial, not limits.
     """
 
     name: str
@@ -61,17 +76,40 @@ class Task:
         return self.hub is not None
 
 
-def _glue(config: str, about: str, *columns: str, report_split: str = "validation", **fields: object) -> Task:
+def _glue(
+    config: str, about: str, *columns: str, report_split: str = "validation", **fields: object
+) -> Task:
     """A GLUE task; its test splits carry no labels, so its validation split is the report."""
     kind: Kind = "text" if len(columns) == 1 else "text_pair"
-    return Task(config, about, kind, columns, hub="nyu-mll/glue", config=config, report_split=report_split, **fields)  # type: ignore[arg-type]
+    return Task(
+        config,
+        about,
+        kind,
+        columns,
+        hub="nyu-mll/glue",
+        config=config,
+        report_split=report_split,
+        **fields,  # type: ignore[arg-type]
+    )
 
 
 _ROWS = (
     _glue("sst2", "GLUE SST-2: is a film review's phrase positive?", "sentence", max_steps=2000),
     _glue("cola", "GLUE CoLA: is the sentence grammatical?", "sentence", metric="matthews"),
-    _glue("mrpc", "GLUE MRPC: do two news sentences say the same?", "sentence1", "sentence2", max_steps=600),
-    _glue("rte", "GLUE RTE: does the first sentence entail the second?", "sentence1", "sentence2", max_steps=600),
+    _glue(
+        "mrpc",
+        "GLUE MRPC: do two news sentences say the same?",
+        "sentence1",
+        "sentence2",
+        max_steps=600,
+    ),
+    _glue(
+        "rte",
+        "GLUE RTE: does the first sentence entail the second?",
+        "sentence1",
+        "sentence2",
+        max_steps=600,
+    ),
     _glue(
         "stsb",
         "GLUE STS-B: how alike are two sentences, 0 to 5?",
@@ -82,8 +120,16 @@ _ROWS = (
         regression=True,
         max_steps=800,
     ),
-    _glue("qnli", "GLUE QNLI: does the sentence answer the question?", "question", "sentence", max_steps=3000),
-    _glue("qqp", "GLUE QQP: do two questions ask the same?", "question1", "question2", max_steps=4000),
+    _glue(
+        "qnli",
+        "GLUE QNLI: does the sentence answer the question?",
+        "question",
+        "sentence",
+        max_steps=3000,
+    ),
+    _glue(
+        "qqp", "GLUE QQP: do two questions ask the same?", "question1", "question2", max_steps=4000
+    ),
     _glue(
         "mnli",
         "GLUE MNLI: entailment, neutral or contradiction?",

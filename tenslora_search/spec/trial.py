@@ -1,4 +1,6 @@
-"""TrialSpec, TrialResult, Segment: what is trained, what came out, and the unit of work between; JSON there and back."""
+"""TrialSpec, TrialResult, Segment: what is trained, what came out, and the unit of work between;
+JSON there and back.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,7 +36,9 @@ class TrialSpec:
     def from_json(cls, data: Mapping[str, Any]) -> "TrialSpec":
         if set(data) != set(cls.__slots__):
             odd = sorted(set(data) ^ set(cls.__slots__))
-            raise QuestionError(f"this is no trial of ours: {', '.join(odd)} is missing or unknown.")
+            raise QuestionError(
+                f"this is no trial of ours: {', '.join(odd)} is missing or unknown."
+            )
         fields = dict(data)
         fields["adapter"] = AdapterSpec.from_json(data["adapter"])
         return cls(**fields)
@@ -42,7 +46,9 @@ class TrialSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """One trial at the end of one segment; `score` and `loss` are None and `reason` says why when it failed."""
+    """One trial at the end of one segment; `score` and `loss` are None and `reason` says why when
+    it failed.
+    """
 
     number: int
     step: int
@@ -64,7 +70,9 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Trials that stand on one rung, to be trained to the next on the same batches: all that a worker needs to know."""
+    """Trials that stand on one rung, to be trained to the next on the same batches: all that a
+    worker needs to know.
+    """
 
     id: str
     trials: tuple[tuple[int, TrialSpec], ...]
@@ -81,15 +89,23 @@ class Segment:
     split: str = "select"
     """what the trials are scored on: select, or report in the retest"""
     measures: bool = False
-    """asks how many such trials make a good pack on the worker, instead of training them: a result whose score is the size"""
+    """asks how many such trials make a good pack on the worker, instead of training them: a result
+    whose score is the size
+    """
 
     def to_json(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return {**fields, "task": dict(self.task), "trials": [[number, spec.to_json()] for number, spec in self.trials]}
+        return {
+            **fields,
+            "task": dict(self.task),
+            "trials": [[number, spec.to_json()] for number, spec in self.trials],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Segment":
         fields = dict(data)
-        fields["trials"] = tuple((number, TrialSpec.from_json(spec)) for number, spec in data["trials"])
+        fields["trials"] = tuple(
+            (number, TrialSpec.from_json(spec)) for number, spec in data["trials"]
+        )
         fields["states"] = tuple(data["states"])
         return cls(**fields)

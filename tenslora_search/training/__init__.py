@@ -1,1 +1,1 @@
-
+"""A pack of trials: what is trained, how, and what came out."""

@@ -1,7 +1,8 @@
-"""Pack: K trials in lockstep over one frozen backbone. Their batches lie side by side; their losses are summed.
+"""Pack: K trials in lockstep over one frozen backbone. Their batches lie side by side; their losses
+are summed.
 
-So gradients stay apart, and a trial alone is the same trial in any pack. Between segments a trial is a small
-safetensors file: factors, head, and the optimizer's moments of both.
+So gradients stay apart, and a trial alone is the same trial in any pack. Between segments a trial
+is a small safetensors file: factors, head, and the optimizer's moments of both.
 """
 
 import json
@@ -19,28 +20,33 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tenslora_search.backbone.attention import trials_apart
+from tenslora_search.backbone.readout import StackedHeads
+from tenslora_search.backbone.shared import SharedEmbeddings
+from tenslora_search.data.batches import Batches, Split
+from tenslora_search.data.metrics import METRICS
+from tenslora_search.data.task import TaskData
+from tenslora_search.hub.noted import read_noted
+from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import attach, layout
-from tenslora_search.nn.export import read_noted
-from tenslora_search.nn.modes import share
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.attention import trials_apart
-from tenslora_search.training.data import Batches, Split, TaskData
-from tenslora_search.training.heads import StackedHeads
-from tenslora_search.training.metrics import METRICS
 from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
 from tenslora_search.training.replay import Replay
-from tenslora_search.training.shared import SharedEmbeddings
 
 EVALUATION = 4
-"""A batch that is only scored has this many times the rows of one that is learnt from, which must keep what each layer gave."""
+"""A batch that is only scored has this many times the rows of one that is learnt from, which must
+keep what each layer gave.
+"""
 
 
 class Pack:
-    """Trains `specs` on `data` from `from_step`; use it as a context, which gives the backbone back as it was.
+    """Trains `specs` on `data` from `from_step`; use it as a context, which gives the backbone back
+    as it was.
 
-    The model is in eval mode throughout: no dropout, so that nothing but seeds and data decides a score.
+    The model is in eval mode throughout: no dropout, so that nothing but seeds and data decides a
+    score.
     """
 
     def __init__(
@@ -63,13 +69,17 @@ class Pack:
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
-            generators = [torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs]
+            generators = [
+                torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs
+            ]
             self.heads = StackedHeads(model, generators)
             undo.callback(self.heads.detach)
             undo.callback(SharedEmbeddings(model, len(specs)).detach)
             undo.enter_context(trials_apart(model, len(specs)))
             seeds = [spec.seed for spec in self.specs]
-            self.adapter = attach(model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False)
+            self.adapter = attach(
+                model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False
+            )
             undo.callback(self.adapter.detach)
             for parameter in self.heads.parameters.values():
                 parameter.requires_grad_(True)
@@ -93,7 +103,8 @@ class Pack:
     def advance(self, to_step: int) -> list[float]:
         """Trains every trial to `to_step`; the mean training loss of each since the last call.
 
-        A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says so.
+        A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says
+        so.
         """
         steps = range(self.step, to_step)
         self._losses_sum.zero_()
@@ -103,7 +114,9 @@ class Pack:
         return [means[row] for row in self._rows]
 
     def seconds_a_step(self, n_steps: int) -> float:
-        """What a step takes on rows of the usual length, once it is warm; what is learnt meanwhile is good for nothing."""
+        """What a step takes on rows of the usual length, once it is warm; what is learnt meanwhile
+        is good for nothing.
+        """
         steps = range(n_steps)
         usual = sorted(self.batches.plan(steps)[1])[n_steps // 2]
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
@@ -119,9 +132,13 @@ class Pack:
     def _walk(self, steps: range, width: int | None = None) -> None:
         """Trains step after step, texts cut to each batch's width or to the one given."""
         rows, widths = self.batches.plan(steps)
-        shares = torch.tensor([schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]).T
+        shares = torch.tensor(
+            [schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]
+        ).T
         # All at once onto the device, so that no step waits for the host.
-        plan = _Inputs(rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + steps.start, shares).to(self.device)
+        plan = _Inputs(
+            rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + steps.start, shares
+        ).to(self.device)
 
         def put_in_place(index: int) -> None:
             for place, values in zip(self._inputs, plan, strict=True):
@@ -136,7 +153,9 @@ class Pack:
         gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
         self.optimizer.step(gradients, number, share)
         losses = losses.detach()
-        self.first_bad.copy_(torch.where((self.first_bad < 0) & ~losses.isfinite(), number.long(), self.first_bad))
+        self.first_bad.copy_(
+            torch.where((self.first_bad < 0) & ~losses.isfinite(), number.long(), self.first_bad)
+        )
         self._losses_sum += losses
 
     def failure(self, trial: int) -> str | None:
@@ -145,14 +164,18 @@ class Pack:
         return None if step < 0 else f"the loss was not finite at step {step}"
 
     def scores(self, split: Split) -> list[float]:
-        """Each trial's score on a split by the task's metric; NaN where its predictions are not finite."""
+        """Each trial's score on a split by the task's metric; NaN where its predictions are not
+        finite.
+        """
         predictions = self.predict(split)
         labels, metric = split.labels.cpu().numpy(), METRICS[self.data.metric]
         return [metric(one, labels) if np.isfinite(one).all() else math.nan for one in predictions]
 
     @torch.no_grad()
     def predict(self, split: Split) -> np.ndarray:
-        """Logits (trial, row, label), or for regression what is predicted, in the labels' units: (trial, row), float32."""
+        """Logits (trial, row, label), or for regression what is predicted, in the labels' units:
+        (trial, row), float32.
+        """
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
@@ -163,32 +186,49 @@ class Pack:
         return logits[..., 0] * std + mean if self.data.regression else logits
 
     def save(self, trial: int, path: Path) -> Path:
-        """Writes a paused trial: its factors, its head and the moments of both; no padding of its neighbours."""
+        """Writes a paused trial: its factors, its head and the moments of both; no padding of its
+        neighbours.
+        """
         tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
-        about = {"step": self.step, "spec": self.specs[self._rows[trial]].to_json(), "units": self.data.units}
+        about = {
+            "step": self.step,
+            "spec": self.specs[self._rows[trial]].to_json(),
+            "units": self.data.units,
+        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
             share(path)
         except (OSError, SafetensorError) as error:
-            raise QuestionError(f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept.") from error
+            raise QuestionError(
+                f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept."
+            ) from error
         return path
 
     def _load(self, trial: int, path: Path) -> None:
         about, tensors = read_state(path)
-        if about["step"] != self.step or TrialSpec.from_json(about["spec"]) != self.specs[self._rows[trial]]:
-            raise QuestionError(f"{path} holds another trial, or another step ({about['step']}) than {self.step}.")
+        if (
+            about["step"] != self.step
+            or TrialSpec.from_json(about["spec"]) != self.specs[self._rows[trial]]
+        ):
+            raise QuestionError(
+                f"{path} holds another trial, or another step ({about['step']}) than {self.step}."
+            )
         with torch.no_grad():
             for name, view in self._views(trial):
                 view.copy_(tensors[name])
 
     def _views(self, trial: int) -> Iterator[tuple[str, Tensor]]:
-        """Views of all that a trial has learnt, by name: factors, head, and the two moments of each."""
+        """Views of all that a trial has learnt, by name: factors, head, and the two moments of
+        each.
+        """
         row, optimizer = self._rows[trial], self.optimizer
         of = {
             id(parameter): dict(zip(KINDS, views, strict=True))
             for parameter, *views in zip(
-                optimizer.parameters, *map(optimizer.views, (optimizer.values, optimizer.means, optimizer.squares)), strict=True
+                optimizer.parameters,
+                *map(optimizer.views, (optimizer.values, optimizer.means, optimizer.squares)),
+                strict=True,
             )
         }
         for group, (tensor, place) in enumerate(self.adapter.tensors_of(row)):
@@ -206,30 +246,43 @@ class Pack:
         if self.data.regression:
             mean, std = self.data.units
             return (logits[..., 0] - (labels - mean) / std).square().mean(1)
-        each = functional.cross_entropy(logits.flatten(0, 1), labels.repeat(n_trials), reduction="none")
+        each = functional.cross_entropy(
+            logits.flatten(0, 1), labels.repeat(n_trials), reduction="none"
+        )
         return each.view(n_trials, -1).mean(1)
 
     def _logits(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(trial, row, label) in float32; every trial sees the same rows."""
         dtype, n_trials = next(self.model.parameters()).dtype, len(self.specs)
         inputs = {
-            name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.items() if name != "labels"
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in batch.items()
+            if name != "labels"
         }
-        repeated = {name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()}
+        repeated = {
+            name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()
+        }
         return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
         parts = [
-            Part(parameter, range(len(self.specs)), [spec.head_learning_rate for spec in self.specs])
+            Part(
+                parameter, range(len(self.specs)), [spec.head_learning_rate for spec in self.specs]
+            )
             for parameter in self.heads.parameters.values()
         ]
         for tensor, trials in self.adapter.tensors_and_trials():
             for factor in tensor.network.factors:
-                rates = [self.specs[k].learning_rate * RULES[self.specs[k].rule](factor) for k in trials]
+                rates = [
+                    self.specs[k].learning_rate * RULES[self.specs[k].rule]().care(factor).rate
+                    for k in trials
+                ]
                 parts.append(Part(tensor.factors[factor.name], trials, rates))
         return PackedAdamW(
             parts,
-            weight_decay=torch.tensor([spec.weight_decay for spec in self.specs], device=self.device),
+            weight_decay=torch.tensor(
+                [spec.weight_decay for spec in self.specs], device=self.device
+            ),
             clip=torch.tensor([spec.clip for spec in self.specs], device=self.device),
         )
 
@@ -254,7 +307,8 @@ class _Inputs(NamedTuple):
 
 
 HEAD_SEED = 1_000_003
-"""Added to a trial's seed for its head, so that head and factors do not start from the same draws."""
+"""Added to a trial's seed for its head, so that head and factors do not start from the same draws.
+"""
 
 KINDS = ("value", "mean", "square")
 

@@ -1,4 +1,6 @@
-"""Replay: a step of a pack as CUDA graphs, one a width: hundreds of small kernels are launched at once."""
+"""Replay: a step of a pack as CUDA graphs, one a width: hundreds of small kernels are launched at
+once.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,10 +9,12 @@ import torch
 
 
 class Replay:
-    """Runs `step(width)`, which reads and writes only tensors that stay in place, on the CPU as it is.
+    """Runs `step(width)`, which reads and writes only tensors that stay in place, on the CPU as it
+    is.
 
-    On a GPU the first steps run as they are, to warm up; then a width that comes often enough is recorded once and
-    replayed. A model that cannot be recorded (it waits for the GPU amid a step) runs on as it is.
+    On a GPU the first steps run as they are, to warm up; then a width that comes often enough is
+    recorded once and replayed. A model that cannot be recorded (it waits for the GPU amid a step)
+    runs on as it is.
     """
 
     def __init__(self, step: Callable[[int], None], device: torch.device) -> None:
@@ -24,7 +28,12 @@ class Replay:
         left = Counter(widths)
         for index, width in enumerate(widths):
             before(index)
-            if index >= WARM_UPS and width not in self._graphs and self._records and left[width] >= WORTHWHILE:
+            if (
+                index >= WARM_UPS
+                and width not in self._graphs
+                and self._records
+                and left[width] >= WORTHWHILE
+            ):
                 self._record(width)
             graph = self._graphs.get(width)
             if graph is not None:
@@ -34,7 +43,9 @@ class Replay:
             left[width] -= 1
 
     def forget(self) -> None:
-        """Gives the memory of the graphs back at once: they and the pack that steps hold each other."""
+        """Gives the memory of the graphs back at once: they and the pack that steps hold each
+        other.
+        """
         self._graphs.clear()
         self._step = _forgotten
 

@@ -1,4 +1,6 @@
-"""run_segment(): the unit of work. A worker keeps its backbone and data between segments and halves packs that do not fit."""
+"""run_segment(): the unit of work. A worker keeps its backbone and data between segments and halves
+packs that do not fit.
+"""
 
 import gc
 import json
@@ -11,13 +13,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tenslora_search.backbone.load import load_backbone
+from tenslora_search.backbone.ready import made_ready
+from tenslora_search.data.batches import Split
+from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
-from tenslora_search.training.capacity import capacity_key, pack_size, remember
-from tenslora_search.training.data import Split, TaskData, load_task
-from tenslora_search.training.models import load_backbone
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.ready import made_ready
+from tenslora_search.training.probes import capacity_key, pack_size, remember
 
 Member = tuple[tuple[int, TrialSpec], str | None]
 """A trial's number and specification, and the file of its paused state."""
@@ -27,10 +30,12 @@ _largest: dict[str, int] = {}
 
 
 def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
-    """Trains the trials to `to_step`, scores them on the segment's split and writes `state_folder/NUMBER.safetensors` for each.
+    """Trains the trials to `to_step`, scores them on the segment's split and writes
+    `state_folder/NUMBER.safetensors` for each.
 
-    A pure function of the segment, so it can be run again. A trial whose loss is not finite fails alone; a pack that
-    runs out of memory is halved, down to a single trial, which then fails with the reason.
+    A pure function of the segment, so it can be run again. A trial whose loss is not finite fails
+    alone; a pack that runs out of memory is halved, down to a single trial, which then fails with
+    the reason.
     """
     if segment.measures:
         return [TrialResult(0, 0, float(pack_size(segment, worker_backbone)), None, None, 0.0)]
@@ -42,7 +47,9 @@ def _run(segment: Segment, trials: list[Member], folder: Path) -> list[TrialResu
     limit = _largest.get(key, len(trials))
     if len(trials) > limit:
         return [
-            result for start in range(0, len(trials), limit) for result in _run(segment, trials[start : start + limit], folder)
+            result
+            for start in range(0, len(trials), limit)
+            for result in _run(segment, trials[start : start + limit], folder)
         ]
     try:
         return _train(segment, trials, folder)
@@ -84,17 +91,23 @@ def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[Tri
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results = []
-    for ((number, _), _), file, loss, score, failure in zip(trials, files, losses, scores, reasons, strict=True):
+    for ((number, _), _), file, loss, score, failure in zip(
+        trials, files, losses, scores, reasons, strict=True
+    ):
         reason = failure or (None if math.isfinite(score) else "its predictions are not finite")
         if reason:
             file.unlink()
-            results.append(TrialResult(number, segment.to_step, None, None, reason, seconds, memory))
+            results.append(
+                TrialResult(number, segment.to_step, None, None, reason, seconds, memory)
+            )
         else:
             results.append(TrialResult(number, segment.to_step, score, loss, None, seconds, memory))
     return results
 
 
-def _pack(segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Member], from_step: int) -> Pack:
+def _pack(
+    segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Member], from_step: int
+) -> Pack:
     return Pack(
         model,
         data,
@@ -110,15 +123,23 @@ def _pack(segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[M
 def _scorer(segment: Segment, model: nn.Module, data: TaskData) -> nn.Module:
     """The backbone that trials are scored with: in a retest in float32, as users load an export."""
     is_exact = segment.split == "select" or next(model.parameters()).dtype == torch.float32
-    return model if is_exact else _backbone(segment.model, data.n_labels, data.regression, exact=True)
+    return (
+        model if is_exact else _backbone(segment.model, data.n_labels, data.regression, exact=True)
+    )
 
 
 def _scored_on(segment: Segment, data: TaskData) -> Split:
-    """Report, or select; few rows of select if below the top the trials have learnt from fewer than it has."""
+    """Report, or select; few rows of select if below the top the trials have learnt from fewer than
+    it has.
+    """
     if segment.split == "report":
         return data.report
     n_learnt = segment.to_step * segment.batch_size
-    return data.select if segment.to_step == segment.max_steps or n_learnt >= len(data.select) else data.glance
+    return (
+        data.select
+        if segment.to_step == segment.max_steps or n_learnt >= len(data.select)
+        else data.glance
+    )
 
 
 def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
@@ -134,7 +155,9 @@ def _backbone(name: str, n_labels: int, regression: bool, *, exact: bool = False
 
 @lru_cache(maxsize=2)
 def _data(model: str, task: str) -> TaskData:
-    """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are not."""
+    """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are
+    not.
+    """
     data = load_task(**json.loads(task), model=model)
     if torch.cuda.is_available():
         for part in (data.fit, data.select, data.report):
@@ -150,4 +173,6 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a p
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the host."""
     text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in text for words in OUT_OF_MEMORY
+    )

@@ -1,4 +1,6 @@
-"""attach(): every family's sites, old and new names, packs beside the single trial, and models that cannot be served."""
+"""attach(): every family's sites, old and new names, packs beside the single trial, and models that
+cannot be served.
+"""
 
 import copy
 
@@ -6,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from tenslora_search.export.factors import trial_factors
+from tenslora_search.export.merged import merge
+from tenslora_search.export.native import load_adapter, save_native
 from tenslora_search.nn.attach import Adapter, attach
-from tenslora_search.nn.export import load_adapter, merge, save_native, trial_factors
 from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
@@ -19,7 +23,11 @@ from tenslora_search.spec.table import QuestionError
 
 ALONE = ("deberta-v2",)
 """Families whose adapted maps also see something without a batch (relative positions): no packs."""
-EVERYTHING = [(construction, decomposition) for construction in CONSTRUCTIONS for decomposition in DECOMPOSITIONS]
+EVERYTHING = [
+    (construction, decomposition)
+    for construction in CONSTRUCTIONS
+    for decomposition in DECOMPOSITIONS
+]
 
 
 def logits(model, inputs):
@@ -36,7 +44,9 @@ def assert_close(found, expected, tolerance: float = 1e-5) -> None:
 
 
 def test_every_family(family, tiny, small_spec, perturb):
-    """The geometry by shapes is the geometry by config; a pack is each of its trials merged; detach undoes all."""
+    """The geometry by shapes is the geometry by config; a pack is each of its trials merged; detach
+    undoes all.
+    """
     model, inputs = tiny(family)
     names = [name for name, _ in model.named_modules()]
     geometry, before = geometry_of(model), logits(model, inputs)
@@ -65,7 +75,9 @@ def test_a_family_that_cannot_be_packed_says_so(family, tiny, small_spec):
 
 
 @pytest.mark.parametrize(
-    "projections", [("query", "key", "value", "out"), ("up", "down"), ("up", "gate", "down")], ids="-".join
+    "projections",
+    [("query", "key", "value", "out"), ("up", "down"), ("up", "gate", "down")],
+    ids="-".join,
 )
 def test_every_projection_of_every_family(family, projections, tiny, small_spec, perturb):
     model, inputs = tiny(family)
@@ -90,7 +102,9 @@ def test_gradient_checkpointing(tiny, small_spec, perturb):
     gradients = []
     for checkpointing in (False, True):
         if checkpointing:
-            model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.train().gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
         model(**inputs).logits.square().sum().backward()
         gradients.append([parameter.grad for parameter in adapter.parameters()])
         model.zero_grad()
@@ -99,7 +113,9 @@ def test_gradient_checkpointing(tiny, small_spec, perturb):
 
 
 def test_all_trials_side_by_side(tiny, small_spec, perturb):
-    """All constructions x decompositions with mixed ranks in one pack: outputs and gradients of each alone."""
+    """All constructions x decompositions with mixed ranks in one pack: outputs and gradients of
+    each alone.
+    """
     model, inputs = tiny("llama")
     geometry = geometry_of(model)
     specs = [small_spec(*pair, geometry, 2 + number % 3) for number, pair in enumerate(EVERYTHING)]
@@ -140,12 +156,17 @@ def test_only_factors_and_head_train(tiny, small_spec):
     assert trained == factors | {"classifier.weight", "classifier.bias"}
     adapter.detach()
     attach(model, small_spec("depth", "cp", geometry_of(model)), train_head=False)
-    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == factors
+    assert {
+        name for name, parameter in model.named_parameters() if parameter.requires_grad
+    } == factors
 
 
 @pytest.mark.parametrize(
     ("family", "task"),
-    [(family, "ForMaskedLM") for family in ("bert", "roberta", "distilbert", "deberta-v2", "modernbert")]
+    [
+        (family, "ForMaskedLM")
+        for family in ("bert", "roberta", "distilbert", "deberta-v2", "modernbert")
+    ]
     + [(family, "ForCausalLM") for family in ("llama", "mistral", "qwen3")]
     + [("gpt2", "LMHeadModel"), ("t5", "ForConditionalGeneration")],
 )
@@ -185,7 +206,9 @@ def test_held_pairs(tiny, small_spec, perturb, monkeypatch):
 
 
 def test_bfloat16(tiny, small_spec, perturb):
-    """A model in bfloat16 keeps its factors in float32 and computes in its own type; so does autocast."""
+    """A model in bfloat16 keeps its factors in float32 and computes in its own type; so does
+    autocast.
+    """
     model, inputs = tiny("roberta")
     adapter = attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)), train_head=False)
     perturb(adapter)
@@ -205,12 +228,16 @@ def made(monkeypatch) -> list[int]:
     """One entry for each time that an adapter contracts its factors."""
     found: list[int] = []
     contracted = Adapter._contracted
-    monkeypatch.setattr(Adapter, "_contracted", lambda adapter: found.append(1) or contracted(adapter))
+    monkeypatch.setattr(
+        Adapter, "_contracted", lambda adapter: found.append(1) or contracted(adapter)
+    )
     return found
 
 
 def test_whatever_is_called_first_has_the_adapter(tiny, small_spec, perturb, tmp_path):
-    """`generate` of T5 calls the encoder before the model: right after loading, and again when factors have changed."""
+    """`generate` of T5 calls the encoder before the model: right after loading, and again when
+    factors have changed.
+    """
     plain, inputs = tiny("t5")
     model = copy.deepcopy(plain)
     adapter = attach(copy.deepcopy(plain), small_spec("none", "cp", geometry_of(plain)))
@@ -219,9 +246,9 @@ def test_whatever_is_called_first_has_the_adapter(tiny, small_spec, perturb, tmp
     ids = inputs["input_ids"]
 
     def first_scores(model):
-        return model.generate(ids, max_new_tokens=2, do_sample=False, output_scores=True, return_dict_in_generate=True).scores[
-            0
-        ]
+        return model.generate(
+            ids, max_new_tokens=2, do_sample=False, output_scores=True, return_dict_in_generate=True
+        ).scores[0]
 
     for seed in (1, 2):
         merged = merge(copy.deepcopy(model).adapter)
@@ -230,9 +257,15 @@ def test_whatever_is_called_first_has_the_adapter(tiny, small_spec, perturb, tmp
         merged = merge(copy.deepcopy(model).adapter)
         with torch.no_grad():
             assert_close(model.get_encoder()(ids)[0], merged.get_encoder()(ids)[0])
-            assert_close(model.encoder.block[1](torch.ones(1, 3, 32))[0], merged.encoder.block[1](torch.ones(1, 3, 32))[0])
+            assert_close(
+                model.encoder.block[1](torch.ones(1, 3, 32))[0],
+                merged.encoder.block[1](torch.ones(1, 3, 32))[0],
+            )
             site = "encoder.block.1.layer.0.SelfAttention.q"
-            assert_close(model.get_submodule(site)(torch.ones(1, 32)), merged.get_submodule(site)(torch.ones(1, 32)))
+            assert_close(
+                model.get_submodule(site)(torch.ones(1, 32)),
+                merged.get_submodule(site)(torch.ones(1, 32)),
+            )
         perturb(adapter, seed=seed + 10)
 
 
@@ -245,7 +278,10 @@ def test_a_part_of_a_copy_has_the_copys_factors(tiny, small_spec, perturb):
     with torch.no_grad():
         assert_close(other.bert(**inputs)[0], merged.bert(**inputs)[0])
         assert torch.equal(model.bert(**inputs)[0], adapter.detach().bert(**inputs)[0])
-    assert not any(module._forward_pre_hooks or module._forward_hooks for module in (*model.modules(), *merged.modules()))
+    assert not any(
+        module._forward_pre_hooks or module._forward_hooks
+        for module in (*model.modules(), *merged.modules())
+    )
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -274,7 +310,9 @@ def test_a_call_that_fails_leaves_nothing_behind(error, tiny, small_spec, pertur
 def test_checkpointed_parts_run_again_with_the_pairs_they_had(tiny, small_spec, made):
     model, inputs = tiny("llama")
     attach(model, small_spec("qkv_depth", "tucker", geometry_of(model)))
-    model.train().gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train().gradient_checkpointing_enable(
+        gradient_checkpointing_kwargs={"use_reentrant": False}
+    )
     model(**inputs).logits.sum().backward()
     assert len(made) == 1
 
@@ -284,7 +322,9 @@ class Own(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(nn.ModuleDict({"mix": nn.Linear(6, 12), "carry": nn.Linear(6, 6)}) for _ in range(2))
+        self.steps = nn.ModuleList(
+            nn.ModuleDict({"mix": nn.Linear(6, 12), "carry": nn.Linear(6, 6)}) for _ in range(2)
+        )
 
     def forward(self, x):
         for step in self.steps:
@@ -307,7 +347,9 @@ def test_targets_on_a_model_of_ones_own(perturb, small_spec):
 
 
 def stand_in(model_type: str, names: list[str]) -> nn.Module:
-    """A model with a config and these linear maps, to show how another generation of transformers names them."""
+    """A model with a config and these linear maps, to show how another generation of transformers
+    names them.
+    """
     root = nn.Module()
     root.config = type("Config", (), {"model_type": model_type})()
     for name in names:
@@ -339,10 +381,14 @@ NEW = {
 }
 
 
-@pytest.mark.parametrize(("prefix", "names"), [("vit.encoder.layer", OLD), ("vit.layers", NEW)], ids=["4.5x", "5.x"])
+@pytest.mark.parametrize(
+    ("prefix", "names"), [("vit.encoder.layer", OLD), ("vit.layers", NEW)], ids=["4.5x", "5.x"]
+)
 @pytest.mark.parametrize("model_type", ["vit", "deit"])
 def test_both_generations_of_names(prefix, names, model_type):
-    model = stand_in(model_type, [f"{prefix}.{layer}.{name}" for layer in range(2) for name in names.values()])
+    model = stand_in(
+        model_type, [f"{prefix}.{layer}.{name}" for layer in range(2) for name in names.values()]
+    )
     found = find_sites(model, list(names))
     assert {name: [place.module for place in places] for name, places in found.items()} == {
         name: [f"{prefix}.{layer}.{end}" for layer in range(2)] for name, end in names.items()
@@ -382,20 +428,29 @@ def test_a_model_without_sites_lists_its_linear_maps():
 def test_unknown_family_and_projections(tiny):
     assert "Known: bert" in refusal(lambda: find_sites(stand_in("mamba", ["a.b"])))
     assert "gate" in refusal(lambda: find_sites(tiny("bert")[0], ("gate",)))
-    assert "no pattern for key, value" in refusal(lambda: find_sites(Own(), targets={"query": "mix"}))
+    assert "no pattern for key, value" in refusal(
+        lambda: find_sites(Own(), targets={"query": "mix"})
+    )
 
 
 def test_an_adapted_model_has_no_geometry(tiny):
     model, _ = tiny("bert")
     geometry = geometry_of(model)
     adapter = attach(model, spec_for(geometry))
-    assert "carries an adapter already; call its detach() first" in refusal(lambda: geometry_of(model))
+    assert "carries an adapter already; call its detach() first" in refusal(
+        lambda: geometry_of(model)
+    )
     adapter.detach()
     assert geometry_of(model) == geometry
-    assert "name one projection or more, such as query, key, value; got none" in refusal(lambda: geometry_of(model, ()))
+    assert "name one projection or more, such as query, key, value; got none" in refusal(
+        lambda: geometry_of(model, ())
+    )
 
 
-@pytest.mark.parametrize("target", ["mix 2/2", "mix x", "mix 1/", "mix 0/0", "mix -1/2", "", "mix 0/2 | mix 3/3", "mix 0/2 1"])
+@pytest.mark.parametrize(
+    "target",
+    ["mix 2/2", "mix x", "mix 1/", "mix 0/0", "mix -1/2", "", "mix 0/2 | mix 3/3", "mix 0/2 1"],
+)
 def test_targets_that_are_none(target):
     message = refusal(lambda: geometry_of(Own(), ("query",), targets={"query": target}, heads=2))
     assert f"0/n to (n - 1)/n; got {target.split('|')[-1].strip()!r}" in message
@@ -405,7 +460,10 @@ def test_targets_that_are_none(target):
     ("other", "message"),
     [
         (Geometry.attention(32, 4, 3), "3 layers of query; this model has 2"),
-        (Geometry.attention(64, 4, 2), "query of 64 x 64; bert.encoder.layer.0.attention.self.query is 32 x 32"),
+        (
+            Geometry.attention(64, 4, 2),
+            "query of 64 x 64; bert.encoder.layer.0.attention.self.query is 32 x 32",
+        ),
         (Geometry.attention(32, 4, 2, kv_heads=2), "key of 32 x 16"),
     ],
 )
@@ -431,5 +489,7 @@ def test_heads_that_do_not_divide(tiny):
     model, _ = tiny("bert")
     assert "heads" in refusal(lambda: geometry_of(model, heads=5))
     assert "3 blocks" in refusal(
-        lambda: geometry_of(nn.ModuleDict({"a": nn.Linear(4, 4)}), ("query",), targets={"query": "a 0/3"}, heads=2)
+        lambda: geometry_of(
+            nn.ModuleDict({"a": nn.Linear(4, 4)}), ("query",), targets={"query": "a 0/3"}, heads=2
+        )
     )

@@ -1,4 +1,6 @@
-"""FactoredTensor: the release's golden updates, TensorLy's reconstructions, exact counts, starts, seeds, Adam's first step."""
+"""FactoredTensor: the release's golden updates, TensorLy's reconstructions, exact counts, starts,
+seeds, Adam's first step.
+"""
 
 import math
 from pathlib import Path
@@ -10,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.nn.attach import attach
-from tenslora_search.nn.export import set_trial_factors
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.nn.tensor import STARTS, FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec, bonds
@@ -28,7 +30,9 @@ def tensors(*specs: AdapterSpec, seeds=None) -> list[FactoredTensor]:
     """The tensors of a few trials, one a shape group."""
     seeds = seeds or range(len(specs))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return [FactoredTensor(specs, group, generators) for group in range(len(specs[0].geometry.groups))]
+    return [
+        FactoredTensor(specs, group, generators) for group in range(len(specs[0].geometry.groups))
+    ]
 
 
 def updates(tensor: FactoredTensor) -> torch.Tensor:
@@ -51,7 +55,9 @@ def close(one, other, tolerance: float = 1e-5) -> bool:
 
 
 def useful(core: np.ndarray, factors: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The same Tucker tensor with no rank above its cap: a QR of each unfolding moves the surplus into the factor."""
+    """The same Tucker tensor with no rank above its cap: a QR of each unfolding moves the surplus
+    into the factor.
+    """
     for mode in range(core.ndim):
         flat = np.moveaxis(core, mode, 0).reshape(core.shape[mode], -1)
         if flat.shape[0] > flat.shape[1]:
@@ -64,11 +70,15 @@ def useful(core: np.ndarray, factors: list[np.ndarray]) -> tuple[np.ndarray, lis
 @pytest.mark.parametrize("layout", ["interleaved", "true"])
 @pytest.mark.parametrize("name", sorted({key.split("/")[0] for key in GOLDEN}))
 def test_release_updates(name, layout):
-    """The updates that the TensLoRA release adds: as they stand when interleaved, permuted when true (methods.md 2.5)."""
+    """The updates that the TensLoRA release adds: as they stand when interleaved, permuted when
+    true (methods.md 2.5).
+    """
     modes, looped = CONSTRUCTIONS[name].split(), {}
     for p in range(3):
         for layer in range(2):
-            factors = [GOLDEN[f"{name}/factor{k}/{p}/{layer}"].astype(float) for k in range(len(modes))]
+            factors = [
+                GOLDEN[f"{name}/factor{k}/{p}/{layer}"].astype(float) for k in range(len(modes))
+            ]
             looped[p, layer] = useful(GOLDEN[f"{name}/core/{p}/{layer}"].astype(float), factors)
     ranks = looped[0, 0][0].shape
     spec = AdapterSpec.of(name, "tucker", ranks, SMALL, scale="alpha", head_layout=layout)
@@ -82,10 +92,14 @@ def test_release_updates(name, layout):
     with torch.no_grad():
         for k, mode in enumerate(modes):
             tensor.factors[mode].copy_(
-                torch.tensor(np.stack([looped[place][1][k] for place in places])).reshape_as(tensor.factors[mode])
+                torch.tensor(np.stack([looped[place][1][k] for place in places])).reshape_as(
+                    tensor.factors[mode]
+                )
             )
         tensor.factors["core"].copy_(
-            torch.tensor(np.stack([looped[place][0] for place in places])).reshape_as(tensor.factors["core"])
+            torch.tensor(np.stack([looped[place][0] for place in places])).reshape_as(
+                tensor.factors["core"]
+            )
         )
     found = updates(tensor)[0].detach()
     if layout == "true" and "head" in modes:
@@ -93,11 +107,15 @@ def test_release_updates(name, layout):
     for (p, layer), update in np.ndenumerate(np.empty((3, 2))):
         expected = torch.tensor(GOLDEN[f"{name}/update/{p}/{layer}"])
         assert update is not None
-        assert (found[p, layer] - expected).abs().max() <= 1e-6 * max(1.0, float(expected.abs().max()))
+        assert (found[p, layer] - expected).abs().max() <= 1e-6 * max(
+            1.0, float(expected.abs().max())
+        )
 
 
 def reconstruct(decomposition: str, tensor: FactoredTensor) -> np.ndarray:
-    """The one tensor of `att_qkv_depth` in the order input, layer, projection, head, head_dim, by TensorLy."""
+    """The one tensor of `att_qkv_depth` in the order input, layer, projection, head, head_dim, by
+    TensorLy.
+    """
     factors = {name: value[0].detach().double().numpy() for name, value in tensor.factors.items()}
     order = ("input", "layer", "projection", "head", "head_dim")
     if decomposition == "cp":
@@ -106,7 +124,9 @@ def reconstruct(decomposition: str, tensor: FactoredTensor) -> np.ndarray:
         core = factors["core"].transpose(0, 4, 3, 2, 1)
         return tensorly.tucker_to_tensor((core, [factors[name] for name in order]))
     chain = [factors[name] for name in order]
-    if decomposition == "tensor_ring":  # the first core is (input, r_1, ring), the last (r_4, head_dim, ring)
+    if (
+        decomposition == "tensor_ring"
+    ):  # the first core is (input, r_1, ring), the last (r_4, head_dim, ring)
         chain[0] = chain[0].transpose(2, 0, 1)
         return tensorly.tr_to_tensor(chain)
     return tensorly.tt_to_tensor([chain[0][None], *chain[1:-1], chain[-1][..., None]])
@@ -117,7 +137,9 @@ def test_tensorly_reconstruction(decomposition, small_spec):
     spec = small_spec("att_qkv_depth", decomposition, SMALL, scale="alpha")
     (tensor,) = tensors(spec)
     randomise(tensor)
-    whole = torch.tensor(np.asarray(reconstruct(decomposition, tensor)))  # (input, layer, projection, head, head_dim)
+    whole = torch.tensor(
+        np.asarray(reconstruct(decomposition, tensor))
+    )  # (input, layer, projection, head, head_dim)
     expected = whole.permute(2, 1, 0, 3, 4).flatten(-2)
     assert close(updates(tensor)[0].double(), expected)
 
@@ -125,13 +147,17 @@ def test_tensorly_reconstruction(decomposition, small_spec):
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_any_geometry(data, construction, decomposition, geometries, ranks_of, dense_update):
-    """The spec's count is the modules' count; the pairs are the dense tensor; the pair's rank is the spec's."""
+    """The spec's count is the modules' count; the pairs are the dense tensor; the pair's rank is
+    the spec's.
+    """
     geometry = data.draw(geometries)
     ranks = ranks_of(data.draw, construction, decomposition, geometry)
     layout = data.draw(st.sampled_from(["true", "interleaved"]))
     spec = AdapterSpec.of(construction, decomposition, ranks, geometry, head_layout=layout)
     made = tensors(spec)
-    assert spec.n_params == sum(parameter.numel() for tensor in made for parameter in tensor.factors.values())
+    assert spec.n_params == sum(
+        parameter.numel() for tensor in made for parameter in tensor.factors.values()
+    )
     assert spec.slice_rank == max(tensor.pairs()[0].shape[-1] for tensor in made)
     for tensor in made:
         assert not updates(tensor).any()
@@ -145,29 +171,44 @@ def test_ranks_for_each_copy(data, construction, decomposition, geometries, rank
     """Copies of unequal ranks are counted exactly, and padding changes nothing."""
     geometry = data.draw(geometries)
     n_copies = AdapterSpec.of(
-        construction, decomposition, (1,) * len(bonds(construction, decomposition, geometry)), geometry
+        construction,
+        decomposition,
+        (1,) * len(bonds(construction, decomposition, geometry)),
+        geometry,
     ).n_copies
     ranks = [ranks_of(data.draw, construction, decomposition, geometry) for _ in range(n_copies)]
     spec = AdapterSpec.of(construction, decomposition, ranks, geometry)
     made = tensors(spec)
-    assert spec.n_params == sum(int(tensor.entries(name, 0).sum()) for tensor in made for name in tensor.factors)
+    assert spec.n_params == sum(
+        int(tensor.entries(name, 0).sum()) for tensor in made for name in tensor.factors
+    )
     for tensor in made:
-        assert not any(value[0][~tensor.entries(name, 0)].any() for name, value in tensor.factors.items())
+        assert not any(
+            value[0][~tensor.entries(name, 0)].any() for name, value in tensor.factors.items()
+        )
         randomise(tensor)
         assert close(updates(tensor)[0], dense_update(tensor))
 
 
 def test_every_mode_appears(construction, decomposition, small_spec):
     (tensor,) = tensors(small_spec(construction, decomposition, SMALL))
-    modes = {axis.mode for factor in tensor.network.factors for axis in factor.axes if not axis.is_bond}
+    modes = {
+        axis.mode for factor in tensor.network.factors for axis in factor.axes if not axis.is_bond
+    }
     assert modes == set(CONSTRUCTIONS[construction].split())
 
 
-def test_exactly_one_factor_starts_at_zero_and_gets_the_gradient(construction, decomposition, small_spec):
+def test_exactly_one_factor_starts_at_zero_and_gets_the_gradient(
+    construction, decomposition, small_spec
+):
     (tensor,) = tensors(small_spec(construction, decomposition, SMALL))
     zero = [name for name, value in tensor.factors.items() if not value.any()]
     updates(tensor).mul(torch.randn(1, 3, 2, 12, 12)).sum().backward()
-    moved = [name for name, value in tensor.factors.items() if value.grad is not None and value.grad.any()]
+    moved = [
+        name
+        for name, value in tensor.factors.items()
+        if value.grad is not None and value.grad.any()
+    ]
     assert zero == moved
     assert len(zero) == 1
 
@@ -194,7 +235,9 @@ def test_columns_start_orthonormal(construction, decomposition):
         if factor.start == "orthonormal":
             value = tensor.factors[factor.name].detach().flatten(0, len(tensor.looped))
             value = value.movedim(-1, 0).flatten(0, 1) if decomposition == "block_term" else value
-            assert torch.allclose(value.mT @ value, torch.eye(2).expand(len(value), 2, 2), atol=1e-5)
+            assert torch.allclose(
+                value.mT @ value, torch.eye(2).expand(len(value), 2, 2), atol=1e-5
+            )
 
 
 def test_the_same_alone_and_in_a_pack(construction, decomposition, small_spec):
@@ -210,7 +253,10 @@ def test_padding_stays_zero(construction, decomposition, small_spec):
     """AdamW with weight decay moves what counts and nothing else."""
     small, large = (small_spec(construction, decomposition, SMALL, rank) for rank in (1, 3))
     (tensor,) = tensors(small, large)
-    target, optimizer = torch.randn(2, 3, 2, 12, 12), torch.optim.AdamW(tensor.parameters(), lr=0.1, weight_decay=0.1)
+    target, optimizer = (
+        torch.randn(2, 3, 2, 12, 12),
+        torch.optim.AdamW(tensor.parameters(), lr=0.1, weight_decay=0.1),
+    )
     for _ in range(4):
         optimizer.zero_grad()
         (updates(tensor) - target).square().sum().backward()
@@ -232,7 +278,8 @@ def test_the_global_generator_is_not_touched(construction, decomposition, small_
 
 
 def adam_step(tensor: FactoredTensor) -> torch.Tensor:
-    """Frobenius norm of each update after one step of rate 1, when the gradient's signs are random."""
+    """Frobenius norm of each update after one step of rate 1, when the gradient's signs are
+    random."""
     with torch.no_grad():
         for value in tensor.factors.values():
             if not value.any():
@@ -241,7 +288,9 @@ def adam_step(tensor: FactoredTensor) -> torch.Tensor:
 
 
 def test_matched_steps_as_far_as_lora(construction, decomposition, small_spec):
-    """The root mean square over 30 seeds is sqrt(r d / 3) with r = 8, the step of LoRA with alpha = r."""
+    """The root mean square over 30 seeds is sqrt(r d / 3) with r = 8, the step of LoRA with alpha =
+    r.
+    """
     torch.manual_seed(0)
     geometry = Geometry.attention(hidden=96, heads=4, layers=3)
     spec = small_spec(construction, decomposition, geometry, 4)
@@ -267,9 +316,12 @@ def test_scales(scale):
 
 
 def test_factors_are_set_through_the_adapter(tiny):
-    """`set_trial_factors` reaches the updates: an all-ones CP tensor of rank 2 adds 2 everywhere."""
+    """`set_trial_factors` reaches the updates: an all-ones CP tensor of rank 2 adds 2
+    everywhere."""
     model, _ = tiny("bert")
-    adapter = attach(model, AdapterSpec.of("qkv_depth", "cp", (2,), geometry_of(model), scale="alpha"))
+    adapter = attach(
+        model, AdapterSpec.of("qkv_depth", "cp", (2,), geometry_of(model), scale="alpha")
+    )
     set_trial_factors(
         adapter,
         {
@@ -286,6 +338,8 @@ def test_every_start_is_known():
         f.start
         for name in CONSTRUCTIONS
         for d in DECOMPOSITIONS
-        for f in AdapterSpec.of(name, d, (1,) * len(bonds(name, d, SMALL)), SMALL).networks[0].factors
+        for f in AdapterSpec.of(name, d, (1,) * len(bonds(name, d, SMALL)), SMALL)
+        .networks[0]
+        .factors
     }
     assert starts <= set(STARTS)

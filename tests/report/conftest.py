@@ -1,4 +1,6 @@
-"""Run folders to report on: a real one (48 trials on digits), made-up ones of any size; and one headless browser."""
+"""Run folders to report on: a real one (48 trials on digits), made-up ones of any size; and one
+headless browser.
+"""
 
 import importlib.util
 import shutil
@@ -10,7 +12,8 @@ import pytest
 from tenslora_search.report.build import build
 
 HERE = Path(__file__).parent
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run
+--disable-background-networking
 --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,1000""".split()
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -60,9 +63,26 @@ def hostile(write_run, tmp_path_factory) -> Path:
         return {**event, "reason": HOSTILE[0]} if event["event"] == "failed" else event
 
     folder = tmp_path_factory.mktemp("hostile") / '<b>it\'s "here" $(touch hacked)'
-    about = {"task": HOSTILE[0], "model": HOSTILE[3], "metric": HOSTILE[1], "command": HOSTILE[2], "data_digest": HOSTILE[4]}
-    versions, hardware = {HOSTILE[5]: HOSTILE[0]}, {"cpu": HOSTILE[1], "cores": 1, "gpus": [HOSTILE[6]]}
-    write_run(folder, 60, change=change, versions=versions, hardware=hardware, importances={HOSTILE[0]: 1.0}, **about)
+    about = {
+        "task": HOSTILE[0],
+        "model": HOSTILE[3],
+        "metric": HOSTILE[1],
+        "command": HOSTILE[2],
+        "data_digest": HOSTILE[4],
+    }
+    versions, hardware = (
+        {HOSTILE[5]: HOSTILE[0]},
+        {"cpu": HOSTILE[1], "cores": 1, "gpus": [HOSTILE[6]]},
+    )
+    write_run(
+        folder,
+        60,
+        change=change,
+        versions=versions,
+        hardware=hardware,
+        importances={HOSTILE[0]: 1.0},
+        **about,
+    )
     build(folder)
     return folder
 
@@ -72,7 +92,10 @@ def browser():
     """Headless Chromium, one for all tests."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        pytest.skip("no chromium with chromedriver on this machine: apt-get install chromium chromium-driver")
+        pytest.skip(
+            "no chromium with chromedriver on this machine: apt-get install chromium "
+            "chromium-driver"
+        )
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -83,6 +106,9 @@ def browser():
         for flag in [*FLAGS, f"--user-data-dir={profile}"]:
             options.add_argument(flag)
         made = webdriver.Chrome(options=options, service=Service(driver))
-        made.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+        made.execute_cdp_cmd(
+            "Browser.grantPermissions",
+            {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
+        )
         yield made
         made.quit()

@@ -1,4 +1,6 @@
-"""build(): six files from a run folder alone; small, quick to open, whole without torch, Ray and Optuna; compare()."""
+"""build(): six files from a run folder alone; small, quick to open, whole without torch, Ray and
+Optuna; compare().
+"""
 
 import csv
 import importlib
@@ -60,7 +62,11 @@ def test_the_page_names_no_address(digits):
 
 @pytest.mark.parametrize("name", list(PAGES))
 def test_each_page_has_its_section(digits, name):
-    section = re.search(rf'<section id="{name}">(.*?)</section>', (digits / "report.html").read_text(), flags=re.DOTALL)
+    section = re.search(
+        rf'<section id="{name}">(.*?)</section>',
+        (digits / "report.html").read_text(),
+        flags=re.DOTALL,
+    )
     assert section is not None
     assert len(section[1]) > 50
 
@@ -121,7 +127,10 @@ def test_markup_escapes_everything_that_is_not_markup():
     assert tag("a", "<b>", title='"<&') == '<a title="&quot;&lt;&amp;">&lt;b&gt;</a>'
     assert tag("p", None, tag("b", 1), 2.25, class_=None) == "<p><b>1</b>2.2</p>"
     assert outside("<i>") == "<bdi>&lt;i&gt;</bdi>"
-    assert data({"a": "</script>"}, "x") == '<script type="application/json" id="x">{"a":"\\u003c/script>"}</script>'
+    assert (
+        data({"a": "</script>"}, "x")
+        == '<script type="application/json" id="x">{"a":"\\u003c/script>"}</script>'
+    )
     assert "<td>2</td>" in table(("<", "n"), [("a", 2)])
 
 
@@ -141,20 +150,39 @@ def test_log_ticks():
     assert log_ticks(90, 2_000) == [100, 200, 500, 1000, 2000]
     assert log_ticks(90, 2e6) == [100, 1000, 10_000, 100_000, 1e6]
     assert log_ticks(110_000, 180_000) == pytest.approx([120_000, 140_000, 160_000, 180_000])
-    assert [short(value) for value in (0, 0.25, 900, 1500, 2e6, 3e9)] == ["0", "0.25", "900", "1.5k", "2M", "3G"]
+    assert [short(value) for value in (0, 0.25, 900, 1500, 2e6, 3e9)] == [
+        "0",
+        "0.25",
+        "900",
+        "1.5k",
+        "2M",
+        "3G",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["report", "compare"])
 def test_needs_neither_torch_nor_ray_nor_optuna(digits, tmp_path, verb):
     """In a process in which they cannot be imported."""
     extra = ["--out", str(tmp_path / "both.html")] if verb == "compare" else []
-    blocked = ("torch", "ray", "optuna", "transformers", "datasets", "sklearn", "scipy", "safetensors", "peft")
+    blocked = (
+        "torch",
+        "ray",
+        "optuna",
+        "transformers",
+        "datasets",
+        "sklearn",
+        "scipy",
+        "safetensors",
+        "peft",
+    )
     program = (
         f"import sys\nfor name in {blocked}: sys.modules[name] = None\n"
         f"sys.argv = {['tenslora-search', verb, str(digits), *extra]!r}\n"
         "from tenslora_search import cli\ncli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -187,5 +215,7 @@ def test_compare_says_what_is_no_run(tmp_path, digits):
 
 
 def test_the_packaged_files_are_there():
-    page = Path(importlib.import_module("tenslora_search.report.build").__file__ or "").parent / "page"
+    page = (
+        Path(importlib.import_module("tenslora_search.report.build").__file__ or "").parent / "page"
+    )
     assert {path.name for path in page.iterdir()} == {"page.html", "page.css", *building.SCRIPTS}

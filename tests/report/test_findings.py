@@ -5,16 +5,34 @@ import math
 import pandas as pd
 import pytest
 
-from tenslora_search.report.findings import against_best, beside_lora, gap_sentence, noise_sentence, rows_sentence, run_noise
+from tenslora_search.report.findings import (
+    against_best,
+    beside_lora,
+    gap_sentence,
+    noise_sentence,
+    rows_sentence,
+    run_noise,
+)
 from tenslora_search.report.noise import STUDENT, Noise, noise
 from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
 from tenslora_search.report.reading import RunRecord
 
 
 def trials(*rows):
-    """(method, n_params, score, report scores); numbered from 0, all complete, one worker-second each."""
+    """(method, n_params, score, report scores); numbered from 0, all complete, one worker-second
+    each.
+    """
     columns: dict[str, list] = {
-        name: [] for name in ("number", "method", "n_params", "score", "report_score", "report_std", "n_retests")
+        name: []
+        for name in (
+            "number",
+            "method",
+            "n_params",
+            "score",
+            "report_score",
+            "report_std",
+            "n_retests",
+        )
     }
     for number, (method, n_params, score, again) in enumerate(rows):
         series = pd.Series(again, dtype=float)
@@ -22,23 +40,38 @@ def trials(*rows):
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     frame = pd.DataFrame(columns)
-    return frame.assign(state="complete", ranks="2", completed_at=[float(k + 1) for k in range(len(rows))])
+    return frame.assign(
+        state="complete", ranks="2", completed_at=[float(k + 1) for k in range(len(rows))]
+    )
 
 
 def record(*rows, **file) -> RunRecord:
     empty = pd.DataFrame()
-    return RunRecord(None, {"metric": "accuracy", "rows": {"report": 1000}, **file}, trials(*rows), empty, empty, empty)  # type: ignore[arg-type]
+    return RunRecord(
+        None,
+        {"metric": "accuracy", "rows": {"report": 1000}, **file},
+        trials(*rows),
+        empty,
+        empty,
+        empty,
+    )  # type: ignore[arg-type]
 
 
 def test_the_front_leaves_out_what_is_beaten_and_what_is_not_complete():
-    rows = trials(("a", 100, 0.7, []), ("b", 200, 0.7, []), ("c", 300, 0.9, []), ("d", 50, 0.99, []))
+    rows = trials(
+        ("a", 100, 0.7, []), ("b", 200, 0.7, []), ("c", 300, 0.9, []), ("d", 50, 0.99, [])
+    )
     rows.loc[3, "state"] = "paused"
     assert list(front(rows)["number"]) == [2, 0]
 
 
 def test_what_leads_are_the_picks_then_who_gains_most():
     rows = [("a", 10 * 2**k, 0.5 + 0.1 * math.sqrt(k), []) for k in range(16)]
-    frame = trials(*rows, ("near", 10 * 2**15 + 1, 0.5 + 0.1 * math.sqrt(15) - 0.004, []), ("far", 10**6, 0.6, []))
+    frame = trials(
+        *rows,
+        ("near", 10 * 2**15 + 1, 0.5 + 0.1 * math.sqrt(15) - 0.004, []),
+        ("far", 10**6, 0.6, []),
+    )
     assert [pick(front(frame)) for pick in PICKS.values()] == [15, 4, 15]
     assert leading(frame, 5) == [15, 4, 0, 1, 2]
     assert sorted(leading(frame, 99)) == list(range(16))
@@ -48,12 +81,18 @@ def test_what_leads_are_the_picks_then_who_gains_most():
 
 def test_picks():
     rows = front(trials(("a", 10, 0.50, []), ("b", 100, 0.895, []), ("c", 1000, 0.9, [])))
-    assert {name: pick(rows) for name, pick in PICKS.items()} == {"best": 2, "knee": 1, "smallest": 1}
+    assert {name: pick(rows) for name, pick in PICKS.items()} == {
+        "best": 2,
+        "knee": 1,
+        "smallest": 1,
+    }
 
 
 def test_smallest_goes_by_the_measured_noise():
     def smallest(spread):
-        return PICKS["smallest"](front(trials(("a", 100, 0.86, [0.8]), ("b", 1000, 0.9, [0.9 - spread, 0.9 + spread]))))
+        return PICKS["smallest"](
+            front(trials(("a", 100, 0.86, [0.8]), ("b", 1000, 0.9, [0.9 - spread, 0.9 + spread])))
+        )
 
     assert smallest(0.05) == 0  # a standard deviation of 0.07
     assert smallest(0.01) == 1  # of 0.014
@@ -64,7 +103,11 @@ def test_hypervolume_by_hand():
     # One decade to the budget of 100k at 0.3 above the floor, one more at 0.1.
     assert hypervolume(rows, floor=0.5, budget=100_000) == pytest.approx(0.3 + 0.1)
     curve = hypervolume_curve(rows, floor=0.5, budget=100_000)
-    assert curve == [(1.0, pytest.approx(0.2)), (2.0, pytest.approx(0.4)), (3.0, pytest.approx(0.4))]
+    assert curve == [
+        (1.0, pytest.approx(0.2)),
+        (2.0, pytest.approx(0.4)),
+        (3.0, pytest.approx(0.4)),
+    ]
 
 
 def test_noise_is_pooled_over_the_retests():
@@ -91,35 +134,58 @@ def test_student():
 
 
 def test_a_match_is_claimed_when_the_noise_allows_it():
-    text = beside_lora(record(("LoRA", 8000, 0.90, [0.9, 0.901, 0.899]), ("LoTR", 2000, 0.899, [0.9, 0.901, 0.899])))
+    text = beside_lora(
+        record(
+            ("LoRA", 8000, 0.90, [0.9, 0.901, 0.899]), ("LoTR", 2000, 0.899, [0.9, 0.901, 0.899])
+        )
+    )
     assert text == (
-        "LoRA r=2 (8,000 parameters) scores 0.9000 on fresh seeds. LoTR 2 (trial 1, 2,000 parameters, 0.9000) matches it "
+        "LoRA r=2 (8,000 parameters) scores 0.9000 on fresh seeds. LoTR 2 (trial 1, 2,000 "
+        "parameters, 0.9000) matches it "
         "(to within 0.01), with 25 % of the parameters."
     )
 
 
 def test_no_match_is_claimed_when_the_noise_is_too_wide():
-    text = beside_lora(record(("LoRA", 8000, 0.90, [0.85, 0.95]), ("LoTR", 2000, 0.899, [0.86, 0.95])))
+    text = beside_lora(
+        record(("LoRA", 8000, 0.90, [0.85, 0.95]), ("LoTR", 2000, 0.899, [0.86, 0.95]))
+    )
     assert "cannot be told apart" in text
     assert "matches it" not in text
     assert "beats" not in text
 
 
 def test_a_loss_is_said():
-    text = beside_lora(record(("LoRA", 8000, 0.90, [0.9, 0.901, 0.899]), ("LoTR", 2000, 0.8, [0.8, 0.801, 0.799])))
+    text = beside_lora(
+        record(("LoRA", 8000, 0.90, [0.9, 0.901, 0.899]), ("LoTR", 2000, 0.8, [0.8, 0.801, 0.799]))
+    )
     assert "below it by more than the noise" in text
 
 
 def test_a_win_is_said_and_the_smallest_match_beside_it():
-    rows = ("LoRA", 8000, 0.90, [0.9, 0.901]), ("LoTR", 9000, 0.95, [0.95, 0.951]), ("MetaTT", 400, 0.899, [0.9, 0.901])
+    rows = (
+        ("LoRA", 8000, 0.90, [0.9, 0.901]),
+        ("LoTR", 9000, 0.95, [0.95, 0.951]),
+        ("MetaTT", 400, 0.899, [0.9, 0.901]),
+    )
     text = beside_lora(record(*rows))
-    assert "LoTR 2 (trial 1, 9,000 parameters, 0.9505) beats it by 0.0500, with 1.1 times the parameters." in text
-    assert "MetaTT 2 (trial 2, 400 parameters, 0.9005) matches it (to within 0.01), with 5 % of the parameters." in text
+    assert (
+        "LoTR 2 (trial 1, 9,000 parameters, 0.9505) beats it by 0.0500, with 1.1 times the "
+        "parameters." in text
+    )
+    assert (
+        "MetaTT 2 (trial 2, 400 parameters, 0.9005) matches it (to within 0.01), with 5 % of the "
+        "parameters." in text
+    )
 
 
 def test_nothing_is_claimed_beyond_a_member_that_does_not_match():
     """The front is gone through in order: a lucky small one after a failure is no claim."""
-    rows = ("LoRA", 8000, 0.90, [0.9, 0.901]), ("LoTR", 4000, 0.899, [0.8, 0.801]), ("MetaTT", 400, 0.89, [0.9, 0.901])
+    rows = (
+        ("LoRA", 8000, 0.90, [0.9, 0.901]),
+        ("LoTR", 4000, 0.899, [0.8, 0.801]),
+        ("MetaTT", 400, 0.89, [0.9, 0.901]),
+    )
     text = beside_lora(record(*rows))
     assert "MetaTT" not in text
     assert "LoTR 2 (trial 1, 4,000 parameters, 0.8005), the best of the rest, is below it" in text
@@ -129,17 +195,33 @@ def test_without_retests_nothing_is_proved():
     text = beside_lora(record(("LoRA", 8000, 0.90, []), ("LoTR", 2000, 0.95, [])))
     assert "LoTR 2 scores 0.9500 with 25 % of the parameters" in text
     assert text.endswith("proves nothing.")
-    assert "nothing else on the front reaches that" in beside_lora(record(("LoRA", 8000, 0.90, []), ("LoTR", 2000, 0.8, [])))
+    assert "nothing else on the front reaches that" in beside_lora(
+        record(("LoRA", 8000, 0.90, []), ("LoTR", 2000, 0.8, []))
+    )
 
 
 def test_lora_needs_someone_to_stand_beside():
-    assert beside_lora(record(("LoTR", 1, 0.5, []))) == "No LoRA trial is complete, so there is nothing to compare LoRA with."
-    assert beside_lora(record(("LoRA", 1, 0.5, []))) == "No other trial is complete, so there is nothing to compare LoRA with."
+    assert (
+        beside_lora(record(("LoTR", 1, 0.5, [])))
+        == "No LoRA trial is complete, so there is nothing to compare LoRA with."
+    )
+    assert (
+        beside_lora(record(("LoRA", 1, 0.5, [])))
+        == "No other trial is complete, so there is nothing to compare LoRA with."
+    )
 
 
 def test_differences_are_noise_or_they_are_not():
-    one = record(("a", 3000, 0.9, [0.9, 0.902]), ("b", 2000, 0.89, [0.9, 0.898]), ("c", 100, 0.5, [0.5, 0.502]))
-    assert against_best(one) == {0: "the best by select", 1: "-0.0020, below the noise", 2: "-0.4000, beyond the noise"}
+    one = record(
+        ("a", 3000, 0.9, [0.9, 0.902]),
+        ("b", 2000, 0.89, [0.9, 0.898]),
+        ("c", 100, 0.5, [0.5, 0.502]),
+    )
+    assert against_best(one) == {
+        0: "the best by select",
+        1: "-0.0020, below the noise",
+        2: "-0.4000, beyond the noise",
+    }
     assert "Members of the front not told apart from its best: 1." in noise_sentence(one)
     assert run_noise(one) == noise(one.trials, 1000)
 
@@ -147,11 +229,14 @@ def test_differences_are_noise_or_they_are_not():
 def test_the_gap_between_select_and_report():
     one = record(("a", 3000, 0.9, [0.88, 0.88]), ("b", 2000, 0.8, [0.79, 0.81]), ("c", 1, 0.1, []))
     assert gap_sentence(one) == (
-        "Select scores of the 2 retested trials lie +0.0100 above their report scores on average (from +0.0000 to +0.0200)."
+        "Select scores of the 2 retested trials lie +0.0100 above their report scores on average "
+        "(from +0.0000 to +0.0200)."
     )
     assert gap_sentence(record(("a", 3000, 0.9, []))) is None
 
 
 def test_the_size_of_the_report_split_is_an_error_of_its_own():
-    assert "would vary by 0.0095" in (rows_sentence(record(("a", 1, 0.9, [0.9]))) or "")  # sqrt(0.9 * 0.1 / 1000)
+    assert "would vary by 0.0095" in (
+        rows_sentence(record(("a", 1, 0.9, [0.9]))) or ""
+    )  # sqrt(0.9 * 0.1 / 1000)
     assert rows_sentence(record(("a", 1, 0.9, [0.9]), metric="matthews")) is None

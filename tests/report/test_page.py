@@ -1,4 +1,6 @@
-"""report.html in headless Chromium: what people do with it, on real and made-up runs; nothing breaks, nothing executes."""
+"""report.html in headless Chromium: what people do with it, on real and made-up runs; nothing
+breaks, nothing executes.
+"""
 
 import ast
 import base64
@@ -40,7 +42,9 @@ def find(browser, selector):
 
 
 def texts(browser, selector):
-    return browser.execute_script("return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)", selector)
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)", selector
+    )
 
 
 def press(browser, element):
@@ -50,7 +54,8 @@ def press(browser, element):
 
 def choose(browser, selector, value):
     script = (
-        "const one = document.querySelector(arguments[0]); one.value = arguments[1]; one.dispatchEvent(new Event('change'))"
+        "const one = document.querySelector(arguments[0]); one.value = arguments[1]; "
+        "one.dispatchEvent(new Event('change'))"
     )
     browser.execute_script(script, selector, value)
 
@@ -77,7 +82,10 @@ def clipboard(browser):
 
 def test_every_trial_with_a_score_is_a_mark(page, digits):
     trials = read_run(digits).trials
-    assert len(page.find_elements(By.CSS_SELECTOR, "#front-chart [data-number]")) == trials["score"].notna().sum()
+    assert (
+        len(page.find_elements(By.CSS_SELECTOR, "#front-chart [data-number]"))
+        == trials["score"].notna().sum()
+    )
     assert texts(page, "#trials thead th")[0] == "trial"
     assert numbers(page) == sorted(trials["number"])
 
@@ -104,7 +112,9 @@ def test_a_click_keeps_a_trial_and_shift_sets_one_beside_it(page, digits):
     assert texts(page, "#sides th")[1:] == [f"A: trial {first}", f"B: trial {second}"]
     assert all(
         name.startswith("differs")
-        for name in page.execute_script("return [...document.querySelectorAll('#sides tbody tr')].map(r => r.className)")
+        for name in page.execute_script(
+            "return [...document.querySelectorAll('#sides tbody tr')].map(r => r.className)"
+        )
     )
 
 
@@ -117,7 +127,13 @@ def test_the_keyboard_reaches_the_front(page, digits):
 
 
 def test_axes_switch(page):
-    labels = dict(zip(("n_params", "bytes", "extra_macs", "seconds"), texts(page, "#across option"), strict=True))
+    labels = dict(
+        zip(
+            ("n_params", "bytes", "extra_macs", "seconds"),
+            texts(page, "#across option"),
+            strict=True,
+        )
+    )
     before = find(page, "#front-chart .frontline").get_attribute("d")
     for name in ("bytes", "extra_macs", "seconds"):
         choose(page, "#across", name)
@@ -159,11 +175,16 @@ def test_all_trials_sort_by_every_column(page, digits):
 def test_all_trials_are_filtered(page, digits):
     trials = read_run(digits).trials
     write(page, "#words", "lora cp")
-    wanted = trials[trials["method"].str.lower().str.contains("lora") & (trials["decomposition"] == "cp")]
+    wanted = trials[
+        trials["method"].str.lower().str.contains("lora") & (trials["decomposition"] == "cp")
+    ]
     assert set(numbers(page)) == set(wanted["number"])
     write(page, "#words", "")
     find(page, "#words").send_keys("x", Keys.BACKSPACE)
-    choose_state = "const one = document.querySelector('#state'); one.value = 'complete'; one.dispatchEvent(new Event('input'))"
+    choose_state = (
+        "const one = document.querySelector('#state'); one.value = 'complete'; "
+        "one.dispatchEvent(new Event('input'))"
+    )
     page.execute_script(choose_state)
     write(page, "#most", "10k")
     small = trials[(trials["state"] == "complete") & (trials["n_params"] <= 10_000)]
@@ -177,7 +198,9 @@ def test_the_static_tables_sort(page):
     counts = [int(text.replace(",", "")) for text in texts(page, "#members tbody td:nth-child(4)")]
     assert counts == sorted(counts, reverse=True)
     press(page, head)
-    assert [int(text.replace(",", "")) for text in texts(page, "#members tbody td:nth-child(4)")] == counts[::-1]
+    assert [
+        int(text.replace(",", "")) for text in texts(page, "#members tbody td:nth-child(4)")
+    ] == counts[::-1]
 
 
 def test_the_best_under_a_number_of_parameters(page, digits):
@@ -193,14 +216,19 @@ def test_the_best_under_a_number_of_parameters(page, digits):
 
 def test_the_picks_are_those_of_the_command_line(page, digits):
     rows = front(read_run(digits).trials)
-    shown = [int(text.split()[1]) for text in texts(page, "#answer .card [data-show]")][: len(PICKS)]
+    shown = [int(text.split()[1]) for text in texts(page, "#answer .card [data-show]")][
+        : len(PICKS)
+    ]
     assert shown == [pick(rows) for pick in PICKS.values()]
 
 
 def test_copying_the_export_command_and_the_python_line(page, digits):
     number = PICKS["knee"](front(read_run(digits).trials))
     press(page, page.find_elements(By.CSS_SELECTOR, "#answer [data-export]")[1])
-    assert clipboard(page) == f"tenslora-search export {digits} --pick {number} --to adapter-{number} --format peft"
+    assert (
+        clipboard(page)
+        == f"tenslora-search export {digits} --pick {number} --to adapter-{number} --format peft"
+    )
     best = PICKS["best"](front(read_run(digits).trials))
     press(page, page.find_elements(By.CSS_SELECTOR, "#detail [data-copy]")[1])
     line = f'load_run("{digits}").export({best}, "adapter-{best}", format="peft")'
@@ -225,7 +253,12 @@ def test_the_page_follows_the_system_into_the_dark(visit, digits, browser):
     wish = [{"name": "prefers-color-scheme", "value": "dark"}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wish})
     try:
-        assert visit(digits / "report.html").execute_script("return document.documentElement.dataset.theme") == "dark"
+        assert (
+            visit(digits / "report.html").execute_script(
+                "return document.documentElement.dataset.theme"
+            )
+            == "dark"
+        )
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
@@ -238,7 +271,8 @@ def test_print_to_pdf(page):
 
 def test_a_phone_scrolls_in_one_direction_only(visit, digits, browser):
     browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False},
     )
     try:
         page = visit(digits / "report.html")
@@ -254,7 +288,9 @@ def test_any_number_of_trials(visit, write_run, tmp_path, n_trials):
     assert (folder / "report.html").stat().st_size <= 300_000
     page = visit(folder / "report.html")
     assert len(page.find_elements(By.CSS_SELECTOR, "#trials tbody tr")) == min(n_trials, 250)
-    assert bool(page.find_elements(By.CSS_SELECTOR, "#across option[value=peak_memory_mb]")) == (n_trials == 500)
+    assert bool(page.find_elements(By.CSS_SELECTOR, "#across option[value=peak_memory_mb]")) == (
+        n_trials == 500
+    )
     if n_trials == 500:
         press(page, find(page, "#n-shown button"))
         assert numbers(page) == list(range(500))
@@ -277,7 +313,9 @@ def test_regression_scores_and_scores_below_zero(visit, write_run, tmp_path):
         shifted = {name: event[name] - 1.1 for name in ("score", "report_score") if name in event}
         return {**event, **shifted}
 
-    folder = write_run(tmp_path / "run", 30, change=change, metric="pearson_spearman", regression=True, labels=[])
+    folder = write_run(
+        tmp_path / "run", 30, change=change, metric="pearson_spearman", regression=True, labels=[]
+    )
     build(folder)
     page = visit(folder / "report.html")
     assert page.find_elements(By.CSS_SELECTOR, "#front-chart .frontline")
@@ -302,7 +340,9 @@ def test_hostile_names_are_text(visit, hostile):
     assert ast.parse(lines).body[1].value.func.value.args[0].value == str(hostile)  # type: ignore[attr-defined]
     write(page, "#words", "<script>")
     assert numbers(page)
-    assert page.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.execute_script(
+        "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
 
 
 def test_hostile_names_in_a_comparison_are_text(visit, hostile, digits, tmp_path):
@@ -313,7 +353,9 @@ def test_hostile_names_in_a_comparison_are_text(visit, hostile, digits, tmp_path
 
 
 def test_the_page_asks_the_network_for_nothing(page):
-    fetched = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    fetched = page.execute_script(
+        "return performance.getEntriesByType('resource').map(one => one.name)"
+    )
     assert [name for name in fetched if not name.startswith("data:")] == []
     policy = find(page, "meta[http-equiv='Content-Security-Policy']").get_attribute("content")
     assert policy.startswith("default-src 'none'")

@@ -11,7 +11,14 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
-LINE = {"event": "segment", "id": "segment-00001", "numbers": [0], "from_step": 0, "to_step": 222, "seconds": 2.0}
+LINE = {
+    "event": "segment",
+    "id": "segment-00001",
+    "numbers": [0],
+    "from_step": 0,
+    "to_step": 222,
+    "seconds": 2.0,
+}
 
 
 def events(folder):
@@ -28,12 +35,18 @@ def test_one_row_a_trial(digits):
     assert tuple(trials.columns) == COLUMNS
     assert list(trials["number"]) == list(range(48))
     assert trials["state"].value_counts().to_dict() == {"paused": 38, "complete": 10}
-    retests = [event["report_score"] for event in events(digits) if event["event"] == "retest" and event["number"] == 38]
+    retests = [
+        event["report_score"]
+        for event in events(digits)
+        if event["event"] == "retest" and event["number"] == 38
+    ]
     row = trials.set_index("number").loc[38]
     assert (row["n_retests"], row["report_score"]) == (3, pytest.approx(sum(retests) / 3))
     assert row["bytes"] == 4 * row["n_params"]
     assert record.curves[38] == [
-        (event["step"], event["score"]) for event in events(digits) if event["event"] == "rung" and event["number"] == 38
+        (event["step"], event["score"])
+        for event in events(digits)
+        if event["event"] == "rung" and event["number"] == 38
     ]
 
 
@@ -72,7 +85,9 @@ def test_when_a_trial_was_complete(write_run, tmp_path):
 
 def test_peak_memory_where_the_rungs_have_it(write_run, tmp_path):
     assert read_run(write_run(tmp_path / "without", 5)).trials["peak_memory_mb"].isna().all()
-    assert (read_run(write_run(tmp_path / "with", 5, peak_memory=True)).trials["peak_memory_mb"] > 40).all()
+    assert (
+        read_run(write_run(tmp_path / "with", 5, peak_memory=True)).trials["peak_memory_mb"] > 40
+    ).all()
 
 
 def test_folders_of_older_versions(write_run, tmp_path):
@@ -81,8 +96,14 @@ def test_folders_of_older_versions(write_run, tmp_path):
     def change(event):
         if event["event"] != "proposed":
             return event
-        spec = {name: value for name, value in event["spec"].items() if name not in ("warmup", "clip", "weight_decay")}
-        spec["adapter"] = {name: value for name, value in spec["adapter"].items() if name != "head_layout"}
+        spec = {
+            name: value
+            for name, value in event["spec"].items()
+            if name not in ("warmup", "clip", "weight_decay")
+        }
+        spec["adapter"] = {
+            name: value for name, value in spec["adapter"].items() if name != "head_layout"
+        }
         return {**event, "spec": spec}
 
     folder = write_run(tmp_path / "run", 9, change=change, retests=0)
@@ -98,7 +119,9 @@ def test_folders_of_older_versions(write_run, tmp_path):
 
 
 def test_the_budget_is_proved_anew(digits, tmp_path):
-    """Not by what the search left in run.json, as older versions did, nor by the counts it wrote down."""
+    """Not by what the search left in run.json, as older versions did, nor by the counts it wrote
+    down.
+    """
     folder = tmp_path / "run"
     folder.mkdir()
     file = json.loads((digits / "run.json").read_text())
@@ -107,8 +130,12 @@ def test_the_budget_is_proved_anew(digits, tmp_path):
     counts = [event["n_params"] for event in changed if event["event"] == "proposed"]
     first["n_params"] = 1
     rewrite(folder, changed)
-    (folder / "run.json").write_text(json.dumps({**file, "budget": max(counts) - 1, "proof": {"checked": 4, "over": 0}}))
-    assert proof_sentence(read_run(folder)).startswith(f"{counts.count(max(counts))} of 48 over budget")
+    (folder / "run.json").write_text(
+        json.dumps({**file, "budget": max(counts) - 1, "proof": {"checked": 4, "over": 0}})
+    )
+    assert proof_sentence(read_run(folder)).startswith(
+        f"{counts.count(max(counts))} of 48 over budget"
+    )
 
 
 def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):

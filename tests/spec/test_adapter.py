@@ -1,4 +1,6 @@
-"""AdapterSpec: counts against two oracles, caps, canonical form and JSON over whole tables, and what is refused."""
+"""AdapterSpec: counts against two oracles, caps, canonical form and JSON over whole tables, and
+what is refused.
+"""
 
 import csv
 import json
@@ -19,12 +21,20 @@ from tenslora_search.spec.table import QuestionError
 
 BASE = Geometry.attention(hidden=768, heads=12, layers=12)
 GROUPED = Geometry.attention(hidden=12, heads=6, layers=4, kv_heads=2)
-GOLDEN = list(csv.DictReader((Path(__file__).parents[1] / "golden" / "tucker_counts.csv").open(encoding="utf-8")))
+GOLDEN = list(
+    csv.DictReader(
+        (Path(__file__).parents[1] / "golden" / "tucker_counts.csv").open(encoding="utf-8")
+    )
+)
 
 
-@pytest.mark.parametrize("row", GOLDEN, ids=lambda row: f"{row['construction']}-{row['hidden']}-{row['ranks']}")
+@pytest.mark.parametrize(
+    "row", GOLDEN, ids=lambda row: f"{row['construction']}-{row['hidden']}-{row['ranks']}"
+)
 def test_release_counts(row):
-    """Parameters of the TensLoRA release; some of its ranks are above their caps, where the formula holds as well."""
+    """Parameters of the TensLoRA release; some of its ranks are above their caps, where the formula
+    holds as well.
+    """
     geometry = Geometry.attention(*(int(row[name]) for name in ("hidden", "heads", "layers")))
     ranks = tuple(map(int, row["ranks"].split("x")))
     assert count(row["construction"], "tucker", ranks, geometry) == int(row["parameters"])
@@ -32,7 +42,12 @@ def test_release_counts(row):
 
 @pytest.mark.parametrize(
     ("decomposition", "ranks"),
-    [("cp", (7,)), ("tucker", (5, 3, 2, 3, 4)), ("tensor_train", (5, 6, 4, 3)), ("tensor_ring", (2, 3, 4, 3, 2))],
+    [
+        ("cp", (7,)),
+        ("tucker", (5, 3, 2, 3, 4)),
+        ("tensor_train", (5, 6, 4, 3)),
+        ("tensor_ring", (2, 3, 4, 3, 2)),
+    ],
 )
 def test_tensorly_counts(decomposition, ranks):
     """TensorLy's own parameter counts for the one tensor of `att_qkv_depth`."""
@@ -93,23 +108,42 @@ def test_clip_lowers_to_the_caps_and_no_further(data, construction, decompositio
     clipped = clip(construction, decomposition, wanted, geometry)
     assert all(1 <= low <= high for low, high in zip(clipped, wanted, strict=True))
     assert clip(construction, decomposition, clipped, geometry) == clipped
-    within = [rank <= cap for rank, cap in zip(clipped, caps(construction, decomposition, clipped, geometry), strict=True)]
+    within = [
+        rank <= cap
+        for rank, cap in zip(
+            clipped, caps(construction, decomposition, clipped, geometry), strict=True
+        )
+    ]
     assert all(within)
-    if all(rank <= cap for rank, cap in zip(wanted, caps(construction, decomposition, wanted, geometry), strict=True)):
+    if all(
+        rank <= cap
+        for rank, cap in zip(
+            wanted, caps(construction, decomposition, wanted, geometry), strict=True
+        )
+    ):
         assert clipped == wanted or len(geometry.groups) > 1
-    assert all(low <= high for low, high in zip(clipped, limits(construction, decomposition, geometry), strict=True))
+    assert all(
+        low <= high
+        for low, high in zip(clipped, limits(construction, decomposition, geometry), strict=True)
+    )
     spec = AdapterSpec.of(construction, decomposition, clipped, geometry)
     assert (
         spec.n_params
         == sum(spec.factor_counts.values())
-        == sum(net.count(ranks) for net, copies in zip(spec.networks, spec.copy_ranks, strict=True) for ranks in copies)
+        == sum(
+            net.count(ranks)
+            for net, copies in zip(spec.networks, spec.copy_ranks, strict=True)
+            for ranks in copies
+        )
     )
 
 
 @given(data=st.data())
 @settings(max_examples=8, deadline=None)
 def test_canonical_form_and_json(data, construction, decomposition, geometries, ranks_of):
-    """The canonical form is its own and costs no more; JSON there and back, and every option with it."""
+    """The canonical form is its own and costs no more; JSON there and back, and every option with
+    it.
+    """
     geometry = data.draw(geometries)
     options = {
         "scale": data.draw(st.sampled_from(list(SCALES))),
@@ -122,9 +156,18 @@ def test_canonical_form_and_json(data, construction, decomposition, geometries, 
     assert canonical.canonical() == canonical
     assert canonical.n_params <= spec.n_params
     assert (canonical.scale, canonical.alpha, canonical.head_layout) == tuple(options.values())
-    assert AdapterSpec.of(canonical.construction, canonical.decomposition, canonical.ranks, geometry, **options) == canonical
+    assert (
+        AdapterSpec.of(
+            canonical.construction, canonical.decomposition, canonical.ranks, geometry, **options
+        )
+        == canonical
+    )
     assert canonical.decomposition != decomposition or canonical == spec
-    for one in (spec, canonical, AdapterSpec.of(construction, decomposition, [ranks] * spec.n_copies, geometry)):
+    for one in (
+        spec,
+        canonical,
+        AdapterSpec.of(construction, decomposition, [ranks] * spec.n_copies, geometry),
+    ):
         assert AdapterSpec.from_json(json.loads(json.dumps(one.to_json()))) == one
         assert one.canonical().n_params == canonical.n_params
 
@@ -151,8 +194,13 @@ def test_equal_adapters_are_equal(one, other):
 
 def test_unlike_adapters_stay_apart():
     specs = {
-        AdapterSpec.of(name, "tucker", (2,) * len(CONSTRUCTIONS[name].split()), BASE).canonical() for name in CONSTRUCTIONS
-    } | {AdapterSpec.of("none", "cp", (rank,), BASE, scale=scale).canonical() for rank in (1, 2) for scale in SCALES}
+        AdapterSpec.of(name, "tucker", (2,) * len(CONSTRUCTIONS[name].split()), BASE).canonical()
+        for name in CONSTRUCTIONS
+    } | {
+        AdapterSpec.of("none", "cp", (rank,), BASE, scale=scale).canonical()
+        for rank in (1, 2)
+        for scale in SCALES
+    }
     assert len(specs) == len(CONSTRUCTIONS) + 2 * len(SCALES)
 
 
@@ -167,9 +215,15 @@ def test_ranks_for_each_copy():
     geometry = Geometry.attention(hidden=8, heads=2, layers=3, projections=("query",))
     spec = AdapterSpec.of("none", "cp", ((1,), (2,), (3,)), geometry)
     assert spec.n_params == 16 * (1 + 2 + 3)
-    assert AdapterSpec.of("none", "cp", ((2,),) * 3, geometry).canonical() == AdapterSpec.of("none", "cp", (2,), geometry)
-    assert "copies on this model; got ranks for 2" in refusal(lambda: AdapterSpec.of("none", "cp", ((1,), (2,)), geometry))
-    assert "above its cap 8" in refusal(lambda: AdapterSpec.of("none", "cp", ((1,), (2,), (9,)), geometry))
+    assert AdapterSpec.of("none", "cp", ((2,),) * 3, geometry).canonical() == AdapterSpec.of(
+        "none", "cp", (2,), geometry
+    )
+    assert "copies on this model; got ranks for 2" in refusal(
+        lambda: AdapterSpec.of("none", "cp", ((1,), (2,)), geometry)
+    )
+    assert "above its cap 8" in refusal(
+        lambda: AdapterSpec.of("none", "cp", ((1,), (2,), (9,)), geometry)
+    )
 
 
 def test_caps_of_lora_and_tucker():
@@ -197,11 +251,23 @@ def refusal(call) -> str:
 @pytest.mark.parametrize(
     ("arguments", "options", "parts"),
     [
-        (("qkv_dept", "tucker", (1, 1, 1, 1)), {}, ["no construction named 'qkv_dept'", "Did you mean 'qkv_depth'?"]),
-        (("qkv", "tuker", (1, 1, 1)), {}, ["no decomposition named 'tuker'", "Did you mean 'tucker'?", "tensor_ring"]),
+        (
+            ("qkv_dept", "tucker", (1, 1, 1, 1)),
+            {},
+            ["no construction named 'qkv_dept'", "Did you mean 'qkv_depth'?"],
+        ),
+        (
+            ("qkv", "tuker", (1, 1, 1)),
+            {},
+            ["no decomposition named 'tuker'", "Did you mean 'tucker'?", "tensor_ring"],
+        ),
         (("qkv", "cp", (1,)), {"scale": "match"}, ["no scale named 'match'", "'matched'"]),
         (("qkv", "cp", (1,)), {"head_layout": "interleave"}, ["no head layout", "'interleaved'"]),
-        (("qkv_depth", "tucker", (8, 8, 3)), {}, ["bonds (r_input, r_output, r_projection, r_layer); got 3 ranks: (8, 8, 3)"]),
+        (
+            ("qkv_depth", "tucker", (8, 8, 3)),
+            {},
+            ["bonds (r_input, r_output, r_projection, r_layer); got 3 ranks: (8, 8, 3)"],
+        ),
         (("none", "cp", ()), {}, ["got 0 ranks"]),
         (("none", "cp", (0,)), {}, ["r of cp over none", "1 or more; got 0"]),
         (("none", "cp", (-1,)), {}, ["1 or more; got -1"]),
@@ -212,7 +278,11 @@ def refusal(call) -> str:
         (("none", "cp", None), {}, ["got None"]),
         (("qkv", "tucker", 8), {}, ["bonds (r_input, r_output, r_projection); got 1 rank: (8)"]),
         (("none", "cp", (769,)), {}, ["r of cp over none is 769, above its cap 768"]),
-        (("qkv", "tucker", (8, 8, 4)), {}, ["r_projection of tucker over qkv is 4, above its cap 3"]),
+        (
+            ("qkv", "tucker", (8, 8, 4)),
+            {},
+            ["r_projection of tucker over qkv is 4, above its cap 3"],
+        ),
         (("qkv", "tucker", (25, 8, 3)), {}, ["r_input of tucker over qkv is 25, above its cap 24"]),
         (("none", "cp", (1,)), {"alpha": 0}, ["alpha is a positive number"]),
         (("none", "cp", (1,)), {"alpha": float("nan")}, ["alpha is a positive number"]),
@@ -238,7 +308,9 @@ def test_foreign_json():
         lambda: AdapterSpec.from_json({k: v for k, v in data.items() if k != "alpha"})
     )
     assert "colour" in refusal(lambda: AdapterSpec.from_json({**data, "colour": 1}))
-    assert "no geometry" in refusal(lambda: AdapterSpec.from_json({**data, "geometry": {"groups": [{}]}}))
+    assert "no geometry" in refusal(
+        lambda: AdapterSpec.from_json({**data, "geometry": {"groups": [{}]}})
+    )
     assert "no geometry" in refusal(lambda: AdapterSpec.from_json({**data, "geometry": {}}))
 
 
@@ -250,12 +322,15 @@ def test_a_group_takes_what_it_can_use():
 
 
 def test_one_entry_is_enough():
-    """Every decomposition is counted over every construction from its factors alone, on any group."""
+    """Every decomposition is counted over every construction from its factors alone, on any
+    group."""
     group = Group(("query", "key"), 6, 2, 3, 4)
     for name in CONSTRUCTIONS:
         for decomposition in DECOMPOSITIONS:
             geometry = Geometry((group,))
             ones = (1,) * len(bonds(name, decomposition, geometry))
             nets = AdapterSpec.of(name, decomposition, ones, geometry).networks
-            sizes = [math.prod(axis.size or 1 for axis in factor.axes) for factor in nets[0].factors]
+            sizes = [
+                math.prod(axis.size or 1 for axis in factor.axes) for factor in nets[0].factors
+            ]
             assert count(name, decomposition, ones, geometry) == nets[0].copies * sum(sizes)

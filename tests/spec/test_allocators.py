@@ -1,4 +1,6 @@
-"""ALLOCATORS: within the budget, within the caps, deterministic; those that grow stop only when nothing can grow."""
+"""ALLOCATORS: within the budget, within the caps, deterministic; those that grow stop only when
+nothing can grow.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,12 @@ RAMPING = [name for name, axes in CONSTRUCTIONS.items() if "layer" not in axes]
 
 
 def smallest(construction: str, decomposition: str, geometry: Geometry) -> int:
-    return count(construction, decomposition, (1,) * len(bonds(construction, decomposition, geometry)), geometry)
+    return count(
+        construction,
+        decomposition,
+        (1,) * len(bonds(construction, decomposition, geometry)),
+        geometry,
+    )
 
 
 @pytest.mark.parametrize("allocator", ALLOCATORS)
@@ -53,7 +60,12 @@ def test_proportional_stops_when_no_bond_can_grow(data, construction, decomposit
 def test_copies_stop_when_none_can_step(data, construction, decomposition, geometries):
     """A copy steps on all its bonds at once, each as far as its cap."""
     geometry = data.draw(geometries)
-    ones = AdapterSpec.of(construction, decomposition, (1,) * len(bonds(construction, decomposition, geometry)), geometry)
+    ones = AdapterSpec.of(
+        construction,
+        decomposition,
+        (1,) * len(bonds(construction, decomposition, geometry)),
+        geometry,
+    )
     weights = data.draw(st.tuples(*[st.floats(0.1, 10)] * ones.n_copies))
     budget = ones.n_params + data.draw(st.integers(0, 2000))
     ranks = per_copy(construction, decomposition, geometry, budget, weights)
@@ -89,7 +101,8 @@ def test_linear_ramps_over_the_layers():
 @pytest.mark.parametrize("allocator", ALLOCATORS)
 def test_nothing_fits(allocator):
     with pytest.raises(
-        NothingFitsError, match="none x cp needs at least 55,296 parameters here; the budget is 55,295"
+        NothingFitsError,
+        match="none x cp needs at least 55,296 parameters here; the budget is 55,295",
     ) as error:
         ALLOCATORS[allocator]("none", "cp", BASE, 55_295)
     assert error.value.exit_code == 3
@@ -98,9 +111,18 @@ def test_nothing_fits(allocator):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: proportional("none", "cp", BASE, 10**6, (1, 2)), "there are 1 bonds of cp over none; got 2 weights"),
-        (lambda: proportional("none", "cp", BASE, 10**6, (-1,)), "weights are positive numbers; got -1"),
-        (lambda: per_copy("qkv", "cp", BASE, 10**6, (1.0,)), "there are 12 copies of qkv; got 1 weights"),
+        (
+            lambda: proportional("none", "cp", BASE, 10**6, (1, 2)),
+            "there are 1 bonds of cp over none; got 2 weights",
+        ),
+        (
+            lambda: proportional("none", "cp", BASE, 10**6, (-1,)),
+            "weights are positive numbers; got -1",
+        ),
+        (
+            lambda: per_copy("qkv", "cp", BASE, 10**6, (1.0,)),
+            "there are 12 copies of qkv; got 1 weights",
+        ),
         (lambda: linear("depth", "cp", BASE, 10**6), "depth shares its factors over the layers"),
         (
             lambda: linear("none", "cp", BASE, 10**6, (1, 2, 3)),

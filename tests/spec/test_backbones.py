@@ -1,4 +1,6 @@
-"""Backbones: geometries by name, by a folder's config and by the hub's cache; families and their patterns."""
+"""Backbones: geometries by name, by a folder's config and by the hub's cache; families and their
+patterns.
+"""
 
 import json
 
@@ -22,8 +24,14 @@ SIZES = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2}
 def test_every_backbone_has_a_geometry_and_a_family(name):
     backbone = BACKBONES[name]
     geometry = geometry_of_model(name)
-    assert all(group.layers >= int(backbone.config["num_hidden_layers"]) for group in geometry.groups)
-    assert {name for group in geometry.groups for name in group.projections} == {"query", "key", "value"}
+    assert all(
+        group.layers >= int(backbone.config["num_hidden_layers"]) for group in geometry.groups
+    )
+    assert {name for group in geometry.groups for name in group.projections} == {
+        "query",
+        "key",
+        "value",
+    }
     assert not backbone.hub or geometry_of_model(backbone.hub) == geometry
     family_of(backbone.config["model_type"])
 
@@ -57,7 +65,7 @@ def test_known_geometries(name, geometry):
 
 def test_the_head_of_every_family_counts_what_transformers_gives_it(family, tiny, tmp_path):
     torch = pytest.importorskip("torch")
-    from tenslora_search.training.heads import StackedHeads
+    from tenslora_search.backbone.readout import StackedHeads
 
     n_labels = 7
     model, _ = tiny(family, num_labels=n_labels)
@@ -66,7 +74,9 @@ def test_the_head_of_every_family_counts_what_transformers_gives_it(family, tiny
 
         model = T5ForSequenceClassification(model.config)
     model.config.save_pretrained(tmp_path)
-    assert head_of_model(str(tmp_path), n_labels) == StackedHeads(model, [torch.Generator()]).n_params
+    assert (
+        head_of_model(str(tmp_path), n_labels) == StackedHeads(model, [torch.Generator()]).n_params
+    )
 
 
 def test_a_folder_and_the_cache(tmp_path, monkeypatch):
@@ -75,7 +85,11 @@ def test_a_folder_and_the_cache(tmp_path, monkeypatch):
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(config), encoding="utf-8")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert geometry_of_model(str(snapshot)) == geometry_of_model("some/model") == Geometry.attention(12, 3, 2)
+    assert (
+        geometry_of_model(str(snapshot))
+        == geometry_of_model("some/model")
+        == Geometry.attention(12, 3, 2)
+    )
     (snapshot / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(QuestionError, match="cannot be read as a model's config"):
         geometry_of_model(str(snapshot))
@@ -84,7 +98,10 @@ def test_a_folder_and_the_cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: geometry_of_model("roberta-bse"), "no model named 'roberta-bse' here. Known: digits-vit"),
+        (
+            lambda: geometry_of_model("roberta-bse"),
+            "no model named 'roberta-bse' here. Known: digits-vit",
+        ),
         (lambda: geometry_of_config({"hidden_size": 8}), "does not say heads and layers"),
         (lambda: family_of("mamba"), "no patterns for a model of type 'mamba'"),
         (
@@ -92,8 +109,14 @@ def test_a_folder_and_the_cache(tmp_path, monkeypatch):
             "no patterns for a model of type 'albert'. Known: bert",
         ),
         (lambda: geometry_of_config(SIZES), "no patterns for a model of type None"),
-        (lambda: geometry_of_config({**SIZES, "model_type": "bert"}, ("gate",)), "no projection named 'gate' in bert"),
-        (lambda: FAMILIES["bert"].patterns(("gate",)), "no projection named 'gate' in bert. Known: query"),
+        (
+            lambda: geometry_of_config({**SIZES, "model_type": "bert"}, ("gate",)),
+            "no projection named 'gate' in bert",
+        ),
+        (
+            lambda: FAMILIES["bert"].patterns(("gate",)),
+            "no projection named 'gate' in bert. Known: query",
+        ),
     ],
 )
 def test_refused(call, message):

@@ -11,14 +11,21 @@ from tenslora_search.spec.table import QuestionError
 
 
 def test_equal_maps_are_one_group():
-    (group,) = Geometry.attention(hidden=12, heads=3, layers=2, projections=("query", "key", "value", "out")).groups
+    (group,) = Geometry.attention(
+        hidden=12, heads=3, layers=2, projections=("query", "key", "value", "out")
+    ).groups
     assert group == Group(("query", "key", "value", "out"), 12, 3, 4, 2, transposed=("out",))
-    assert [group.size(axis) for axis in ("input", "output", "head", "head_dim", "projection", "layer")] == [12, 12, 3, 4, 4, 2]
+    assert [
+        group.size(axis) for axis in ("input", "output", "head", "head_dim", "projection", "layer")
+    ] == [12, 12, 3, 4, 4, 2]
 
 
 def test_grouped_query_attention_has_two_groups():
     geometry = Geometry.attention(hidden=12, heads=6, layers=2, kv_heads=2)
-    assert [(group.projections, group.output) for group in geometry.groups] == [(("query",), 12), (("key", "value"), 4)]
+    assert [(group.projections, group.output) for group in geometry.groups] == [
+        (("query",), 12),
+        (("key", "value"), 4),
+    ]
 
 
 def test_heads_wider_than_the_model():
@@ -37,12 +44,21 @@ def test_json_there_and_back(data, geometries):
     [
         (lambda: Geometry.attention(10, 3, 1), "10 features do not divide into 3 heads"),
         (lambda: Geometry.attention(12, 0, 1), "do not divide into 0 heads"),
-        (lambda: Geometry.attention(12, 4, 1, kv_heads=3), "4 heads cannot share 3 key/value heads"),
+        (
+            lambda: Geometry.attention(12, 4, 1, kv_heads=3),
+            "4 heads cannot share 3 key/value heads",
+        ),
         (lambda: Geometry.attention(12, 4, 1, kv_heads=0), "cannot share 0"),
         (lambda: Geometry.attention(12, 4, 0), "layers of 1 or more; got 0"),
         (lambda: Geometry.attention(-12, 4, 2), "input of 1 or more; got -12"),
-        (lambda: Geometry.attention(12, 4, 1, projections=("query", "gate")), "no attention projection named 'gate'"),
-        (lambda: Geometry.attention(12, 4, 1, projections=("query", "query")), "different names; got query, query"),
+        (
+            lambda: Geometry.attention(12, 4, 1, projections=("query", "gate")),
+            "no attention projection named 'gate'",
+        ),
+        (
+            lambda: Geometry.attention(12, 4, 1, projections=("query", "query")),
+            "different names; got query, query",
+        ),
         (lambda: Geometry.from_json({"groups": [{"input": 3}]}), "no geometry of ours"),
     ],
 )

@@ -12,7 +12,17 @@ from tenslora_search.spec.scales import SCALES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, Table
 from tenslora_search.spec.tasks import TASKS
 
-TABLES = (ALLOCATORS, BACKBONES, CONSTRUCTIONS, DECOMPOSITIONS, FAMILIES, HEAD_LAYOUTS, METHODS, SCALES, TASKS)
+TABLES = (
+    ALLOCATORS,
+    BACKBONES,
+    CONSTRUCTIONS,
+    DECOMPOSITIONS,
+    FAMILIES,
+    HEAD_LAYOUTS,
+    METHODS,
+    SCALES,
+    TASKS,
+)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)

@@ -2,12 +2,14 @@
 
 import pytest
 
+from tenslora_search.data.metrics import METRICS
+from tenslora_search.data.sources import MAKERS, SPLIT_NAMES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
-from tenslora_search.training.metrics import METRICS
-from tenslora_search.training.sources import MAKERS, SPLIT_NAMES
 
-WANTED = "sst2 cola mrpc rte stsb qnli qqp mnli trec ag_news eurosat dtd cifar10 digits docstrings".split()
+WANTED = (
+    "sst2 cola mrpc rte stsb qnli qqp mnli trec ag_news eurosat dtd cifar10 digits docstrings"
+).split()
 
 
 def test_the_table_holds_the_promised_tasks():
@@ -34,5 +36,7 @@ def test_default_models():
 
 
 def test_a_wrong_name_suggests_the_right_one():
-    with pytest.raises(QuestionError, match=r"no task named 'sst'\. Did you mean 'sst2'\? Known: sst2, cola"):
+    with pytest.raises(
+        QuestionError, match=r"no task named 'sst'\. Did you mean 'sst2'\? Known: sst2, cola"
+    ):
         TASKS["sst"]

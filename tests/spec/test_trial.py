@@ -25,7 +25,10 @@ def test_trial_there_and_back(rate, head, decay, seed):
     assert TrialSpec.from_json(through_json(spec.to_json())) == spec
 
 
-@pytest.mark.parametrize("result", [TrialResult(3, 27, 0.5, 0.1, None, 1.5), TrialResult(4, 9, None, None, "not finite", 0.0)])
+@pytest.mark.parametrize(
+    "result",
+    [TrialResult(3, 27, 0.5, 0.1, None, 1.5), TrialResult(4, 9, None, None, "not finite", 0.0)],
+)
 def test_result_there_and_back(result):
     assert TrialResult.from_json(through_json(result.to_json())) == result
 
@@ -33,11 +36,25 @@ def test_result_there_and_back(result):
 def test_segment_there_and_back():
     trials = tuple((number, TrialSpec(LORA, 1e-3, 1e-4, seed=number)) for number in range(2))
     segment = Segment(
-        "a", trials, (None, "1.safetensors"), 0, 9, 27, 8, "digits-vit", {"name": "digits"}, data_seed=3, split="report"
+        "a",
+        trials,
+        (None, "1.safetensors"),
+        0,
+        9,
+        27,
+        8,
+        "digits-vit",
+        {"name": "digits"},
+        data_seed=3,
+        split="report",
     )
     again = Segment.from_json(through_json(segment.to_json()))
     assert again.to_json() == segment.to_json()
-    assert (again.trials, again.states, again.task) == (segment.trials, segment.states, dict(segment.task))
+    assert (again.trials, again.states, again.task) == (
+        segment.trials,
+        segment.states,
+        dict(segment.task),
+    )
 
 
 def test_refused():

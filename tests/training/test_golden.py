@@ -1,7 +1,8 @@
-"""Same seed, same curve: the losses of every construction x decomposition x rule, as `tests/golden/losses.csv` has them.
+"""Same seed, same curve: the losses of every construction x decomposition x rule, as
+`tests/golden/losses.csv` has them.
 
-A change that is meant to leave results alone leaves this file alone. One that is not writes it anew and says so:
-`TENSLORA_WRITE_GOLDEN=1 pytest tests/training/test_golden.py`.
+A change that is meant to leave results alone leaves this file alone. One that is not writes it anew
+and says so: `TENSLORA_WRITE_GOLDEN=1 pytest tests/training/test_golden.py`.
 """
 
 import csv
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tenslora_search.data.batches import Split
+from tenslora_search.data.task import TaskData
+from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
@@ -18,8 +22,6 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.data import Split, TaskData
-from tenslora_search.training.images import ImageProcessor
 from tenslora_search.training.pack import Pack
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.csv"
@@ -32,11 +34,18 @@ def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
     if kind == "image":
         pixels = torch.randint(0, 255, (n_rows, 3, 8, 8), dtype=torch.uint8, generator=generator)
         labels = (pixels[:, 0].float().mean((1, 2)) > 127).long()
-        return Split({"pixel_values": pixels}, labels, torch.ones(n_rows, dtype=torch.int64), ImageProcessor(8, 8))
+        return Split(
+            {"pixel_values": pixels},
+            labels,
+            torch.ones(n_rows, dtype=torch.int64),
+            ImageProcessor(8, 8),
+        )
     lengths = torch.randint(3, 14, (n_rows,), generator=generator)
     ids = torch.randint(4, 30, (n_rows, 14), generator=generator)
     mask = (torch.arange(14) < lengths[:, None]).long()
-    return Split({"input_ids": ids * mask, "attention_mask": mask}, (ids[:, 1] >= 17).long(), lengths)
+    return Split(
+        {"input_ids": ids * mask, "attention_mask": mask}, (ids[:, 1] >= 17).long(), lengths
+    )
 
 
 def curves(kind: str, tiny) -> dict[str, list[float]]:
@@ -44,9 +53,13 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     model, _ = tiny("vit" if kind == "image" else "bert")
     geometry = geometry_of(model)
     pairs = [(one, other) for one in CONSTRUCTIONS for other in DECOMPOSITIONS]
-    adapters = [AdapterSpec.of(*pair, proportional(*pair, geometry, BUDGET), geometry) for pair in pairs]
+    adapters = [
+        AdapterSpec.of(*pair, proportional(*pair, geometry, BUDGET), geometry) for pair in pairs
+    ]
     named = {
-        f"{kind},{adapter.construction},{adapter.decomposition},{rule}": TrialSpec(adapter, 1e-3, 1e-3, rule=rule, seed=7)
+        f"{kind},{adapter.construction},{adapter.decomposition},{rule}": TrialSpec(
+            adapter, 1e-3, 1e-3, rule=rule, seed=7
+        )
         for adapter in adapters
         for rule in RULES
     }
@@ -62,7 +75,10 @@ def test_same_seed_same_curve(kind, tiny):
     found = curves(kind, tiny)
     if os.environ.get("TENSLORA_WRITE_GOLDEN"):
         with GOLDEN.open("a" if kind == "image" else "w", newline="") as file:
-            csv.writer(file).writerows([*name.split(","), *(f"{loss:.8f}" for loss in curve)] for name, curve in found.items())
+            csv.writer(file).writerows(
+                [*name.split(","), *(f"{loss:.8f}" for loss in curve)]
+                for name, curve in found.items()
+            )
     with GOLDEN.open(newline="") as file:
         expected = {",".join(row[:4]): list(map(float, row[4:])) for row in csv.reader(file)}
     for name, curve in found.items():

@@ -1,9 +1,14 @@
-"""On a GPU: a recorded step is the eager step, a trial alone is the trial in a pack, paused and resumed is unbroken."""
+"""On a GPU: a recorded step is the eager step, a trial alone is the trial in a pack, paused and
+resumed is unbroken.
+"""
 
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from tenslora_search.backbone.ready import made_ready
+from tenslora_search.data.batches import Split
+from tenslora_search.data.task import TaskData
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
@@ -11,14 +16,14 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.ready import made_ready
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 N_STEPS = 40
 BFLOAT16 = 0.05
-"""Relative distance of all that a trial has learnt after 40 steps in bfloat16, where packs of another size round otherwise."""
+"""Relative distance of all that a trial has learnt after 40 steps in bfloat16, where packs of
+another size round otherwise.
+"""
 
 
 def rows(n_rows: int, seed: int) -> Split:
@@ -32,23 +37,48 @@ def rows(n_rows: int, seed: int) -> Split:
 
 @pytest.fixture(scope="module")
 def data() -> TaskData:
-    return TaskData("first token", "accuracy", ("low", "high"), False, rows(300, 0), rows(100, 1), rows(100, 2), "")
+    return TaskData(
+        "first token",
+        "accuracy",
+        ("low", "high"),
+        False,
+        rows(300, 0),
+        rows(100, 1),
+        rows(100, 2),
+        "",
+    )
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
-    return made_ready(BertForSequenceClassification(BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)).eval())
+    sizes = {
+        "hidden_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+    }
+    return made_ready(
+        BertForSequenceClassification(
+            BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)
+        ).eval()
+    )
 
 
 @pytest.fixture(scope="module")
 def trials(model) -> list[TrialSpec]:
     """Every construction x decomposition, the rules in turn."""
     geometry, rules = geometry_of(model), list(RULES)
-    pairs = [(construction, decomposition) for construction in CONSTRUCTIONS for decomposition in DECOMPOSITIONS]
+    pairs = [
+        (construction, decomposition)
+        for construction in CONSTRUCTIONS
+        for decomposition in DECOMPOSITIONS
+    ]
     specs = [AdapterSpec.of(*pair, proportional(*pair, geometry, 6000), geometry) for pair in pairs]
-    return [TrialSpec(spec, 2e-3, 1e-3, rule=rules[k % len(rules)], seed=k) for k, spec in enumerate(specs)]
+    return [
+        TrialSpec(spec, 2e-3, 1e-3, rule=rules[k % len(rules)], seed=k)
+        for k, spec in enumerate(specs)
+    ]
 
 
 def trained(model, data, specs, *, recorded: bool = True) -> tuple[list[float], torch.Tensor]:
@@ -76,7 +106,9 @@ def test_alone_is_packed(model, data, trials, tmp_path):
     for k, spec in enumerate(trials):
         with Pack(model, data, [spec], max_steps=N_STEPS, batch_size=16) as pack:
             pack.advance(N_STEPS)
-            assert (learnt(pack, 0) - together[k]).norm() < BFLOAT16 * together[k].norm(), spec.adapter
+            assert (learnt(pack, 0) - together[k]).norm() < BFLOAT16 * together[k].norm(), (
+                spec.adapter
+            )
 
 
 def test_paused_and_resumed_is_unbroken(model, data, trials, tmp_path):
@@ -87,7 +119,9 @@ def test_paused_and_resumed_is_unbroken(model, data, trials, tmp_path):
     with Pack(model, data, chosen, max_steps=N_STEPS, batch_size=16) as pack:
         pack.advance(15)
         states = [pack.save(k, tmp_path / f"{k}.safetensors") for k in range(len(chosen))]
-    with Pack(model, data, chosen, max_steps=N_STEPS, batch_size=16, from_step=15, states=states) as pack:
+    with Pack(
+        model, data, chosen, max_steps=N_STEPS, batch_size=16, from_step=15, states=states
+    ) as pack:
         pack.advance(N_STEPS)
         for k, one in enumerate(expected):
             assert torch.equal(learnt(pack, k), one)
@@ -95,4 +129,6 @@ def test_paused_and_resumed_is_unbroken(model, data, trials, tmp_path):
 
 def learnt(pack: Pack, trial: int) -> torch.Tensor:
     """All that a trial has learnt, in a row, its moments left out."""
-    return torch.cat([view.flatten().float() for name, view in pack._views(trial) if name.startswith("value.")])
+    return torch.cat(
+        [view.flatten().float() for name, view in pack._views(trial) if name.startswith("value.")]
+    )

@@ -1,4 +1,6 @@
-"""A trial is the same trial alone, in any pack, paused and resumed; what happens to one does not touch its neighbours."""
+"""A trial is the same trial alone, in any pack, paused and resumed; what happens to one does not
+touch its neighbours.
+"""
 
 import copy
 import gc
@@ -13,8 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from tenslora_search.backbone.attention import fold_attention
+from tenslora_search.data.batches import Split
+from tenslora_search.data.task import TaskData
+from tenslora_search.export.factors import set_trial_factors, trial_factors
 from tenslora_search.nn.attach import attach
-from tenslora_search.nn.export import set_trial_factors, trial_factors
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
@@ -23,21 +28,25 @@ from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.attention import fold_attention
-from tenslora_search.training.data import Split, TaskData
 from tenslora_search.training.pack import Pack, read_state
 
 MAX_STEPS = 12
 
 
 def tokens(n_rows: int, seed: int, *, regression: bool = False) -> Split:
-    """Rows of uneven length whose label is whether their first token is among the upper half of the vocabulary."""
+    """Rows of uneven length whose label is whether their first token is among the upper half of the
+    vocabulary.
+    """
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(3, 14, (n_rows,), generator=generator)
     ids = torch.randint(4, 30, (n_rows, 14), generator=generator)
     mask = (torch.arange(14) < lengths[:, None]).long()
     labels = (ids[:, 1] >= 17).long()
-    return Split({"input_ids": ids * mask, "attention_mask": mask}, labels.float() if regression else labels, lengths)
+    return Split(
+        {"input_ids": ids * mask, "attention_mask": mask},
+        labels.float() if regression else labels,
+        lengths,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +60,15 @@ def bert():
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    return BertForSequenceClassification(BertConfig(vocab_size=32, max_position_embeddings=16, **sizes)).eval()
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    return BertForSequenceClassification(
+        BertConfig(vocab_size=32, max_position_embeddings=16, **sizes)
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +76,11 @@ def trials(bert) -> list[TrialSpec]:
     """Every construction x decomposition x rule, with rates, clipping and decay of its own."""
     geometry = geometry_of(bert)
     rules = list(RULES)
-    pairs = [(construction, decomposition) for construction in CONSTRUCTIONS for decomposition in DECOMPOSITIONS]
+    pairs = [
+        (construction, decomposition)
+        for construction in CONSTRUCTIONS
+        for decomposition in DECOMPOSITIONS
+    ]
     return [
         TrialSpec(
             AdapterSpec.of(*pair, proportional(*pair, geometry, 1500), geometry),
@@ -87,7 +107,11 @@ def assert_same(one: dict, other: dict, tolerance: float = 1e-5) -> None:
     assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(
-            one[name], other[name], rtol=tolerance, atol=tolerance, msg=lambda text, n=name: f"{n}: {text}"
+            one[name],
+            other[name],
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda text, n=name: f"{n}: {text}",
         )
 
 
@@ -111,16 +135,22 @@ def test_paused_and_resumed_in_another_pack_is_unbroken(bert, data, trials, tmp_
         expected = [learnt(unbroken, tmp_path / "unbroken", k) for k in range(len(chosen))]
     with pack(bert, data, chosen) as first:
         first.advance(5)
-        states = [first.save(k, tmp_path / "paused" / f"{k}.safetensors") for k in range(len(chosen))]
+        states = [
+            first.save(k, tmp_path / "paused" / f"{k}.safetensors") for k in range(len(chosen))
+        ]
     order = list(reversed(range(len(chosen))))[:4]
-    with pack(bert, data, [chosen[k] for k in order], from_step=5, states=[states[k] for k in order]) as second:
+    with pack(
+        bert, data, [chosen[k] for k in order], from_step=5, states=[states[k] for k in order]
+    ) as second:
         second.advance(MAX_STEPS)
         for place, k in enumerate(order):
             assert_same(learnt(second, tmp_path / "second", place), expected[k])
 
 
 def test_a_failed_trial_does_not_touch_its_neighbours(bert, data, trials, tmp_path):
-    """Also where several texts share a tile of attention, in batches of a size that tiles do not divide."""
+    """Also where several texts share a tile of attention, in batches of a size that tiles do not
+    divide.
+    """
     model = copy.deepcopy(bert)
     fold_attention(model)
     calm, wild = trials[3], replace(trials[3], learning_rate=1e30, clip=1e30, seed=7)
@@ -128,7 +158,9 @@ def test_a_failed_trial_does_not_touch_its_neighbours(bert, data, trials, tmp_pa
     def outcome(specs: list[TrialSpec]) -> tuple[dict, np.ndarray]:
         with Pack(model, data, specs, max_steps=6, batch_size=5) as pack:
             pack.advance(6)
-            assert [pack.failure(k) is not None for k in range(len(specs))] == [spec is wild for spec in specs]
+            assert [pack.failure(k) is not None for k in range(len(specs))] == [
+                spec is wild for spec in specs
+            ]
             return learnt(pack, tmp_path / str(len(specs))), pack.predict(data.select)[0]
 
     alone, beside = outcome([calm]), outcome([calm, wild])
@@ -140,7 +172,9 @@ def test_one_trial_follows_torch_adamw(bert, data, trials):
     spec = trials[0]
     with pack(bert, data, [spec]) as ours:
         start = trial_factors(ours.adapter, 0)
-        head = {name: parameter[0].detach().clone() for name, parameter in ours.heads.parameters.items()}
+        head = {
+            name: parameter[0].detach().clone() for name, parameter in ours.heads.parameters.items()
+        }
         batches = [ours.batches.take(data.fit, ours.batches[step]) for step in range(MAX_STEPS)]
         ours.advance(MAX_STEPS)
         expected = trial_factors(ours.adapter, 0)
@@ -152,16 +186,25 @@ def test_one_trial_follows_torch_adamw(bert, data, trials):
             bert.classifier.bias.copy_(head["classifier.bias"].reshape(-1))
         heads = [bert.classifier.weight, bert.classifier.bias]
         factors = list(adapter.parameters())
-        groups = [{"params": factors, "lr": spec.learning_rate}, {"params": heads, "lr": spec.head_learning_rate}]
+        groups = [
+            {"params": factors, "lr": spec.learning_rate},
+            {"params": heads, "lr": spec.head_learning_rate},
+        ]
         optimizer = torch.optim.AdamW(groups, weight_decay=spec.weight_decay)
         warmup = max(1, round(spec.warmup * MAX_STEPS))
         for step, batch in enumerate(batches):
             share = (
-                (step + 1) / warmup if step < warmup else (1 + math.cos(math.pi * (step - warmup) / (MAX_STEPS - warmup))) / 2
+                (step + 1) / warmup
+                if step < warmup
+                else (1 + math.cos(math.pi * (step - warmup) / (MAX_STEPS - warmup))) / 2
             )
-            for group, rate in zip(optimizer.param_groups, (spec.learning_rate, spec.head_learning_rate), strict=True):
+            for group, rate in zip(
+                optimizer.param_groups, (spec.learning_rate, spec.head_learning_rate), strict=True
+            ):
                 group["lr"] = rate * share
-            logits = bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            logits = bert(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits
             functional.cross_entropy(logits, batch["labels"]).backward()
             torch.nn.utils.clip_grad_norm_([*factors, *heads], spec.clip)
             optimizer.step()
@@ -174,7 +217,9 @@ def test_one_trial_follows_torch_adamw(bert, data, trials):
 
 def test_a_loss_that_is_not_finite_fails_its_trial_alone(bert, data, trials, tmp_path):
     calm = [trials[1], trials[9]]
-    wild = TrialSpec(trials[0].adapter, learning_rate=1e38, head_learning_rate=1e38, clip=1e30, seed=1)
+    wild = TrialSpec(
+        trials[0].adapter, learning_rate=1e38, head_learning_rate=1e38, clip=1e30, seed=1
+    )
     with pack(bert, data, [calm[0], wild, calm[1]]) as mixed:
         mixed.advance(MAX_STEPS)
         failures = [mixed.failure(k) for k in range(3)]
@@ -196,7 +241,9 @@ def regressor(bert):
     from transformers import BertForSequenceClassification
 
     torch.manual_seed(0)
-    return BertForSequenceClassification(type(bert.config).from_dict({**bert.config.to_dict(), "num_labels": 1})).eval()
+    return BertForSequenceClassification(
+        type(bert.config).from_dict({**bert.config.to_dict(), "num_labels": 1})
+    ).eval()
 
 
 def scored(scale: float = 1.0, shift: float = 0.0) -> TaskData:
@@ -218,7 +265,9 @@ def test_regression_learns_alike_on_every_scale(regressor, trials, scale, shift)
     assert other_losses == pytest.approx(losses, rel=1e-2)
     assert other_scores == pytest.approx(scores, abs=1e-2)
     np.testing.assert_allclose((other_predicted - shift) / scale, predicted, atol=1e-2)
-    assert scored(scale, shift).units == pytest.approx((scale * scored().units[0] + shift, scale * scored().units[1]), rel=1e-3)
+    assert scored(scale, shift).units == pytest.approx(
+        (scale * scored().units[0] + shift, scale * scored().units[1]), rel=1e-3
+    )
 
 
 def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data):
@@ -246,12 +295,17 @@ def test_the_backbone_is_given_back_untouched(bert, data, trials):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("trouble", ["another trial", "another step", "truncated", "foreign", "missing"])
+@pytest.mark.parametrize(
+    "trouble", ["another trial", "another step", "truncated", "foreign", "missing"]
+)
 def test_a_wrong_state_is_one_line(bert, data, trials, tmp_path, trouble):
     with pack(bert, data, [trials[0]]) as first:
         first.advance(4)
         path = first.save(0, tmp_path / "0.safetensors")
-    spec, step = (trials[1] if trouble == "another trial" else trials[0]), (8 if trouble == "another step" else 4)
+    spec, step = (
+        (trials[1] if trouble == "another trial" else trials[0]),
+        (8 if trouble == "another step" else 4),
+    )
     if trouble == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     elif trouble == "foreign":
@@ -270,7 +324,11 @@ def test_states_are_small_and_hold_no_padding(bert, data, trials, tmp_path):
         mixed.advance(2)
         about, tensors = read_state(mixed.save(0, tmp_path / "0.safetensors"))
     assert about["step"] == 2
-    factors = sum(value.numel() for name, value in tensors.items() if name.startswith("value.") and ".head." not in name)
+    factors = sum(
+        value.numel()
+        for name, value in tensors.items()
+        if name.startswith("value.") and ".head." not in name
+    )
     assert factors == small.adapter.n_params
 
 

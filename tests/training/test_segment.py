@@ -1,31 +1,36 @@
-"""run_segment on real digits: a result and a state for every trial, a pack that halves itself, a worker's caches."""
+"""run_segment on real digits: a result and a state for every trial, a pack that halves itself, a
+worker's caches.
+"""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from tenslora_search.backbone import ready
+from tenslora_search.data import task as data_module
+from tenslora_search.export.trained import load_trained
 from tenslora_search.nn.sites import PackError
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import Segment, TrialSpec
-from tenslora_search.training import data as data_module
-from tenslora_search.training import ready
 from tenslora_search.training import segment as worker
 from tenslora_search.training.pack import Pack, read_state
-from tenslora_search.training.trained import load_trained
 
 DOES_NOT_FIT = (
     PackError("4 trials cannot share a batch of 1 here; attach one at a time (--pack 1)."),
     MemoryError("Unable to allocate 3.2 GiB"),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+        "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you "
+        "tried to allocate 8 bytes."
     ),
 )
 
 
-def make(n_trials: int = 4, *, from_step: int = 0, to_step: int = 3, split: str = "select", states=None) -> Segment:
+def make(
+    n_trials: int = 4, *, from_step: int = 0, to_step: int = 3, split: str = "select", states=None
+) -> Segment:
     geometry = geometry_of_model("digits-vit")
     specs = [AdapterSpec.of("none", "cp", (1 + k,), geometry) for k in range(n_trials)]
     return Segment(
@@ -51,7 +56,9 @@ def fresh_limits():
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    """A machine that holds `largest` trials at once, however it says so; returns the sizes of the packs that were tried."""
+    """A machine that holds `largest` trials at once, however it says so; returns the sizes of the
+    packs that were tried.
+    """
 
     def install(largest: int, error: Exception) -> list[int]:
         tried = []
@@ -86,15 +93,24 @@ def test_it_is_a_pure_function_of_the_segment(tmp_path):
     first, second = (worker.run_segment(make(), tmp_path / name) for name in ("first", "second"))
     assert [(r.score, r.loss) for r in first] == [(r.score, r.loss) for r in second]
     for number in range(10, 14):
-        files = [(tmp_path / name / f"{number}.safetensors").read_bytes() for name in ("first", "second")]
+        files = [
+            (tmp_path / name / f"{number}.safetensors").read_bytes() for name in ("first", "second")
+        ]
         assert files[0] == files[1]
 
 
 def test_report_is_scored_where_asked(tmp_path):
-    select, report = (worker.run_segment(make(1, to_step=6, split=split), tmp_path) for split in ("select", "report"))
+    select, report = (
+        worker.run_segment(make(1, to_step=6, split=split), tmp_path)
+        for split in ("select", "report")
+    )
     _, data = worker.worker_backbone(make())
-    assert select[0].score * len(data.select) == pytest.approx(round(select[0].score * len(data.select)))
-    assert report[0].score * len(data.report) == pytest.approx(round(report[0].score * len(data.report)))
+    assert select[0].score * len(data.select) == pytest.approx(
+        round(select[0].score * len(data.select))
+    )
+    assert report[0].score * len(data.report) == pytest.approx(
+        round(report[0].score * len(data.report))
+    )
 
 
 def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, monkeypatch):
@@ -107,7 +123,9 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
     assert next(model.parameters()).dtype == torch.bfloat16
     images = data.report.processor.normalise(data.report.inputs["pixel_values"])
     for result in results:
-        adapter, _ = load_trained(tmp_path / f"{result.number}.safetensors", "digits-vit", labels=list(data.labels))
+        adapter, _ = load_trained(
+            tmp_path / f"{result.number}.safetensors", "digits-vit", labels=list(data.labels)
+        )
         with torch.no_grad():
             right = adapter.model(images).logits.argmax(1) == data.report.labels
         assert result.score == pytest.approx(right.double().mean().item(), abs=1e-9)
@@ -124,14 +142,22 @@ def test_a_backbone_in_float32_is_not_loaded_again_for_the_retest(tmp_path, monk
 def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch):
     monkeypatch.setattr(data_module, "GLANCE_ROWS", 50)
     worker._data.cache_clear()
-    early, top = worker.run_segment(make(to_step=3), tmp_path / "early"), worker.run_segment(make(to_step=6), tmp_path / "top")
+    early, top = (
+        worker.run_segment(make(to_step=3), tmp_path / "early"),
+        worker.run_segment(make(to_step=6), tmp_path / "top"),
+    )
     model, data = worker.worker_backbone(make())
     worker._data.cache_clear()
     assert len(data.select) > 3 * 16
-    for results, folder, step, split in ((early, "early", 3, data.glance), (top, "top", 6, data.select)):
+    for results, folder, step, split in (
+        (early, "early", 3, data.glance),
+        (top, "top", 6, data.select),
+    ):
         states = [tmp_path / folder / f"{result.number}.safetensors" for result in results]
         specs = [spec for _, spec in make().trials]
-        with Pack(model, data, specs, max_steps=6, batch_size=16, from_step=step, states=states) as pack:
+        with Pack(
+            model, data, specs, max_steps=6, batch_size=16, from_step=step, states=states
+        ) as pack:
             assert [result.score for result in results] == pack.scores(split)
 
 
@@ -171,5 +197,7 @@ def test_the_worker_keeps_its_backbone_and_data(tmp_path):
 
 
 def test_columns_that_the_question_names(tmp_path):
-    named = replace(make(1), task={"name": "digits", "columns": {"image": "image", "label": "label"}})
+    named = replace(
+        make(1), task={"name": "digits", "columns": {"image": "image", "label": "label"}}
+    )
     assert [result.reason for result in worker.run_segment(named, tmp_path)] == [None]

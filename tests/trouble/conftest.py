@@ -1,4 +1,6 @@
-"""The command line as users run it: in a process of its own that can be killed, or, where nothing dies, in this one."""
+"""The command line as users run it: in a process of its own that can be killed, or, where nothing
+dies, in this one.
+"""
 
 import json
 import os
@@ -11,7 +13,20 @@ from pathlib import Path
 
 import pytest
 
-SMALL = ["--budget", "6k", "--task", "digits", "--trials", "6", "--max-steps", "18", "--batch-size", "16", "--retest", "1"]
+SMALL = [
+    "--budget",
+    "6k",
+    "--task",
+    "digits",
+    "--trials",
+    "6",
+    "--max-steps",
+    "18",
+    "--batch-size",
+    "16",
+    "--retest",
+    "1",
+]
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +38,17 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture
 def start(environment):
-    """Starts the command in a process group of its own; whatever is left of it is killed at the end."""
+    """Starts the command in a process group of its own; whatever is left of it is killed at the
+    end.
+    """
     started: list[subprocess.Popen] = []
 
     def run(*arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "tenslora_search.cli", *arguments]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
         started.append(process)
         return process
 
@@ -72,7 +91,11 @@ def here(environment, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]
 def events(folder: Path) -> list[dict]:
     path = folder / "trials.jsonl"
     return (
-        [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        [
+            json.loads(line)
+            for line in path.read_text().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
         if path.exists()
         else []
     )
@@ -81,7 +104,11 @@ def events(folder: Path) -> list[dict]:
 def scores(folder: Path) -> dict[tuple[int, int], float]:
     """Select score by (trial, step); asserts that nothing was run twice."""
     rungs = [event for event in events(folder) if event["event"] == "rung"]
-    twice = [key for key, n in Counter((event["number"], event["step"]) for event in rungs).items() if n > 1]
+    twice = [
+        key
+        for key, n in Counter((event["number"], event["step"]) for event in rungs).items()
+        if n > 1
+    ]
     assert not twice
     return {(event["number"], event["step"]): event["score"] for event in rungs}
 

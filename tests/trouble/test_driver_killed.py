@@ -1,4 +1,6 @@
-"""kill -9 of the driver: the same command goes on; no finished rung is run twice, no trial is lost or doubled."""
+"""kill -9 of the driver: the same command goes on; no finished rung is run twice, no trial is lost
+or doubled.
+"""
 
 import os
 import signal
@@ -14,7 +16,9 @@ def test_the_same_command_goes_on(start, command, tmp_path):
     asked = [*SMALL, "--executor", "inline", "--pack", "6"]
     assert command(*asked, "--out", str(tmp_path / "unbroken"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "killed"))
-    wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "killed")), killed)
+    wait_for(
+        lambda: any(event["event"] == "segment" for event in events(tmp_path / "killed")), killed
+    )
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     before = scores(tmp_path / "killed")
@@ -25,9 +29,16 @@ def test_the_same_command_goes_on(start, command, tmp_path):
     after = scores(tmp_path / "killed")
     assert before.items() <= after.items()
     assert after == scores(tmp_path / "unbroken")
-    assert sorted(event["number"] for event in events(tmp_path / "killed") if event["event"] == "proposed") == list(range(6))
-    retests = [[event for event in events(tmp_path / name) if event["event"] == "retest"] for name in ("killed", "unbroken")]
-    assert [(e["number"], e["report_score"]) for e in retests[0]] == [(e["number"], e["report_score"]) for e in retests[1]]
+    assert sorted(
+        event["number"] for event in events(tmp_path / "killed") if event["event"] == "proposed"
+    ) == list(range(6))
+    retests = [
+        [event for event in events(tmp_path / name) if event["event"] == "retest"]
+        for name in ("killed", "unbroken")
+    ]
+    assert [(e["number"], e["report_score"]) for e in retests[0]] == [
+        (e["number"], e["report_score"]) for e in retests[1]
+    ]
 
 
 def test_a_finished_search_is_not_run_again(command, tmp_path):

@@ -1,4 +1,6 @@
-"""Run folders that cannot be used, or hold something else: one line, and nothing in them is touched."""
+"""Run folders that cannot be used, or hold something else: one line, and nothing in them is
+touched.
+"""
 
 import fcntl
 import json
@@ -40,7 +42,11 @@ def test_a_crash_before_the_last_events_is_made_good(here, finished):
     last_rung = max(k for k, line in enumerate(lines) if b'"rung"' in line)
     path.write_bytes(b"".join(lines[: last_rung + 1]))
     assert here(*ASKED, "--out", str(finished))[0] == 0
-    states = {event["number"]: event["event"] for event in events(finished) if event["event"] in ("paused", "complete")}
+    states = {
+        event["number"]: event["event"]
+        for event in events(finished)
+        if event["event"] in ("paused", "complete")
+    }
     assert sorted(states) == list(range(6))
 
 
@@ -58,7 +64,11 @@ def test_a_newer_version(here, finished, file):
         path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     else:
         path.write_bytes(path.read_bytes() + b'{"event":"journal","version":99}\n')
-    for arguments in ([*ASKED, "--out", str(finished)], ["report", str(finished)], ["compare", str(finished)]):
+    for arguments in (
+        [*ASKED, "--out", str(finished)],
+        ["report", str(finished)],
+        ["compare", str(finished)],
+    ):
         assert "newer tenslora-search" in refused(here, *arguments)
 
 
@@ -74,7 +84,9 @@ def test_another_question(here, finished):
 
 def test_a_folder_that_cannot_be_made(here, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot write the run folder" in refused(here, *ASKED, "--out", str(tmp_path / "file" / "run"))
+    assert "cannot write the run folder" in refused(
+        here, *ASKED, "--out", str(tmp_path / "file" / "run")
+    )
 
 
 def test_a_folder_of_something_else(here, tmp_path):
@@ -111,7 +123,9 @@ def test_a_lock_of_something_else_is_left_as_it_is(here, tmp_path):
 
 def test_a_file_where_a_folder_belongs(here, tmp_path):
     (tmp_path / "states").write_text("mine")
-    assert "states: File exists. Choose another --out" in refused(here, *ASKED, "--out", str(tmp_path))
+    assert "states: File exists. Choose another --out" in refused(
+        here, *ASKED, "--out", str(tmp_path)
+    )
     assert (tmp_path / "states").read_text() == "mine"
 
 
@@ -128,7 +142,10 @@ def test_changed_data(here, tmp_path, finished):
 
 
 def test_changed_space(here, tmp_path):
-    space, asked = tmp_path / "narrow.toml", [*ASKED, "--space", str(tmp_path / "narrow.toml"), "--out", str(tmp_path / "run")]
+    space, asked = (
+        tmp_path / "narrow.toml",
+        [*ASKED, "--space", str(tmp_path / "narrow.toml"), "--out", str(tmp_path / "run")],
+    )
     space.write_text("learning_rate = { low = 1e-3, high = 1e-2 }\n")
     assert here(*asked)[0] == 0
     before = (tmp_path / "run" / "trials.jsonl").read_bytes()

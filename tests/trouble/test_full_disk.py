@@ -24,7 +24,9 @@ def test_a_write_that_fails(command, environment, tmp_path, largest):
     warm = [*SMALL, "--executor", "inline", "--out", str(tmp_path / "warm")]
     assert command(*warm)[0] == 0  # fills the cache, which is not what this is about
     line = [sys.executable, "-m", "tenslora_search.cli", *asked]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, preexec_fn=limited, check=False)
+    done = subprocess.run(
+        line, env=environment, capture_output=True, text=True, preexec_fn=limited, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("tenslora-search: cannot write")
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,6 @@
-"""Ctrl-C: the search ends, what is complete is retested and reported, exit code 130; the same command goes on later."""
+"""Ctrl-C: the search ends, what is complete is retested and reported, exit code 130; the same
+command goes on later.
+"""
 
 import os
 import signal
@@ -12,9 +14,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("executor", ["inline", "ray"])
 def test_ctrl_c_writes_the_report_and_loses_nothing(start, command, tmp_path, executor):
-    asked = [*SMALL, "--trials", "24", "--executor", executor, "--pack", "2", "--out", str(tmp_path / "run")]
+    asked = [
+        *SMALL,
+        "--trials",
+        "24",
+        "--executor",
+        executor,
+        "--pack",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     running = start(*asked)
-    wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "run")), running)
+    wait_for(
+        lambda: any(event["event"] == "segment" for event in events(tmp_path / "run")), running
+    )
     os.kill(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130

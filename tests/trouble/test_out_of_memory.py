@@ -1,4 +1,5 @@
-"""Memory really runs out: the pack halves itself and goes on, with the results it would have had."""
+"""Memory really runs out: the pack halves itself and goes on, with the results it would have
+had."""
 
 import json
 import subprocess
@@ -20,11 +21,13 @@ ready.cpu_multiplies_bfloat16 = lambda: False  # the same need of memory on ever
 torch.set_num_threads(1)
 geometry = geometry_of_model("digits-vit")
 trial = TrialSpec(AdapterSpec.of("none", "cp", (2,), geometry), 1e-2, 5e-3)
-asked = Segment("s", tuple((k, trial) for k in range(16)), (None,) * 16, 0, 2, 2, 256, "digits-vit", {"name": "digits"})
+trials = tuple((k, trial) for k in range(16))
+asked = Segment("s", trials, (None,) * 16, 0, 2, 2, 256, "digits-vit", {"name": "digits"})
 worker.worker_backbone(asked)
 if sys.argv[2] == "limited":
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + 650 * 2**20  # sixteen trials need over 800, eight under 500
+    # sixteen trials need over 800, eight under 500
+    limit = pages * resource.getpagesize() + 650 * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 results = worker.run_segment(asked, Path(sys.argv[1]))
 print(json.dumps({"losses": [r.loss for r in results], "reasons": [r.reason for r in results],
@@ -34,13 +37,22 @@ print(json.dumps({"losses": [r.loss for r in results], "reasons": [r.reason for 
 
 def run(folder, environment, how: str) -> dict:
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(folder), how]
-    done = subprocess.run(command, env={**environment, "MALLOC_ARENA_MAX": "1"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**environment, "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_pack_halves_itself(tmp_path, environment):
-    roomy, tight = run(tmp_path / "roomy", environment, "roomy"), run(tmp_path / "tight", environment, "limited")
+    roomy, tight = (
+        run(tmp_path / "roomy", environment, "roomy"),
+        run(tmp_path / "tight", environment, "limited"),
+    )
     assert roomy["largest"] == []
     assert tight["largest"], "the limit was never hit"
     assert tight["largest"][0] < 16

@@ -12,13 +12,18 @@ pytestmark = pytest.mark.slow
 
 
 def busy_workers(session: int) -> list[int]:
-    """Processes of the driver's session that are training a segment, by the title Ray gives them."""
+    """Processes of the driver's session that are training a segment, by the title Ray gives
+    them."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 title = (entry / "cmdline").read_bytes()
-                if b"ray::" in title and b"train" in title and os.getsid(int(entry.name)) == session:
+                if (
+                    b"ray::" in title
+                    and b"train" in title
+                    and os.getsid(int(entry.name)) == session
+                ):
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -33,7 +38,17 @@ def kill_one(workers: list[int]) -> bool:
 
 
 def test_a_killed_segment_runs_again(start, command, tmp_path):
-    asked = [*SMALL[:-6], "--max-steps", "120", "--batch-size", "16", "--retest", "1", "--pack", "3"]
+    asked = [
+        *SMALL[:-6],
+        "--max-steps",
+        "120",
+        "--batch-size",
+        "16",
+        "--retest",
+        "1",
+        "--pack",
+        "3",
+    ]
     assert command(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "ray"))
     wait_for(lambda: bool(busy_workers(killed.pid)), killed)
@@ -47,4 +62,6 @@ def test_a_killed_segment_runs_again(start, command, tmp_path):
     shared = ray.keys() & inline.keys()
     assert {number for number, _ in shared} == set(range(6))
     assert all(ray[key] == pytest.approx(inline[key], abs=0.011) for key in shared)
-    assert list((tmp_path / "ray" / "ray" / "segments").glob("segment-*/result.json")), "Tune's own results are on disk"
+    assert list((tmp_path / "ray" / "ray" / "segments").glob("segment-*/result.json")), (
+        "Tune's own results are on disk"
+    )

@@ -1,4 +1,6 @@
-"""Every wrong input is one line on stderr and its exit code; no traceback, nothing on stdout, no run folder left behind."""
+"""Every wrong input is one line on stderr and its exit code; no traceback, nothing on stdout, no
+run folder left behind.
+"""
 
 import json
 
@@ -27,7 +29,11 @@ OPTIONS = [
     ({"--executor": "rai"}, 2, "Did you mean 'ray'"),
     ({"--objective": "frontier"}, 2, "Did you mean 'front'"),
     ({"--labels": "class"}, 2, "no kind of labels named 'class'. Did you mean 'classes'"),
-    ({"--labels": "numbers"}, 2, "--labels is for own data without --task; the labels of task digits are classes"),
+    (
+        {"--labels": "numbers"},
+        2,
+        "--labels is for own data without --task; the labels of task digits are classes",
+    ),
     ({"--trials": "0"}, 2, "--trials is a whole number of 1 or more; got 0"),
     ({"--trials": "many"}, 2, "valid integer"),
     ({"--retest": "-1"}, 2, "--retest is a whole number of 0 or more; got -1"),
@@ -46,11 +52,19 @@ OPTIONS = [
 
 def arguments(change: dict[str, str | None], out) -> list[str]:
     options = {**BASE, "--out": str(out), **change}
-    return [part for name, value in options.items() if value is not None for part in (name, value) if part]
+    return [
+        part
+        for name, value in options.items()
+        if value is not None
+        for part in (name, value)
+        if part
+    ]
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "line"), OPTIONS, ids=[" ".join(map(str, sum(c.items(), ()))) for c, _, _ in OPTIONS]
+    ("change", "code", "line"),
+    OPTIONS,
+    ids=[" ".join(map(str, sum(c.items(), ()))) for c, _, _ in OPTIONS],
 )
 def test_a_wrong_option(here, tmp_path, change, code, line):
     found, out, err = here(*arguments(change, tmp_path / "run"))
@@ -101,9 +115,18 @@ DATA = {
     "no train file": ({"test.csv": "text,label\na,b\n"}, "train"),
     "broken parquet": ({"train.parquet": "PAR1 and no more"}, "cannot read"),
     "broken jsonl": ({"train.jsonl": '{"text": "a", "label": 1}\n{"text":\n'}, "line 2 is no JSON"),
-    "no text": ({"train.jsonl": '{"text": "a", "label": 1}\n{"text": 5, "label": 0}\n' * 20}, "row 2 of train of"),
-    "no image": ({"train.csv": "image,label\nno.png,a\nnor.png,b\n"}, "names an image that cannot be read"),
-    "text for a model of images": ({"train.csv": "text,label\n" + "good,a\nbad,b\n" * 20}, "reads image; for text try"),
+    "no text": (
+        {"train.jsonl": '{"text": "a", "label": 1}\n{"text": 5, "label": 0}\n' * 20},
+        "row 2 of train of",
+    ),
+    "no image": (
+        {"train.csv": "image,label\nno.png,a\nnor.png,b\n"},
+        "names an image that cannot be read",
+    ),
+    "text for a model of images": (
+        {"train.csv": "text,label\n" + "good,a\nbad,b\n" * 20},
+        "reads image; for text try",
+    ),
 }
 
 
@@ -125,20 +148,54 @@ def test_wrong_data(here, tmp_path, name):
 
 ROBERTA = ["count", "--model", "roberta-base"]
 COMMANDS = [
-    ([*ROBERTA, "--construction", "qkv", "--decomposition", "tuker", "--ranks", "1,1,1"], "Did you mean 'tucker'"),
-    ([*ROBERTA, "--construction", "qkv", "--decomposition", "tucker", "--ranks", "1,1"], "got 2 ranks"),
-    ([*ROBERTA, "--construction", "qkv", "--decomposition", "cp", "--ranks", "0"], "1 or more; got 0"),
+    (
+        [*ROBERTA, "--construction", "qkv", "--decomposition", "tuker", "--ranks", "1,1,1"],
+        "Did you mean 'tucker'",
+    ),
+    (
+        [*ROBERTA, "--construction", "qkv", "--decomposition", "tucker", "--ranks", "1,1"],
+        "got 2 ranks",
+    ),
+    (
+        [*ROBERTA, "--construction", "qkv", "--decomposition", "cp", "--ranks", "0"],
+        "1 or more; got 0",
+    ),
     ([*ROBERTA, "--construction", "none", "--decomposition", "cp", "--ranks", "769"], "cap 768"),
-    ([*ROBERTA, "--construction", "none", "--decomposition", "cp", "--ranks", "a"], "whole numbers"),
-    (["count", "--hidden", "8", "--construction", "none", "--decomposition", "cp", "--ranks", "1"], "--heads and --layers"),
-    (["count", *"--hidden 9 --heads 2 --layers 1 --construction none --decomposition cp --ranks 1".split()], "divide"),
+    (
+        [*ROBERTA, "--construction", "none", "--decomposition", "cp", "--ranks", "a"],
+        "whole numbers",
+    ),
+    (
+        [
+            "count",
+            "--hidden",
+            "8",
+            "--construction",
+            "none",
+            "--decomposition",
+            "cp",
+            "--ranks",
+            "1",
+        ],
+        "--heads and --layers",
+    ),
+    (
+        [
+            "count",
+            *"--hidden 9 --heads 2 --layers 1 --construction none --decomposition cp --ranks "
+            "1".split(),
+        ],
+        "divide",
+    ),
     (["list", "task"], "Did you mean 'tasks'"),
     (["report", "/nowhere"], "no run folder"),
     (["export", "/nowhere"], "no run folder"),
 ]
 
 
-@pytest.mark.parametrize(("words", "line"), COMMANDS, ids=[" ".join(words[-5:]) for words, _ in COMMANDS])
+@pytest.mark.parametrize(
+    ("words", "line"), COMMANDS, ids=[" ".join(words[-5:]) for words, _ in COMMANDS]
+)
 def test_a_wrong_command(here, words, line):
     code, out, err = here(*words)
     assert code == 2

@@ -1,4 +1,6 @@
-"""PAGES: the sections of report.html, in order; each turns a run into markup, or into nothing where it has nothing to show."""
+"""PAGES: the sections of report.html, in order; each turns a run into markup, or into nothing where
+it has nothing to show.
+"""
 
 from collections.abc import Callable
 
@@ -10,12 +12,6 @@ from tenslora_search.report.reading import RunRecord
 from tenslora_search.spec.table import Table
 
 PAGES: Table[Callable[[RunRecord], Markup | None]] = Table(
-    "page",
-    {
-        entry.__name__: entry
-        for entry in (
-            answer, chart, members, side_by_side, everything, by_choice, rank_profile, importance, rung_curves, trust, progress,
-            provenance,
-        )
-    },
+    "page", { entry.__name__: entry for entry in ( answer, chart, members, side_by_side, everything,
+    by_choice, rank_profile, importance, rung_curves, trust, progress, provenance, ) },
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Pages to choose by: the picks, the chart of the front, the front, two configurations side by side, all trials."""
+"""Pages to choose by: the picks, the chart of the front, the front, two configurations side by
+side, all trials.
+"""
 
 from tenslora_search.report.findings import against_best, beside_lora
 from tenslora_search.report.markup import Markup, join, outside, table, tag
@@ -14,22 +16,45 @@ ABOUT = {
 
 
 def answer(record: RunRecord) -> Markup:
-    """What came out: the pick of each kind, the best under a number of parameters, and LoRA beside the best."""
+    """What came out: the pick of each kind, the best under a number of parameters, and LoRA beside
+    the best.
+    """
     rows = front(record.trials)
     if rows.empty:
         n_trials = len(record.trials)
         why = f"None of the {n_trials:,} trials is complete" if n_trials else "No trial was begun"
-        return tag("p", f"{why}, so there is no front yet. The same command goes on from here.", class_="finding")
+        return tag(
+            "p",
+            f"{why}, so there is no front yet. The same command goes on from here.",
+            class_="finding",
+        )
     members = {one.number: one for one in rows_of(rows)}
-    cards = [_card(TITLES.get(name, name), ABOUT.get(name, ""), members[pick(rows)]) for name, pick in PICKS.items()]
-    field = tag("input", id="under", type="text", inputmode="numeric", size=9, value=f"{record.file['budget'] // 2:,}")
+    cards = [
+        _card(TITLES.get(name, name), ABOUT.get(name, ""), members[pick(rows)])
+        for name, pick in PICKS.items()
+    ]
+    field = tag(
+        "input",
+        id="under",
+        type="text",
+        inputmode="numeric",
+        size=9,
+        value=f"{record.file['budget'] // 2:,}",
+    )
     label = tag("label", "Best under ", field, " parameters")
-    own = tag("div", tag("h3", label), tag("div", id="under-answer", aria_live="polite"), class_="card")
-    return join(tag("div", *cards, own, class_="cards"), tag("p", outside(beside_lora(record)), class_="finding"))
+    own = tag(
+        "div", tag("h3", label), tag("div", id="under-answer", aria_live="polite"), class_="card"
+    )
+    return join(
+        tag("div", *cards, own, class_="cards"),
+        tag("p", outside(beside_lora(record)), class_="finding"),
+    )
 
 
 def chart(record: RunRecord) -> Markup | None:
-    """The front over axes that can be switched, and the configuration that is pointed at; drawn by the page's script."""
+    """The front over axes that can be switched, and the configuration that is pointed at; drawn by
+    the page's script.
+    """
     if record.trials["score"].notna().sum() == 0:
         return None
     controls = tag(
@@ -38,25 +63,49 @@ def chart(record: RunRecord) -> Markup | None:
         tag("label", "Up ", tag("select", id="up")),
         class_="controls",
     )
-    hint = "Point at a mark or move to it with Tab for its configuration; press it to keep it, Shift with it to set it beside."
-    drawing = tag("figure", tag("div", id="front-chart"), tag("div", id="legend", class_="legend"), tag("figcaption", hint))
-    without = tag("noscript", tag("p", "This chart is drawn by a script; front.svg shows the same."))
+    hint = (
+        "Point at a mark or move to it with Tab for its configuration; press it to keep it, "
+        "Shift with it to set it beside."
+    )
+    drawing = tag(
+        "figure",
+        tag("div", id="front-chart"),
+        tag("div", id="legend", class_="legend"),
+        tag("figcaption", hint),
+    )
+    without = tag(
+        "noscript", tag("p", "This chart is drawn by a script; front.svg shows the same.")
+    )
     detail = tag("aside", id="detail", aria_live="polite", aria_label="the chosen configuration")
-    return join(tag("h2", "What a parameter buys"), controls, without, tag("div", drawing, detail, class_="wide"))
+    return join(
+        tag("h2", "What a parameter buys"),
+        controls,
+        without,
+        tag("div", drawing, detail, class_="wide"),
+    )
 
 
 def members(record: RunRecord) -> Markup | None:
-    """The front as a table, with its scores on fresh seeds and whether they differ beyond the noise."""
+    """The front as a table, with its scores on fresh seeds and whether they differ beyond the
+    noise.
+    """
     rows, words = rows_of(front(record.trials)), against_best(record)
     if not rows:
         return None
-    names = ("trial", "method", "ranks", "parameters", "select", "report (fresh seeds)", "seeds", "beside the best")
+    names = (
+        "trial",
+        "method",
+        "ranks",
+        "parameters",
+        "select",
+        "report (fresh seeds)",
+        "seeds",
+        "beside the best",
+    )
     cells = [
-        (
-            _shows(row.number), outside(row.method), outside(row.ranks), f"{row.n_params:,}", f"{row.score:.4f}",
-            report_score(row), row.n_retests or "-", words.get(row.number, "-"),
-        )
-        for row in rows
+        ( _shows(row.number), outside(row.method), outside(row.ranks), f"{row.n_params:,}",
+        f"{row.score:.4f}", report_score(row), row.n_retests or "-", words.get(row.number,
+        "-"), ) for row in rows
     ]  # fmt: skip
     return join(tag("h2", "The front"), table(names, cells, n_text=3, class_="sortable"))
 
@@ -65,10 +114,14 @@ def side_by_side(record: RunRecord) -> Markup | None:
     """Two configurations, line by line, with what differs marked."""
     if len(record.trials) < 2:
         return None
-    picks = [tag("label", f"{name} ", tag("select", id=f"side-{name.lower()}")) for name in ("A", "B")]
+    picks = [
+        tag("label", f"{name} ", tag("select", id=f"side-{name.lower()}")) for name in ("A", "B")
+    ]
     alike = tag("label", tag("input", type="checkbox", id="side-alike"), " what is alike too")
     return join(
-        tag("h2", "Side by side"), tag("div", *picks, alike, class_="controls"), tag("div", id="sides", class_="scroll")
+        tag("h2", "Side by side"),
+        tag("div", *picks, alike, class_="controls"),
+        tag("div", id="sides", class_="scroll"),
     )
 
 
@@ -77,18 +130,22 @@ def everything(record: RunRecord) -> Markup | None:
     if record.trials.empty:
         return None
     words = tag("input", id="words", type="search", placeholder="such as: tucker depth", size=24)
-    states = [tag("option", "all states", value=""), *(tag("option", one) for one in sorted(set(record.trials["state"])))]
+    states = [
+        tag("option", "all states", value=""),
+        *(tag("option", one) for one in sorted(set(record.trials["state"]))),
+    ]
     most = tag("input", id="most", type="text", inputmode="numeric", size=9, placeholder="any")
     controls = tag(
-        "div", tag("label", "Words ", words), tag("label", "State ", tag("select", *states, id="state")),
-        tag("label", "At most ", most, " parameters"), tag("span", id="n-shown", class_="soft", aria_live="polite"),
-        class_="controls",
+        "div", tag("label", "Words ", words), tag("label", "State ", tag("select", *states,
+        id="state")), tag("label", "At most ", most, " parameters"), tag("span", id="n-shown",
+        class_="soft", aria_live="polite"), class_="controls",
     )  # fmt: skip
     return join(tag("h2", "All trials"), controls, tag("div", id="trials", class_="scroll tall"))
 
 
 def report_score(row: Trial) -> str:
-    """0.8706 ± 0.0036: mean and standard deviation over fresh seeds; a dash where there were none."""
+    """0.8706 ± 0.0036: mean and standard deviation over fresh seeds; a dash where there were
+    none."""
     if not row.n_retests:
         return "-"
     spread = f" ± {row.report_std:.4f}" if row.n_retests > 1 else ""
@@ -98,12 +155,18 @@ def report_score(row: Trial) -> str:
 def _card(title: str, about: str, row: Trial) -> Markup:
     number, again = row.number, bool(row.n_retests)
     score = report_score(row) if again else f"{row.score:.4f}"
-    where = f"report, {row.n_retests} fresh seeds; select {row.score:.4f}" if again else "select, one seed"
+    where = (
+        f"report, {row.n_retests} fresh seeds; select {row.score:.4f}"
+        if again
+        else "select, one seed"
+    )
     copy = tag("button", "Copy export command", type="button", data_export=number)
     return tag(
         "div", tag("h3", title), tag("p", about, class_="soft"),
         tag("p", score, class_="score"), tag("p", where, class_="soft"),
-        tag("p", tag("b", f"{row.n_params:,}"), " parameters"), tag("p", outside(f"{row.method}, ranks {row.ranks}")),
+        tag("p", tag("b", f"{row.n_params:,}"), " parameters"), tag("p", outside(f"{row.method}, "
+                                                                                 "ranks "
+                                                                                 f"{row.ranks}")),
         tag("p", _shows(number, f"Trial {number}"), " ", copy), class_="card",
     )  # fmt: skip
 

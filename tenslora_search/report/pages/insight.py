@@ -1,4 +1,6 @@
-"""Pages that say why: scores by choice, the ranks of the front, the importance of each choice, the rung curves."""
+"""Pages that say why: scores by choice, the ranks of the front, the importance of each choice, the
+rung curves.
+"""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +18,16 @@ MOST_CURVES = 400
 
 
 def by_choice(record: RunRecord) -> Markup | None:
-    """Scores by construction and by decomposition: of all after the first rung, up to which all train alike, and at the end."""
+    """Scores by construction and by decomposition: of all after the first rung, up to which all
+    train alike, and at the end.
+    """
     trials, step = record.trials, record.file["rungs"][0]
-    first = record.rungs[record.rungs["step"] == step].drop_duplicates("number").set_index("number")["score"].astype(float)
+    first = (
+        record.rungs[record.rungs["step"] == step]
+        .drop_duplicates("number")
+        .set_index("number")["score"]
+        .astype(float)
+    )
     if first.empty:
         return None
     known = trials.assign(first=first.reindex(trials["number"]).to_numpy())
@@ -27,10 +36,14 @@ def by_choice(record: RunRecord) -> Markup | None:
     span = bounds([*known["first"], *complete["score"]])
     tables = [_choices(name, known, span, step) for name in ("construction", "decomposition")]
     about = (
-        f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. One scale in all rows, from "
-        f"{span[0]:.3f} to {span[1]:.3f} ({record.file['metric']} on select). Few trials in a row say little about it."
+        f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. "
+        "One scale in all rows, from "
+        f"{span[0]:.3f} to {span[1]:.3f} ({record.file['metric']} on select). Few trials in a row "
+        "say little about it."
     )
-    return join(tag("h2", "By construction and decomposition"), *tables, tag("p", about, class_="soft"))
+    return join(
+        tag("h2", "By construction and decomposition"), *tables, tag("p", about, class_="soft")
+    )
 
 
 def rank_profile(record: RunRecord) -> Markup | None:
@@ -43,13 +56,21 @@ def rank_profile(record: RunRecord) -> Markup | None:
     columns = [name for name in MODES if name in bonds_of_all] + sorted(bonds_of_all - set(MODES))
     cells = [
         (
-            row.number, outside(row.method), f"{row.n_params:,}", f"{row.score:.4f}",
-            *(_bar(*profiles[row.number][name]) if name in profiles[row.number] else "" for name in columns),
+            row.number,
+            outside(row.method),
+            f"{row.n_params:,}",
+            f"{row.score:.4f}",
+            *(
+                _bar(*profiles[row.number][name]) if name in profiles[row.number] else ""
+                for name in columns
+            ),
         )
-        for row in rows if row.number in profiles
-    ]  # fmt: skip
+        for row in rows
+        if row.number in profiles
+    ]
     about = (
-        "Each bar is a rank over the largest it could usefully be beside the others. Bonds that belong to one mode "
+        "Each bar is a rank over the largest it could usefully be beside the others. Bonds that "
+        "belong to one mode "
         "stand under its name; r of cp and r_1, r_2, ... of a train join several."
     )
     names = ("trial", "method", "parameters", "select", *columns)
@@ -63,17 +84,27 @@ def importance(record: RunRecord) -> Markup | None:
     if not shares:
         return None
     rows = [
-        (outside(name.replace("_", " ")), f"{share:.0%}", tag("meter", value=f"{share:.4f}", min=0, max=1, aria_hidden="true"))
+        (
+            outside(name.replace("_", " ")),
+            f"{share:.0%}",
+            tag("meter", value=f"{share:.4f}", min=0, max=1, aria_hidden="true"),
+        )
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
     step = record.file.get("importances_step")
     n_trials = int((record.rungs["step"] == step).sum())
     about = (
-        "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by the scores of "
+        "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by "
+        "the scores of "
         f"{n_trials:,} trials after {step} steps. With few trials small shares are chance. "
-        "Input, output, head, projection and layer are the weights by which ranks were divided. It shows no direction."
+        "Input, output, head, projection and layer are the weights by which ranks were divided. "
+        "It shows no direction."
     )
-    return join(tag("h2", "Importance of each choice"), table(("choice", "share", ""), rows), tag("p", about, class_="soft"))
+    return join(
+        tag("h2", "Importance of each choice"),
+        table(("choice", "share", ""), rows),
+        tag("p", about, class_="soft"),
+    )
 
 
 def rung_curves(record: RunRecord) -> Markup | None:
@@ -82,26 +113,49 @@ def rung_curves(record: RunRecord) -> Markup | None:
     if not curves:
         return None
     leading = set(front(record.trials)["number"])
-    lora = [one for one in rows_of(record.trials) if one.method == "LoRA" and one.state == "complete"]
+    lora = [
+        one for one in rows_of(record.trials) if one.method == "LoRA" and one.state == "complete"
+    ]
     lora = {max(lora, key=lambda one: one.score).number} if lora else set()
     rungs = record.file["rungs"]
     chart = Chart(
-        (rungs[0] * 0.92, rungs[-1] * 1.08), bounds(score for points in curves.values() for _, score in points),
-        "steps", record.file["metric"] + " on select", log_x=True, width=760,
-    )  # fmt: skip
+        (rungs[0] * 0.92, rungs[-1] * 1.08),
+        bounds(score for points in curves.values() for _, score in points),
+        "steps",
+        record.file["metric"] + " on select",
+        log_x=True,
+        width=760,
+    )
     rest = [number for number in curves if number not in leading | lora][:MOST_CURVES]
-    parts = [tag("path", d="".join(chart.path(curves[number]) for number in rest), class_="faint", fill="none")]
+    parts = [
+        tag(
+            "path",
+            d="".join(chart.path(curves[number]) for number in rest),
+            class_="faint",
+            fill="none",
+        )
+    ]
     for kind, numbers in (("lora", lora), ("ours", leading - lora)):
         for number in sorted(numbers & set(curves)):
-            title = f"trial {number}: " + ", ".join(f"{score:.4f} after {step}" for step, score in curves[number])
+            title = f"trial {number}: " + ", ".join(
+                f"{score:.4f} after {step}" for step, score in curves[number]
+            )
             marks = [
-                chart.mark(point, "triangle" if kind == "lora" else "circle", title, class_=f"mark {kind}")
+                chart.mark(
+                    point, "triangle" if kind == "lora" else "circle", title, class_=f"mark {kind}"
+                )
                 for point in curves[number]
             ]
             parts += [chart.line(curves[number], class_=f"curve {kind}"), *marks]
-    about = f"{len(curves):,} of {len(record.trials):,} trials climbed beyond their first rung. Blue circles: the front; "
+    about = (
+        f"{len(curves):,} of {len(record.trials):,} trials climbed beyond their first rung. "
+        "Blue circles: the front; "
+    )
     about += "orange triangles: LoRA's best; grey: the rest."
-    return join(tag("h2", "Rung curves"), figure(chart.drawn(*parts, about="score by step of each trial that climbed"), about))
+    return join(
+        tag("h2", "Rung curves"),
+        figure(chart.drawn(*parts, about="score by step of each trial that climbed"), about),
+    )
 
 
 MODES = ("input", "output", "head_dim", "head", "projection", "layer")
@@ -129,19 +183,36 @@ def _strip(first: Sequence[float], complete: Sequence[float], span: tuple[float,
         tag("path", d=SHAPES["circle"], transform=f"translate({place} 9)", class_="mark ours")
         for place in sorted({x(score) for score in complete})
     )
-    return tag("svg", tag("path", d=early, class_="faint"), *done, viewBox="0 0 200 18", class_="strip", aria_hidden="true")
+    return tag(
+        "svg",
+        tag("path", d=early, class_="faint"),
+        *done,
+        viewBox="0 0 200 18",
+        class_="strip",
+        aria_hidden="true",
+    )
 
 
 def _ranks_by_mode(record: RunRecord, row: Trial) -> dict[str, tuple[int, int]]:
-    """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {} for what we cannot read."""
+    """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {} for
+    what we cannot read.
+    """
     try:
         what = row.construction, row.decomposition, Geometry.from_json(record.file["geometry"])
         ranks = [int(rank) for rank in row.ranks.split(",")]
-        names = [name.removeprefix("r_") if name.removeprefix("r_") in MODES else name for name in bonds(*what)]
-        return dict(zip(names, zip(ranks, caps(*what[:2], ranks, what[2]), strict=True), strict=True))
+        names = [
+            name.removeprefix("r_") if name.removeprefix("r_") in MODES else name
+            for name in bonds(*what)
+        ]
+        return dict(
+            zip(names, zip(ranks, caps(*what[:2], ranks, what[2]), strict=True), strict=True)
+        )
     except (QuestionError, KeyError, ValueError):
         return {}
 
 
 def _bar(rank: int, cap: int) -> Markup:
-    return join(tag("span", f"{rank} of {cap:,} "), tag("meter", value=rank, min=0, max=cap, aria_hidden="true"))
+    return join(
+        tag("span", f"{rank} of {cap:,} "),
+        tag("meter", value=rank, min=0, max=cap, aria_hidden="true"),
+    )

@@ -1,0 +1,1 @@
+"""What users call: search, ask_tell, a run's results."""

@@ -1,0 +1,206 @@
+"""ask_tell(): proposals for a training loop of your own, under the same budget, rungs, study and
+journal as a search.
+"""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenslora_search.api.results import Run
+from tenslora_search.runs.folder import run_folder
+from tenslora_search.runs.provenance import versions
+from tenslora_search.runs.question import Question, write_run_file
+from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialResult, TrialSpec
+from tenslora_search.study.pruners import PRUNERS
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.study import Study, Work
+
+if TYPE_CHECKING:
+    import pandas
+
+OWN = "own"
+"""What a run file calls a model, task and score that only the user's loop knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A proposal to train: `attach(model, trial.spec.adapter, seeds=trial.spec.seed)`, with the
+    spec's learning rates.
+    """
+
+    number: int
+    spec: TrialSpec
+    step: int
+    """0; or of one that was stopped and is to go on after all: what it is trained to, if you kept
+    its weights
+    """
+    steps: tuple[int, ...]
+    """where it is to be reported next; the last is the end"""
+
+
+def ask_tell(
+    *,
+    budget: str | int,
+    out: str | Path,
+    model: str | Path | None = None,
+    geometry: Geometry | None = None,
+    force: bool = False,
+    **options: Any,
+) -> "AskTell":
+    """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
+
+    Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
+    `Geometry.attention(...)`). `options`: trials, space, sampler, pruner, objective, seed, and
+    max_steps and eta, which make the rungs: trials are reported at some steps before max_steps and
+    stopped early; without it each trial has one score, its last. Scores are on a scale like
+    accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
+    measured on it. `QuestionError` for a wrong question; `NothingFitsError` if no configuration is
+    within the budget.
+    """
+    if (model is None) == (geometry is None):
+        raise QuestionError(
+            "ask_tell takes model= (a name or a folder) or geometry= (such as "
+            "geometry_of(model)), one of the two."
+        )
+    question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
+    _ = (
+        SAMPLERS[question.sampler],
+        PRUNERS[question.pruner],
+    )  # a wrong name shows before anything is written
+    geometry = geometry or geometry_of_model(question.model)
+    space = SearchSpace.load(question.space, geometry, question.budget)
+    folder, lock = Path(out), ExitStack()
+    lock.enter_context(run_folder(folder, question, force=force))
+    try:
+        _write_run_file(folder, question, geometry)
+        study = Study(
+            space,
+            folder,
+            n_trials=question.trials,
+            rungs=question.rungs,
+            eta=question.eta,
+            sampler=question.sampler,
+            pruner=question.pruner,
+            objective=question.objective,
+            seed=question.seed,
+        )
+    except BaseException:
+        lock.close()
+        raise
+    return AskTell(folder, study, lock)
+
+
+class AskTell:
+    """Hands out trials and takes their scores, higher is better. It holds its folder until
+    `close()`, or as a context.
+    """
+
+    def __init__(self, folder: Path, study: Study, lock: ExitStack) -> None:
+        self.run = Run(folder)
+        self._study, self._lock = study, lock
+        self._asked: dict[int, tuple[Work, float]] = {}
+
+    def __enter__(self) -> "AskTell":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train, and nothing is being trained."""
+        return self._study.done
+
+    def ask(self) -> Trial | None:
+        """The next trial to train; None when all are trained (`done`), or when those that are asked
+        for must be told first.
+        """
+        work = self._study.next_segment(1)
+        if work is None:
+            return None
+        self._asked[work.numbers[0]] = work, time.monotonic()
+        later = tuple(step for step in self._study.rungs if step > work.from_step)
+        return Trial(work.numbers[0], work.specs[0], work.from_step, later)
+
+    def report(self, trial: Trial, step: int, score: float) -> bool:
+        """Takes down the score at the next of `trial.steps`; whether to train on. False at the end,
+        too.
+        """
+        work = self._work(trial)
+        if step != work.to_step:
+            raise QuestionError(
+                f"trial {trial.number} is to be reported at step {work.to_step} next; got step "
+                f"{step}."
+            )
+        self._record(trial, float(score))
+        work = self._study.go_on(trial.number)
+        if work is not None:
+            self._asked[trial.number] = work, time.monotonic()
+        return work is not None
+
+    def tell(self, trial: Trial, score: float | None = None, *, error: str | None = None) -> None:
+        """The score at the end, or the `error` for which there will be none."""
+        work, last = self._work(trial), self._study.rungs[-1]
+        if (score is None) == (error is None):
+            raise QuestionError(
+                f"tell trial {trial.number} its score or its error, one of the two."
+            )
+        if error is None and work.to_step != last:
+            raise QuestionError(
+                f"trial {trial.number} is to be reported at step {work.to_step} first; tell() "
+                f"takes the score at step {last}."
+            )
+        self._record(trial, None if score is None else float(score), error)
+
+    def front(self) -> "pandas.DataFrame":
+        """The non-dominated complete trials, best score first; `run` has the rest: trials(),
+        best(), report().
+        """
+        return self.run.front()
+
+    def close(self) -> None:
+        """Lets go of the folder. What is stopped or was never told goes on when the same is asked
+        again.
+        """
+        self._study.close()
+        self._lock.close()
+
+    def _work(self, trial: Trial) -> Work:
+        if trial.number not in self._asked:
+            record = self._study.records.get(trial.number)
+            state = record.state if record else "unknown"
+            raise QuestionError(
+                f"trial {trial.number} is not being trained: it is {state}; ask() says what is "
+                "next."
+            )
+        return self._asked[trial.number][0]
+
+    def _record(self, trial: Trial, score: float | None, error: str | None = None) -> None:
+        work, began = self._asked.pop(trial.number)
+        seconds = time.monotonic() - began
+        result = TrialResult(trial.number, work.to_step, score, None, error, seconds)
+        self._study.record(work, [result], {trial.number: None}, seconds)
+
+
+def _write_run_file(folder: Path, question: Question, geometry: Geometry) -> None:
+    run: dict[str, Any] = {"geometry": geometry.to_json()}
+    if (folder / "run.json").exists():
+        run = read_run_file(folder)
+        if Geometry.from_json(run["geometry"]) != geometry:
+            raise QuestionError(
+                f"{folder} holds a search on another geometry; choose another out, or force."
+            )
+    else:
+        run |= {
+            "command": None, "versions": versions(), "data_digest": None, "head_params": 0,
+            "budget": question.budget, "task": OWN, "model": question.model, "metric": "score",
+            "labels": [], "regression": False, "rows": {}, "rungs": list(question.rungs),
+        }  # fmt: skip
+    write_run_file(folder, run | {"question": question.to_json()})

@@ -1,0 +1,32 @@
+"""check_options(): what a search is told besides spaces and data, checked before anything starts; a
+dry run does it too.
+"""
+
+from tenslora_search.engine.executors import EXECUTORS
+from tenslora_search.runs.question import Question
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.pruners import PRUNERS
+from tenslora_search.study.samplers import SAMPLERS
+
+
+def check_options(
+    question: Question,
+    *,
+    executor: str,
+    pack: int | None,
+    gpus_per_worker: float | None,
+    time_limit: float | None,
+) -> None:
+    """`QuestionError` for a name that is in no table, or a number that cannot be."""
+    _ = SAMPLERS[question.sampler], PRUNERS[question.pruner], EXECUTORS[executor]
+    if pack is not None and pack < 1:
+        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {pack}.")
+    if gpus_per_worker is not None and not (
+        0 <= gpus_per_worker <= 1 or gpus_per_worker % 1 == 0 < gpus_per_worker
+    ):
+        raise QuestionError(
+            "--gpus-per-worker is 0, a share such as 0.25, or a whole number; got "
+            f"{gpus_per_worker:g}."
+        )
+    if time_limit is not None and not time_limit > 0:
+        raise QuestionError(f"a time limit is more than 0 seconds; got {time_limit:g}.")

@@ -1,0 +1,183 @@
+"""Run: a run folder's results and adapters; read from its files, wherever and whenever it was
+made."""
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Run:
+    """A run folder, read. Data frames have one row a trial (architecture: `number`, `state`,
+    `method`, `n_params`, ...).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = read_run_file(folder)
+
+    def trials(self) -> "pandas.DataFrame":
+        """One row a trial, failed and paused ones too."""
+        return self._record.trials
+
+    def front(self) -> "pandas.DataFrame":
+        """The non-dominated complete trials, best score first."""
+        from tenslora_search.report.pareto import front
+
+        return front(self._record.trials)
+
+    def best(self, max_params: int | None = None, within: float = 0.0) -> int:
+        """The number of the front's trial with the highest score, of at most `max_params`
+        parameters.
+
+        With `within`, of the smallest trial whose score is at most so far below that.
+        """
+        if not within >= 0:
+            raise QuestionError(f"within is a difference of scores, 0 or more; got {within}.")
+        rows = self.front()
+        rows = rows if max_params is None else rows[rows["n_params"] <= max_params]
+        if rows.empty:
+            what = (
+                "no trial is complete"
+                if max_params is None
+                else f"no complete trial has {max_params:,} parameters or fewer"
+            )
+            raise QuestionError(f"{what} in {self.folder}.")
+        near = rows.loc[rows["score"] >= rows["score"].max() - within]
+        return int(near.loc[near["n_params"].idxmin(), "number"])  # type: ignore[arg-type]
+
+    def pick(self, which: str | int) -> int:
+        """A trial's number from best, knee, smallest or a number."""
+        from tenslora_search.report.pareto import PICKS
+
+        if str(which).isdecimal():
+            return int(which)
+        pick = PICKS[str(which)]
+        _ = self.best()
+        return int(pick(self.front()))
+
+    def export(self, which: str | int, to: str | Path, format: str = "peft") -> Path:
+        """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
+        head and a model card.
+
+        `format`: peft, native or merged. A trial of the front is exported as its first retest left
+        it, the weights whose report score is known. `QuestionError` for a trial that is not
+        complete, and for a folder of something else.
+        """
+        from tenslora_search.export.trained import export_trained
+
+        number, to = self.pick(which), Path(to)
+        record = self._record
+        trial = _complete(record.trials, number, self.folder)
+        retests = record.retests[record.retests["number"] == number].sort_values("seed")
+        rungs = record.rungs[record.rungs["number"] == number].sort_values("step")
+        name = rungs["state"].iloc[-1] if retests.empty else retests["state"].iloc[0]
+        if not name:
+            raise QuestionError(
+                f"the weights of trial {number} are not in {self.folder}: a training loop of your "
+                "own (ask_tell) keeps them "
+                "itself: save_peft(adapter, DIR)."
+            )
+        state = self.folder / name
+        if not state.is_file():
+            raise QuestionError(
+                f"the weights of trial {number} are not in {self.folder}: {name} is missing."
+            )
+        facts = self._facts(trial, retests["report_score"].tolist(), to, format)
+        return export_trained(
+            state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts
+        )
+
+    def report(self) -> Path:
+        """Writes report.html, front.csv, trials.csv and front.png anew; the path of the first."""
+        from tenslora_search.report.build import build
+
+        build(self.folder)
+        return self.folder / "report.html"
+
+    @property
+    def proof(self) -> tuple[int, int]:
+        """(configurations proposed, those over the budget), each counted anew from its
+        specification.
+        """
+        record = self._record
+        return len(record.trials), record.over_budget
+
+    @property
+    def _record(self) -> Any:
+        from tenslora_search.report.reading import read_run
+
+        return read_run(self.folder)
+
+    def _facts(self, trial: Any, report_scores: list[float], to: Path, format: str) -> Any:
+        """What the model card says besides the specification."""
+        from tenslora_search.export.card import Facts
+        from tenslora_search.hub.places import model_kind
+
+        question = Question.from_json(self.file["question"])
+        is_pair = "text_pair" in (
+            TASKS[question.task].kind if question.task else question.columns or ()
+        )
+        kind = model_kind(question.model)
+        export = f"--pick {trial['number']} --format {format} --to {shlex.quote(str(to))}"
+        return Facts(
+            number=int(trial["number"]),
+            task=self.file["task"],
+            metric=self.file["metric"],
+            kind="text_pair" if kind == "text" and is_pair else kind,
+            training={
+                "steps": question.max_steps,
+                "batch_size": question.batch_size,
+                "max_length": question.max_length,
+            },
+            report_rows=self.file["rows"]["report"],
+            select_score=float(trial["score"]),
+            report_scores=report_scores,
+            budget=self.file["budget"],
+            head_params=self.file["head_params"],
+            regression=self.file["regression"],
+            command=f"{self._command(question)}\ntenslora-search export "
+            f"{shlex.quote(str(self.folder))} {export}",
+        )
+
+    def _command(self, question: Question) -> str:
+        """As it was typed, or the call that asks the same from Python."""
+        if self.file["command"]:
+            return self.file["command"]
+        defaults = {field.name: field.default for field in fields(Question)}
+        asked = {
+            name: value for name, value in question.to_json().items() if value != defaults[name]
+        }
+        return (
+            f"search({', '.join(f'{name}={value!r}' for name, value in asked.items())})  # "
+            "from tenslora_search import search"
+        )
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run in a folder; `QuestionError` if there is none."""
+    return Run(Path(folder))
+
+
+def _complete(trials: "pandas.DataFrame", number: int, folder: Path) -> Any:
+    """The row of a trial that is trained to the end; `QuestionError` for any other."""
+    rows = trials[trials["number"] == number]
+    if rows.empty:
+        raise QuestionError(
+            f"no trial {number} in {folder}; it has {len(trials)}, numbered from 0."
+        )
+    row = rows.iloc[0]
+    if row["state"] != "complete":
+        raise QuestionError(
+            f"trial {number} is {row['state']}, not complete; only a trained adapter can be "
+            "exported."
+        )
+    return row

@@ -1,0 +1,172 @@
+"""search(): from a question to a front. The one place where all parts meet."""
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.api.checks import check_options
+from tenslora_search.api.results import Run
+from tenslora_search.engine.executors import EXECUTORS
+from tenslora_search.engine.serving import Progress, Serving
+from tenslora_search.engine.source import Place
+from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
+from tenslora_search.runs.provenance import COMMAND, hardware, versions
+from tenslora_search.runs.question import Question, write_run_file
+from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.space import SearchSpace
+
+LOGGER = logging.getLogger("tenslora_search")
+
+
+def search(
+    task: str | None = None,
+    *,
+    budget: str | int,
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    space: str | Path | None = None,
+    trials: int | None = None,
+    time_limit: float | None = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    objective: str | None = None,
+    pack: int | None = None,
+    executor: str = "ray",
+    ray_address: str | None = None,
+    gpus_per_worker: float | None = None,
+    retest: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Any] = (),
+    **options: Any,
+) -> Run:
+    """Searches for the best adapters within a budget of trainable parameters; returns the run, its
+    report written.
+
+    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by
+    side (None: as many as the GPU makes use of, which is measured; 8 on a CPU); `out` is the run
+    folder, in which the same question goes on where it stopped. `callbacks`: callables are called
+    with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
+    promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
+    Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows,
+    columns, labels, count_head (see `Question`). `QuestionError` for a wrong question;
+    `NothingFitsError` if no configuration is within the budget.
+    """
+    began = time.monotonic()
+    asked = Question.of(
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
+        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
+    )  # fmt: skip
+    get_ready = EXECUTORS[executor]
+    check_options(
+        asked, executor=executor, pack=pack, gpus_per_worker=gpus_per_worker, time_limit=time_limit
+    )
+    folder = Path(out) if out is not None else default_folder(asked)
+    listeners = [one for one in callbacks if callable(one)]
+    place = Place(
+        folder, ray_address, gpus_per_worker, tuple(one for one in callbacks if not callable(one))
+    )
+    if executor == "inline" and place.tune_callbacks:
+        raise QuestionError(
+            f"{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of "
+            'Ray Tune need executor="ray".'
+        )
+    with run_folder(folder, asked, force=force), disk_errors(folder):
+        serve = get_ready(place)
+        run_file = _prepared(folder, asked)
+        source = Serving(
+            folder,
+            asked,
+            run_file,
+            began=began,
+            time_limit=time_limit,
+            pack=pack,
+            progress=progress,
+            listeners=listeners,
+        )
+        with _ctrl_c(source):
+            serve(source)
+        return source.close()
+
+
+def _prepared(folder: Path, question: Question) -> dict[str, Any]:
+    """Loads model and data once in this process, so that all that is wrong with them shows at once;
+    writes run.json.
+    """
+    import torch
+
+    from tenslora_search.backbone.load import load_backbone
+    from tenslora_search.backbone.readout import StackedHeads
+    from tenslora_search.data.task import load_task
+    from tenslora_search.nn.places import geometry_of
+
+    data = load_task(**question.task_options, model=question.model)
+    model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
+    geometry = geometry_of(model)
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    head_params = StackedHeads(model, [torch.Generator()]).n_params
+    budget = question.adapter_budget(head_params)
+    SearchSpace.load(
+        question.space, geometry, budget
+    )  # a wrong space, or one in which nothing fits, is not written down
+    run = {
+        "question": question.to_json(),
+        "command": COMMAND.get(),
+        "versions": versions(),
+        "data_digest": data.digest,
+        "head_params": head_params,
+        "budget": budget,
+        "task": data.name,
+        "model": question.model,
+        "metric": data.metric,
+        "labels": list(data.labels),
+        "regression": data.regression,
+        "columns": dict(data.columns),
+        "unused_columns": list(data.unused),
+        "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
+        "geometry": geometry.to_json(),
+        "rungs": list(question.rungs),
+        "hardware": hardware(gpus),
+    }
+    if (folder / "run.json").exists():
+        before = read_run_file(folder)
+        if before["data_digest"] != data.digest:
+            raise QuestionError(
+                f"the data of {folder} has changed since it was begun; choose another --out, or "
+                "--force."
+            )
+        run = {**before, "question": question.to_json()}
+    write_run_file(folder, run)
+    if data.unused:
+        inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
+        LOGGER.warning(
+            "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
+        )
+    return run
+
+
+@contextlib.contextmanager
+def _ctrl_c(source: Serving) -> Iterator[None]:
+    """The first Ctrl-C ends the search and lets the retest and the report follow; the second goes
+    straight to the report.
+    """
+
+    def stop(*_: object) -> None:
+        source.stop()
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not the main thread: whoever is will hear it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,175 @@
+"""find_columns(): which columns are the input and which is the label: as the question says, as the
+task says, or by name.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenslora_search.data.sources import Source
+from tenslora_search.spec.table import QuestionError, unknown
+from tenslora_search.spec.tasks import Kind, Task
+
+COLUMN_ROLES = ("text", "text_pair", "image", "label")
+
+# Names are compared in lower case. Pairs come first: data with a question and a sentence is a pair,
+# not a sentence.
+PAIRS = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question",
+    "sentence"), ("text1", "text2"), ("text_a", "text_b"), ("text", "text_pair"), ("question",
+    "answer"), ("query", "passage"), ("question", "passage"), ("question", "context"), ("query",
+    "document"), ("title", "body"),
+)  # fmt: skip
+TEXTS = (
+    "text",
+    "sentence",
+    "content",
+    "review",
+    "document",
+    "tweet",
+    "comment",
+    "question",
+    "title",
+    "body",
+)
+IMAGES = ("image", "img", "picture", "photo", "pixels", "image_path", "image_file")
+LABELS = (
+    "label",
+    "labels",
+    "coarse_label",
+    "target",
+    "class",
+    "category",
+    "sentiment",
+    "score",
+    "stars",
+    "y",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of the input, in the order the model reads them, and of the label."""
+
+    kind: Kind
+    inputs: tuple[str, ...]
+    label: str
+    unused: tuple[str, ...] = ()
+    """other columns of text, where the inputs were found by name: perhaps they were meant to be
+    read
+    """
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns by role."""
+        inputs = ("image",) if self.kind == "image" else ("text", "text_pair")
+        return {**dict(zip(inputs, self.inputs, strict=False)), "label": self.label}
+
+    def labelled(self, source: Source, split: str) -> bool:
+        """Whether the split has labels; -1 in every row (GLUE's test splits) is none."""
+        labels: Any = source.frames[split].get(self.label)
+        if labels is None:
+            return False
+        return not (labels.isna().all() or labels.astype(str).isin(["", "-1", "-1.0"]).all())
+
+
+def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -> Columns:
+    """The columns of the train split by role.
+
+    Raises `QuestionError` that lists the columns there are when one is missing or none can be told
+    apart.
+    """
+    frame = source.frames["train"]
+    there = f"columns of {source.origin}: {', '.join(map(str, frame.columns))}"
+    for role, column in chosen.items():
+        if role not in COLUMN_ROLES:
+            raise QuestionError(unknown("column role", role, COLUMN_ROLES))
+        if column not in frame:
+            raise QuestionError(f"no column {column!r} for {role}; {there}.")
+    label = chosen.get("label") or _label(frame, task, set(chosen.values()))
+    if label is None:
+        raise QuestionError(f"no label column; {there}. Name it with --column label=NAME.")
+    named = _chosen_inputs(chosen) or _task_inputs(frame, task)
+    inputs = named or _found_inputs(frame, task, label)
+    if inputs is None:
+        wanted = task.kind.replace("_", " ") if task else "text, text pair or image"
+        raise QuestionError(
+            f"no {wanted} column; {there}. Name it with --column text=NAME (text_pair, image)."
+        )
+    kind, names = inputs
+    if task is not None and kind != task.kind:
+        raise QuestionError(
+            f"task {task.name} is {task.kind.replace('_', ' ')}, the data is "
+            f"{kind.replace('_', ' ')}; {there}."
+        )
+    others = (
+        [] if named else [column for column in frame.columns if str(column) not in (*names, label)]
+    )
+    return Columns(
+        kind, names, label, tuple(str(column) for column in others if _holds_words(frame[column]))
+    )
+
+
+def _chosen_inputs(chosen: Mapping[str, str]) -> tuple[Kind, tuple[str, ...]] | None:
+    if "image" in chosen:
+        return "image", (chosen["image"],)
+    if "text_pair" in chosen:
+        if "text" not in chosen:
+            raise QuestionError("a column for 'text_pair' needs one for 'text' too.")
+        return "text_pair", (chosen["text"], chosen["text_pair"])
+    return ("text", (chosen["text"],)) if "text" in chosen else None
+
+
+def _task_inputs(frame: Any, task: Task | None) -> tuple[Kind, tuple[str, ...]] | None:
+    there = task is not None and all(column in frame for column in task.columns)
+    return (task.kind, task.columns) if task is not None and there else None
+
+
+def _found_inputs(frame: Any, task: Task | None, label: str) -> tuple[Kind, tuple[str, ...]] | None:
+    """By the names people use; else the only column that holds text, or images."""
+    by_name = {str(column).lower(): str(column) for column in frame.columns if column != label}
+    wanted = task.kind if task else None
+    for first, second in PAIRS:
+        if wanted in (None, "text_pair") and first in by_name and second in by_name:
+            return "text_pair", (by_name[first], by_name[second])
+    named: tuple[tuple[Kind, tuple[str, ...]], ...] = (("image", IMAGES), ("text", TEXTS))
+    for kind, names in named:
+        for name in names:
+            if wanted in (None, kind) and name in by_name:
+                return kind, (by_name[name],)
+    holding: tuple[tuple[Kind, Callable[[Any], bool]], ...] = (
+        ("image", _holds_images),
+        ("text", _holds_text),
+    )
+    for kind, holds in holding:
+        found = [column for column in by_name.values() if holds(frame[column])]
+        if wanted in (None, kind) and len(found) == 1:
+            return kind, (found[0],)
+    return None
+
+
+def _label(frame: Any, task: Task | None, taken: set[str]) -> str | None:
+    if task is not None and task.label in frame:
+        return task.label
+    by_name = {str(column).lower(): str(column) for column in frame.columns if column not in taken}
+    return next((by_name[name] for name in LABELS if name in by_name), None)
+
+
+def _holds_words(column: Any) -> bool:
+    """Whether the column holds text, not only numbers written as text."""
+    import pandas as pd
+
+    if not _holds_text(column):
+        return False
+    numbers: Any = pd.to_numeric(column, errors="coerce")
+    return bool(numbers.isna().any())
+
+
+def _holds_text(column: Any) -> bool:
+    return isinstance(column.iloc[0], str)
+
+
+def _holds_images(column: Any) -> bool:
+    return isinstance(column.iloc[0], bytes) or (
+        isinstance(column.iloc[0], dict) and "bytes" in column.iloc[0]
+    )

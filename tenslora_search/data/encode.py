@@ -1,0 +1,226 @@
+"""encode(): rows become a model's input tensors, in one batched call, kept in the cache by what
+they hold.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tenslora_search.data.columns import Columns
+from tenslora_search.data.sources import Source
+from tenslora_search.hub.cache import cache_folder, load_tensors, save_tensors
+from tenslora_search.hub.images import ImageProcessor
+from tenslora_search.spec.table import QuestionError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from transformers import PreTrainedTokenizerBase
+
+FORMAT = "2"  # part of every cache key; raise it whenever what is stored changes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Inputs as found: one list of texts or image bytes a column, in the order the model reads
+    them.
+    """
+
+    columns: tuple[list[Any], ...]
+    where: str  # what errors call them
+    numbers: NDArray[np.int64]  # of the rows where they were found, from 0
+
+    @classmethod
+    def of(cls, frame: "DataFrame", roles: Columns, source: Source, split: str) -> "Rows":
+        """The input columns of one split; texts must be text, images bytes or paths under the
+        source's folder.
+        """
+        where = f"{split} of {source.origin}"
+        for column in roles.inputs:
+            if column not in frame:
+                raise QuestionError(
+                    f"no column {column!r} in {where}; it has: "
+                    f"{', '.join(map(str, frame.columns))}."
+                )
+        if roles.kind == "image":
+            images = [
+                _image_bytes(cell, source.folder, i, where)
+                for i, cell in enumerate(frame[roles.inputs[0]])
+            ]
+            return cls((images,), where, np.arange(len(frame)))
+        texts = tuple(_texts(frame[column].tolist(), column, where) for column in roles.inputs)
+        return cls(texts, where, np.arange(len(frame)))
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def take(self, index: NDArray) -> "Rows":
+        """The rows at those places, in that order."""
+        return Rows(
+            tuple([column[i] for i in index] for column in self.columns),
+            self.where,
+            self.numbers[index],
+        )
+
+    def unlike(self, others: "Rows") -> NDArray[np.int64]:
+        """The places of the rows that no row of the others equals."""
+        theirs = set(zip(*others.columns, strict=True))
+        own = enumerate(zip(*self.columns, strict=True))
+        return np.array([place for place, row in own if row not in theirs], dtype=np.int64)
+
+    def groups(self) -> NDArray[np.int64]:
+        """A number a row, from 0 in order of appearance; equal inputs have equal numbers."""
+        numbers: dict[tuple[Any, ...], int] = {}
+        return np.array(
+            [numbers.setdefault(row, len(numbers)) for row in zip(*self.columns, strict=True)],
+            dtype=np.int64,
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the rows in their order."""
+        found = hashlib.sha256()
+        for column in self.columns:
+            encoded = [
+                cell if isinstance(cell, bytes) else cell.encode("utf-8", "surrogatepass")
+                for cell in column
+            ]
+            found.update(np.array([len(column), *map(len, encoded)], dtype=np.int64).tobytes())
+            found.update(b"".join(encoded))
+        return found.hexdigest()
+
+
+def encode(
+    rows: Rows,
+    processor: "PreTrainedTokenizerBase | ImageProcessor",
+    *,
+    max_length: int,
+    cache: Path | str | None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Input tensors of the rows, and (n,) lengths; from the cache where it holds them.
+
+    `QuestionError` for an image that cannot be read, or a `max_length` that leaves no room for
+    text.
+    """
+    folder = cache_folder(cache) / "encoded"
+    if isinstance(processor, ImageProcessor):
+        names = [f"row {number + 1} of {rows.where}" for number in rows.numbers]
+        key = f"image {processor.key}"
+        stored = _kept(
+            key,
+            rows,
+            folder,
+            lambda: {"pixel_values": processor.pixels(rows.columns[0], names=names)},
+        )
+        return stored, torch.ones(len(rows), dtype=torch.int64)
+    max_length = min(max_length, processor.model_max_length)
+    n_special = processor.num_special_tokens_to_add(pair=len(rows.columns) > 1)
+    if max_length <= n_special:
+        full = (
+            f"--max-length {max_length} leaves no room for text beside {n_special} special tokens"
+        )
+        raise QuestionError(f"{full}; the least that works is {n_special + 1}.")
+    key = f"text {max_length} {_tokenizer_digest(processor)}"
+    stored = _kept(key, rows, folder, lambda: _tokenised(rows, processor, max_length))
+    return _padded(stored, cast(int, processor.pad_token_id))
+
+
+def _kept(
+    key: str, rows: Rows, folder: Path, make: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What is made of the rows, from the cache's folder where it holds it; `key` is all else that
+    decides it.
+    """
+    digest = hashlib.sha256(f"{FORMAT} {key} {rows.digest}".encode()).hexdigest()
+    file = folder / f"{digest}.safetensors"
+    stored = load_tensors(file)
+    if stored is None:
+        stored = make()
+        save_tensors(file, stored)
+    return stored
+
+
+def _tokenised(rows: Rows, tokenizer: Any, max_length: int) -> dict[str, Tensor]:
+    """All tokens in a row: tokens (total,), lengths (n,), and types (total,) where a pair's parts
+    are marked; int32.
+    """
+    encoded = tokenizer(
+        *rows.columns, truncation=True, max_length=max_length, padding=False,
+        return_attention_mask=False
+    )  # fmt: skip
+    ids = [
+        row or [tokenizer.pad_token_id] for row in encoded["input_ids"]
+    ]  # a decoder's tokens of an empty text are none
+    flat = {"tokens": ids}
+    if "token_type_ids" in encoded:
+        flat["types"] = [row or [0] for row in encoded["token_type_ids"]]
+    stored = {
+        name: torch.from_numpy(np.fromiter(chain.from_iterable(value), dtype=np.int32))
+        for name, value in flat.items()
+    }
+    return stored | {"lengths": torch.tensor([len(row) for row in ids], dtype=torch.int32)}
+
+
+def _padded(stored: dict[str, Tensor], pad: int) -> tuple[dict[str, Tensor], Tensor]:
+    """From all tokens in a row to (n, longest) int64 tensors, padded on the right."""
+    lengths = stored["lengths"].to(torch.int64)
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+
+    def spread(flat: Tensor, filler: int) -> Tensor:
+        return torch.full(mask.shape, filler, dtype=torch.int64).masked_scatter_(
+            mask, flat.to(torch.int64)
+        )
+
+    inputs = {"input_ids": spread(stored["tokens"], pad), "attention_mask": mask.to(torch.int64)}
+    if "types" in stored:
+        inputs["token_type_ids"] = spread(stored["types"], 0)
+    return inputs, lengths
+
+
+def _tokenizer_digest(tokenizer: Any) -> str:
+    """What the tokenizer does, as a hash: its whole state without the settings a call makes."""
+    if tokenizer.is_fast:
+        backend = tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        state = backend.to_str()
+    else:
+        state = repr(sorted(tokenizer.get_vocab().items()))
+    about = (
+        f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names}"
+    )
+    return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
+
+
+def _texts(cells: list[Any], column: str, where: str) -> list[str]:
+    for row, cell in enumerate(cells, start=1):
+        if not isinstance(cell, str):
+            raise QuestionError(f"row {row} of {where} has no text in column {column!r}: {cell!r}.")
+    return cells
+
+
+def _image_bytes(cell: Any, folder: Path | None, row: int, where: str) -> bytes:
+    """The bytes of a cell: bytes, a struct of bytes and path, or a path under the folder."""
+    path = cell if isinstance(cell, str) else None
+    if isinstance(cell, dict):
+        cell, path = cell.get("bytes"), cell.get("path")
+    if isinstance(cell, bytes):
+        return cell
+    if path and folder is not None:
+        try:
+            return (folder / path).read_bytes()
+        except OSError as error:
+            raise QuestionError(
+                f"row {row + 1} of {where} names an image that cannot be read: {folder / path}."
+            ) from error
+    raise QuestionError(
+        f"row {row + 1} of {where} has neither image bytes nor the path of an image file."
+    )

@@ -1,0 +1,1 @@
+"""Who runs segments: this process, or Ray Tune."""

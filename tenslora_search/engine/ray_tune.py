@@ -1,0 +1,324 @@
+"""The home of Ray: segments as Ray Tune trials, one each, on workers that keep their backbone
+between them.
+"""
+
+import json
+import logging
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.update(
+    {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }
+)  # before Ray is imported: it is quiet then, and leaves Ctrl-C to us
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from tenslora_search.engine.ray_internals import WAITING_WORKERS, tune_adapted
+from tenslora_search.engine.source import Place, Source, one_line
+from tenslora_search.runs.folder import disk_error
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import Segment, TrialResult
+
+
+def serve(place: Place, source: Source) -> None:
+    """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments`
+    of the run folder.
+    """
+    share, n_workers = workers(place)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # all workers start at the same time
+    source.served_by(n_workers, on_gpu=share > 0)
+    outcomes = Outcomes()
+    segments = Segments(source, outcomes, n_workers, place.folder)
+    tuner = tune.Tuner(
+        tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),
+        tune_config=tune.TuneConfig(
+            search_alg=segments,
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="segments",
+            storage_path=str(place.folder.resolve() / "ray"),
+            failure_config=tune.FailureConfig(max_failures=2),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[outcomes, *place.tune_callbacks],
+            stop=Ended(segments),
+            verbose=0,
+        ),
+    )
+    try:
+        with tune_adapted():
+            tuner.fit()
+    except Exception as error:
+        raise segments.error or _of_tune(error, place.folder) from error
+    if segments.error is not None:
+        raise segments.error
+
+
+def start(place: Place) -> None:
+    """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`.
+
+    `QuestionError` if none answers there, and for what is no callback.
+    """
+    for one in place.tune_callbacks:
+        if not isinstance(one, tune.Callback):
+            raise QuestionError(
+                "a callback is a function of an event or a ray.tune.Callback; got "
+                f"{type(one).__name__}."
+            )
+    if ray.is_initialized():
+        return
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # failed segments are told of in trials.jsonl
+    if place.ray_address is not None:
+        _knock(place.ray_address)
+    options: dict[str, Any] = {}
+    if place.ray_address is None:
+        options = {
+            "include_dashboard": False,
+            "num_cpus": _cores_needed(place),
+            "_system_config": WAITING_WORKERS,
+        }
+    try:
+        ray.init(
+            address=place.ray_address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise QuestionError(
+            f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}"
+        ) from error
+    workers(place)  # more GPUs than there are show before model and data are read
+
+
+def _knock(address: str) -> None:
+    """`QuestionError` if nobody listens at HOST:PORT: Ray itself would try for minutes, and say so
+    in its own words.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto" and the like, which Ray looks up at once
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise QuestionError(
+            f"no Ray cluster at --ray-address {address}: {one_line(error)}."
+        ) from error
+
+
+def _cores_needed(place: Place) -> int | None:
+    """As many as there will be workers on GPUs: Ray keeps one waiting a core. Without GPUs all
+    (None).
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    share = _share(place, gpus)
+    return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
+
+
+def _n_workers(gpus: float, share: float) -> int:
+    """Workers on so many GPUs: a worker's share of one never lies on two."""
+    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus / share)
+
+
+def _share(place: Place, gpus: float) -> float:
+    """GPUs a worker: as asked, else a whole one where there are any."""
+    return place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+
+
+def _of_tune(error: Exception, folder: Path) -> Exception:
+    """What Tune's own error means to the user: a disk that is full cuts its records off."""
+    if isinstance(error, EOFError) or disk_error(str(error)):
+        return QuestionError(
+            f"cannot write in {folder}: {disk_error(str(error)) or 'a file ends early'}. What was "
+            "done so far is kept."
+        )
+    return error
+
+
+def workers(place: Place) -> tuple[float, int]:
+    """GPUs a worker, and how many workers the cluster holds: one a core without GPUs."""
+    found = ray.cluster_resources()
+    gpus, cpus = found.get("GPU", 0.0), found.get("CPU", 1.0)
+    share = _share(place, gpus)
+    if share > gpus:
+        raise QuestionError(f"--gpus-per-worker asks for {share:g} GPUs; Ray finds {gpus:g}.")
+    return share, max(1, min(int(cpus), _n_workers(gpus, share)) if share else int(cpus))
+
+
+def train_segment(config: dict[str, Any]) -> None:
+    """The trainable: a segment in, one row a trial and a folder of their states out."""
+    import torch
+
+    from tenslora_search.training.segment import run_segment
+
+    if not ray.get_gpu_ids():  # a worker without a share of a GPU still sees those of its machine
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(
+        int(os.environ.get("OMP_NUM_THREADS", "1"))
+    )  # a core a worker: Ray says so after torch was imported
+    segment = Segment.from_json(json.loads(config["segment"]))
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_segment(segment, Path(folder))
+        scores = [] if segment.measures else [one.score for one in results if one.score is not None]
+        score = max(scores, default=math.nan)  # what loggers show
+        rows = [result.to_json() for result in results]
+        metrics = {
+            "results": rows,
+            "seconds": time.perf_counter() - began,
+            "trials": len(rows),
+            "score": score,
+        }
+        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def _name(trial: Any) -> str:
+    return f"{trial.config['id']}-{trial.trial_id}"
+
+
+class Outcomes(tune.Callback):
+    """What a Searcher is not told: where the states lie, and why a segment failed."""
+
+    def __init__(self) -> None:
+        self.checkpoints: dict[str, Any] = {}
+        self.trials: dict[str, Any] = {}
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.trials[trial.trial_id] = trial
+
+    def on_checkpoint(
+        self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any
+    ) -> None:
+        self.checkpoints[trial.trial_id] = checkpoint
+
+    def reason(self, trial_id: str) -> str:
+        """Why a segment failed.
+
+        A Searcher hears of it before `on_trial_error` and before Tune copies the error to the
+        storage path, where `get_error` looks for it; so it is read where Tune wrote it.
+        """
+        path = getattr(self.trials.get(trial_id), "error_file", None)
+        if path is None or not Path(path).is_file():
+            return "its worker was lost again and again"
+        return one_line(Path(path).read_text(encoding="utf-8", errors="replace"))
+
+
+class Segments(Searcher):
+    """Hands out a segment a worker, when that is free; hears of each once, after Tune's own
+    retries.
+
+    An error of the source would be lost in Tune, which would wait for ever: it is kept as `error`,
+    and ends the search. Tune's saved copy of it holds nothing: what a search resumes from is the
+    run folder's own journal.
+    """
+
+    def __init__(self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path) -> None:
+        super().__init__(metric="trials", mode="max")
+        self.source, self.outcomes, self.n_workers, self.folder = (
+            source,
+            outcomes,
+            n_workers,
+            folder,
+        )
+        self.running: dict[str, Segment] = {}
+        self.error: Exception | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether what still runs is to be dropped."""
+        return self.error is not None or self.source.interrupted
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict, **spec: Any
+    ) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict | str | None:
+        if len(self.running) >= self.n_workers and not self.ended:
+            return None
+        segment = None
+        with self._errors_kept():
+            if not self.ended:
+                segment = self.source.next_segment()
+        if segment is None:
+            return Searcher.FINISHED if self.ended or self.source.done else None
+        self.running[trial_id] = segment
+        return {"id": segment.id, "segment": json.dumps(segment.to_json())}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict | None = None, error: bool = False
+    ) -> None:
+        segment = self.running.pop(trial_id, None)
+        checkpoint = self.outcomes.checkpoints.pop(trial_id, None)
+        if segment is None or self.ended:
+            return
+        with self._errors_kept():
+            if error or not result or "results" not in result or checkpoint is None:
+                reason = self.outcomes.reason(trial_id)
+                if wrong := disk_error(reason):
+                    raise QuestionError(
+                        f"cannot write in {self.folder}: {wrong}. What was done so far is kept."
+                    )
+                self.source.failed(segment, reason)
+                return
+            results = [TrialResult.from_json(row) for row in result["results"]]
+            with checkpoint.as_directory() as folder:
+                self.source.finished(segment, results, Path(folder), result["seconds"])
+
+    @contextmanager
+    def _errors_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+    def __deepcopy__(self, memo: dict) -> "Segments":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Searcher, ()
+
+
+class Ended(tune.Stopper):
+    """Ends what still runs when it is to be dropped."""
+
+    def __init__(self, segments: Segments | None) -> None:
+        self.segments = segments
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.segments is not None and self.segments.ended
+
+    def __deepcopy__(self, memo: dict) -> "Ended":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Ended, (None,)

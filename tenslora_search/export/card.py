@@ -1,0 +1,230 @@
+"""card(): the model card of an exported adapter: what it scores, what it is, how this very folder
+is loaded.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, Literal
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from tenslora_search.export.formats import Format
+from tenslora_search.spec.trial import TrialSpec
+
+TAG = "tenslora-search"
+"""In every card's front matter: by it an export is told from a folder of something else."""
+
+HUB_METRICS = {"matthews": "matthews_correlation", "f1_macro": "f1"}
+"""Metrics that hubs know by another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run knows of the exported weights."""
+
+    number: int
+    task: str
+    metric: str
+    kind: Literal["text", "text_pair", "image"]
+    training: Mapping[str, Any]
+    """steps, batch_size and max_length (tokens a text is cut to)"""
+    report_rows: int
+    select_score: float
+    """of the trial in the search"""
+    report_scores: Sequence[float]
+    """of the retests, each from a fresh seed; the first is that of exactly these weights. Empty:
+    never retested.
+    """
+    budget: int
+    head_params: int
+    regression: bool
+    command: str
+    """what made the run and this folder"""
+    label_offset: float = 0.0
+    """of a regression whose head has no bias: what a logit lacks to be a label"""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model under the adapter: by its hub id, or (`hub` is None) as a folder."""
+
+    name: str
+    place: str
+    """where it is loaded from: the hub id or the folder"""
+    hub: str | None
+    code: str
+    """the Python expression that names it in the card's code"""
+    note: str = ""
+    """for one that is on no hub"""
+
+
+def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str) -> str:
+    """The text of README.md: front matter as hubs read it, then what a person needs."""
+    title = f"{spec.adapter.method} for {facts.task}"
+    code = loading_code(facts, base, format, folder)
+    configuration = _lines({**spec.to_json(), **facts.training})
+    return f"""---
+{_front_matter(facts, base, format, title)}
+---
+
+# {title}
+
+{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on {base.name}:
+trial {facts.number} of a search by tenslora-search within {facts.budget:,} trainable parameters.
+
+| | |
+| --- | --- |
+{_rows(facts, spec)}
+
+{_about_the_weights(facts)}
+
+## Load it
+
+```python
+{code}```
+
+{_predict(facts)}{_about_the_base(base, format)}
+## Configuration
+
+```json
+{configuration}
+```
+
+## Made by
+
+```
+{facts.command}
+```
+"""
+
+
+def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
+    """The lines after which `model` and its `tokenizer` or `processor` are there."""
+    names, imports = ["AutoConfig"] * format.needs_base, format.imports
+    if facts.kind == "image":
+        auto = "AutoModelForImageClassification"
+        imports += (
+            "from transformers.models.auto.image_processing_auto import AutoImageProcessor "
+            " # without torchvision\n"
+        )
+        reader = (
+            'processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # the '
+            "pixels of the search"
+        )
+    else:
+        auto = "AutoModelForSequenceClassification"
+        names.append("AutoTokenizer")
+        reader = "tokenizer = AutoTokenizer.from_pretrained(folder)"
+    classes = ", ".join(sorted([auto, *names]))
+    load = format.load.format(auto=auto, base=base.code)
+    return (
+        f"from transformers import {classes}\n{imports}\nfolder = {json.dumps(folder)}  # this "
+        f"one\n{reader}\n{load}"
+    )
+
+
+def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:
+    """JSON, an entry a line: lists of many ranks stay on theirs."""
+    entries = [
+        f"{indent}{json.dumps(name)}: "
+        f"{_lines(value, indent + '  ') if name == 'adapter' else json.dumps(value)}"
+        for name, value in data.items()
+    ]
+    return "{\n" + ",\n".join(entries) + "\n" + indent[2:] + "}"
+
+
+def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
+    task = "image-classification" if facts.kind == "image" else "text-classification"
+    metric = HUB_METRICS.get(facts.metric, facts.metric)
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=facts.task,
+            dataset_name=facts.task,
+            dataset_split="report",
+            metric_type=metric,
+            metric_name=f"{facts.metric} on report, these weights",
+            metric_value=score,
+        )
+        for score in facts.report_scores[:1]
+    ]
+    return ModelCardData(
+        base_model=base.hub,
+        library_name=format.library,
+        pipeline_tag=task,
+        tags=[TAG, task, *(["lora"] if format.library == "peft" else [])],
+        metrics=[metric],
+        model_name=title if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _rows(facts: Facts, spec: TrialSpec) -> str:
+    scores = facts.report_scores
+    rows = [
+        (
+            f"{facts.metric} on report ({facts.report_rows:,} rows), these weights",
+            f"{scores[0]:.4f}" if scores else "not measured",
+        )
+    ]
+    if len(scores) > 1:
+        spread = f"{mean(scores):.4f} ± {stdev(scores):.4f} (standard deviation)"
+        rows.append((f"{facts.metric} on report, mean of {len(scores)} seeds", spread))
+    rows += [
+        (f"{facts.metric} on select, in the search", f"{facts.select_score:.4f}"),
+        ("trained parameters of the adapter", f"{spec.adapter.n_params:,}"),
+        ("trained parameters of the task head", f"{facts.head_params:,}"),
+        (
+            "ranks",
+            ", ".join(map(str, spec.adapter.ranks))
+            if len(spec.adapter.ranks) <= 16
+            else "see below",
+        ),
+    ]
+    return "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+def _about_the_weights(facts: Facts) -> str:
+    if not facts.report_scores:
+        return (
+            "The weights are those of the search, which chose by select; nothing was scored on "
+            "report (`--retest 0`)."
+        )
+    return (
+        "The search chose by select. Then the trial was trained again from fresh seeds and "
+        "scored, once, on report, which the\n"
+        "search never saw; these are the weights of the first of those seeds. Another machine may "
+        "round otherwise."
+    )
+
+
+def _about_the_base(base: Base, format: Format) -> str:
+    if not base.note or not format.needs_base:
+        return ""
+    recorded = (
+        f" adapter_config.json names its place at the time of export, `{base.place}`."
+        if format.library == "peft"
+        else ""
+    )
+    return f"\n{base.note}{recorded}\n"
+
+
+def _predict(facts: Facts) -> str:
+    if facts.kind == "image":
+        first = (
+            "from PIL import Image\n\ninputs = "
+            'processor(Image.open("image.png").convert("RGB"), return_tensors="pt")'
+        )
+    else:
+        texts = '"the first text", "the second"' if facts.kind == "text_pair" else '"a text"'
+        first = (
+            f"inputs = tokenizer({texts}, truncation=True, "
+            f'max_length={facts.training["max_length"]}, return_tensors="pt")'
+        )
+    answer = "model.config.id2label[int(model(**inputs).logits.argmax())]"
+    if facts.regression:
+        offset = " + model.config.label_offset" if facts.label_offset else ""
+        answer = f"model(**inputs).logits.item(){offset}"
+    return f"```python\n{first}\nanswer = {answer}\n```\n"

@@ -1,0 +1,1 @@
+"""What is fetched, or kept on this machine's disk."""

@@ -1,0 +1,58 @@
+"""Journal: trials.jsonl, one event a line, append only; the truth from which a killed search goes on."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.runs.events import read_events
+from tenslora_search.spec.table import QuestionError
+
+Event = Mapping[str, Any]
+
+
+class Journal:
+    """The events of the one search that writes them. What `append` returned from survives a crash.
+
+    Opening it takes off a last line that a crash cut short: only who holds the folder's lock may; others call `read_events`.
+    Each listener is called with each event written that tells of a trial (those with a `number`), as it is read back.
+    """
+
+    def __init__(self, path: Path, listeners: Sequence[Callable[[Event], object]] = ()) -> None:
+        self.path, self.listeners = path, tuple(listeners)
+        mend(path)
+
+    def append(self, *events: Event) -> None:
+        """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
+        lines = [json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events]
+        try:
+            with self.path.open("ab") as file:
+                start = file.tell()
+                try:
+                    file.write("".join(lines).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.truncate(self.path, start)
+                    raise
+        except OSError as error:
+            raise QuestionError(f"cannot write {self.path}: {error.strerror}. What was done so far is kept.") from error
+        for listener in self.listeners:
+            for line in lines:
+                if "number" in (event := json.loads(line)):
+                    listener(event)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events, the first of them `{"event": "journal", "version": ...}`; see `read_events`."""
+        return read_events(self.path)
+
+
+def mend(path: Path) -> None:
+    """Takes off a last line that a crash or a full disk cut short, if there is a file; lines end in a newline."""
+    try:
+        content = path.read_bytes() if path.exists() else b"\n"
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+    except OSError as error:
+        raise QuestionError(f"cannot open {path}: {error.strerror}.") from error

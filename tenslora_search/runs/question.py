@@ -1,0 +1,189 @@
+"""Question: everything that decides a search's answer, checked before anything costly starts; and the run folder's run.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.runs.run_file import RUN_VERSION
+from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, head_of_model, known_backbone
+from tenslora_search.spec.budget import parse_count
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
+from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
+
+OBJECTIVES = ("front", "score")
+FREE = ("trials", "retest")
+"""What may be another in the same folder: a search can be taken further."""
+OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed")
+"""The options of `ask_tell`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: a task or own data, a model, a budget, and how to search. The same question is the same search."""
+
+    budget: int
+    """trainable parameters of an adapter at most (with `count_head`, of adapter and task head)"""
+    model: str
+    task: str | None = None
+    data: str | None = None
+    columns: Mapping[str, str] | None = None
+    labels: LabelKind | None = None
+    """of own data; None: numbers with fractions are scores, anything else is classes"""
+    space: str = "default"
+    trials: int = 64
+    max_steps: int = 1000
+    """of one trial; the rungs below are eta apart"""
+    batch_size: int = 32
+    max_length: int = 128
+    fit_rows: int | None = None
+    sampler: str = "tpe"
+    pruner: str = "front"
+    objective: str = "front"
+    retest: int = 2
+    """fresh seeds on which each member of the front is trained again"""
+    seed: int = 0
+    count_head: bool = False
+    eta: int = 3
+
+    @classmethod
+    def of(cls, *, budget: str | int, task: str | None = None, data: str | Path | None = None, **options: Any) -> "Question":
+        """From what a user says; what is left out (None) takes the task's default, else the tool's.
+
+        `QuestionError` for anything that cannot be, before torch, Ray or Optuna are imported.
+        """
+        row = TASKS[task] if task is not None else None
+        if row is None and data is None:
+            raise QuestionError(f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}.")
+        path = _data_path(data)
+        chosen = cls._checked(options, [field.name for field in fields(cls)])
+        if row is not None:
+            chosen = {"model": row.model, "max_steps": row.max_steps, "batch_size": row.batch_size, **chosen}
+        if "model" not in chosen:
+            raise QuestionError(
+                "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
+            )
+        if row is not None:
+            _check_kind(row, chosen["model"])
+            if "labels" in chosen:
+                has = "numbers" if row.regression else "classes"
+                raise QuestionError(f"--labels is for own data without --task; the labels of task {row.name} are {has}.")
+        folder = Path(chosen["model"]).expanduser()
+        if chosen["model"] not in BACKBONES and folder.is_dir():
+            chosen["model"] = str(folder.resolve())  # workers run in folders of their own
+        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+
+    @classmethod
+    def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
+        """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
+        return cls(
+            budget=parse_count(budget), model=str(model), **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
+        )
+
+    @staticmethod
+    def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        """The options that are not left out; `QuestionError` for an unknown name or a number that cannot be."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        for name in chosen:
+            if name not in names:
+                raise QuestionError(unknown("option", name, tuple(names)))
+        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
+            _at_least(name, chosen.get(name, 1), 1)
+        _at_least("retest", chosen.get("retest", 0), 0)
+        _at_least("seed", chosen.get("seed", 0), 0)
+        if chosen.get("seed", 0) >= 2**32:
+            raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
+        _at_least("eta", chosen.get("eta", 2), 2)
+        if chosen.get("objective", "front") not in OBJECTIVES:
+            raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
+        if chosen.get("labels", "classes") not in LABEL_KINDS:
+            raise QuestionError(unknown("kind of labels", chosen["labels"], LABEL_KINDS))
+        for name in ("model", "space"):
+            if name in chosen:
+                chosen[name] = str(chosen[name])  # a path is welcome
+        if chosen.get("space", "default").endswith(".toml"):
+            chosen["space"] = str(Path(chosen["space"]).expanduser().resolve())
+        return chosen
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Cumulative steps at which trials are scored, eta apart, the last one `max_steps`: 240 -> 27, 80, 240."""
+        steps = [self.max_steps]
+        while len(steps) < 3 and steps[0] >= 4 * self.eta:
+            steps.insert(0, round(steps[0] / self.eta))
+        return tuple(steps)
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The arguments of `load_task` besides the model."""
+        names = ("data", "columns", "labels", "fit_rows", "max_length", "seed")
+        return {"name": self.task, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def geometry(self) -> Geometry:
+        """The model's, from its config alone."""
+        return geometry_of_model(self.model)
+
+    @property
+    def head_params(self) -> int | None:
+        """Parameters of the task head as far as they are known before data and model are read; else None."""
+        return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
+
+    def adapter_budget(self, head_params: int) -> int:
+        """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
+        budget = self.budget - (head_params if self.count_head else 0)
+        if budget < 1:
+            raise NothingFitsError(
+                f"the task head alone has {head_params:,} parameters, the budget with --count-head is {self.budget:,}."
+            )
+        return budget
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Question":
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+    def check_same(self, other: "Question", folder: Path) -> None:
+        """`QuestionError` if the folder's question (self) is another than the one asked now."""
+        before, now = self.to_json(), other.to_json()
+        changed = [
+            f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name] and name not in FREE
+        ]
+        if changed:
+            raise QuestionError(f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force.")
+
+
+def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
+    """Writes run.json whole or not at all."""
+    temporary = folder / "run.json.part"
+    try:
+        temporary.write_text(json.dumps({"version": RUN_VERSION, **run}, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(folder / "run.json")
+    except OSError as error:
+        raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error
+
+
+def _data_path(data: str | Path | None) -> str | None:
+    if data is None:
+        return None
+    path = Path(data).expanduser().resolve()
+    if not path.exists():
+        raise QuestionError(f"--data {data}: no such file or folder.")
+    return str(path)
+
+
+def _check_kind(task: Task, model: str) -> None:
+    """Of a model known by name; what others read shows when they are loaded."""
+    backbone = known_backbone(model)
+    if backbone is not None:
+        check_reads(f"task {task.name}", "image" if task.kind == "image" else "text", model, backbone.family.reads)
+
+
+def _at_least(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise QuestionError(f"--{name.replace('_', '-')} is a whole number of {least} or more; got {value}.")

@@ -1,0 +1,130 @@
+"""Form: what an adapter is made of, and Rule: how it is trained. What an entry of a table returns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A named axis of a factor: a mode (or a part of one, `input:1`) with its size, or a bond.
+
+    The size of a bond is a rank.
+    """
+
+    name: str
+    size: int | None = None
+
+    @property
+    def is_bond(self) -> bool:
+        return self.size is None
+
+    @property
+    def mode(self) -> str:
+        return self.name.partition(":")[0]
+
+
+def bond(name: str) -> Axis:
+    return Axis(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One array: its axes, and the distribution its entries start from.
+
+    `start` is one of `STARTS`; signs are +1 and -1. Entries have variance 1 / (product of the axes
+    named in `fan`), a third of it when uniform (Kaiming with a = sqrt 5). Orthonormal: the columns,
+    along the first axis. A `frozen` factor is drawn and saved, but neither trained nor counted.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    start: str = "zero"
+    fan: tuple[str, ...] = ()
+    frozen: bool = False
+
+
+Made = Mapping[str, "Tensor"]
+"""Factors by name. Within a maker each is (copy, *axes): copies of equal ranks, and no padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a decomposition makes of a tensor's modes.
+
+    `factors` are contracted: cut, slice rank and caps follow from them. Where what is trained is
+    not what is contracted, `trained` is counted, drawn, learnt and saved, and `make` turns it into
+    the factors, for copies of equal ranks without padding: a softmax over padded entries would be
+    another one. A `rule` is how it must be trained on top of the trial's own; a form that is not
+    `scaled` bounds itself, and the trial's scale is left out.
+    """
+
+    factors: tuple[Factor, ...]
+    trained: tuple[Factor, ...] = ()
+    make: Callable[[Made], Made] | None = None
+    rule: "Rule | None" = None
+    scaled: bool = True
+
+    @property
+    def learnt(self) -> tuple[Factor, ...]:
+        """The factors that are drawn and saved: `trained`, or the contracted ones themselves."""
+        return self.trained or self.factors
+
+
+class Care(NamedTuple):
+    """How the optimizer treats a factor: its learning rate as a multiple of the trial's, its soft
+    threshold, its decay.
+    """
+
+    rate: float = 1.0
+    shrink: float = 0.0
+    """After each step every entry moves this far towards zero: the proximal step of an L1 penalty.
+    """
+    decays: bool = True
+    """Whether the trial's weight decay applies."""
+
+
+class Learner(Protocol):
+    """One trial's view of its own training, cut to its ranks: what a rule may look at and change.
+
+    A factor's tensors are a list, one a shape group, each (*looped, *axes).
+    """
+
+    @property
+    def step(self) -> "int | Tensor":
+        """The step that was taken last, counted from 1."""
+        ...
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole trial."""
+        ...
+
+    @property
+    def factors(self) -> tuple[Factor, ...]: ...
+
+    def value(self, factor: Factor) -> "list[Tensor]": ...
+    def gradient(self, factor: Factor) -> "list[Tensor]": ...
+    def moments(self, factor: Factor) -> "list[tuple[Tensor, Tensor]]": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The three moments of a step at which a rule may act.
+
+    `care` says how each factor is stepped. `penalty` is added to the trial's loss and recorded with
+    the step. `between` changes a trial in place between two steps, outside the recording, every
+    `every` steps (0: never). With `restarts` the warm-up, the schedule and Adam's step count begin
+    anew at each such call.
+    """
+
+    care: Callable[[Factor], Care] = lambda factor: Care()
+    penalty: "Callable[[Learner], Tensor] | None" = None
+    between: Callable[[Learner], None] | None = None
+    every: int = 0
+    restarts: bool = False

@@ -1,0 +1,1 @@
+"""Many trials: what is proposed, who climbs on. Optuna's home."""

@@ -1,0 +1,86 @@
+"""importances(): how much each choice decided whether a trial's score is among the best; Optuna's
+PED-ANOVA.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+from tenslora_search.study.space import Choice, Range
+
+FEWEST = 20
+"""Trials below which shares would be chance."""
+
+
+def importances(
+    events: Sequence[Mapping[str, Any]], searched: Mapping[str, Choice | Range]
+) -> dict[str, Any]:
+    """`importances` (share by choice) and `importances_step`, for run.json; {} for too few trials,
+    or if all score alike.
+
+    Taken at the highest rung that FEWEST trials have reached, for only those are trained alike. A
+    structure is two choices, construction and decomposition. Reference: Watanabe et al., PED-ANOVA,
+    arXiv 2304.10255.
+    """
+    proposed = {event["number"]: event for event in events if event["event"] == "proposed"}
+    by_step: dict[int, dict[int, float]] = {}
+    for event in events:
+        if event["event"] == "rung":
+            by_step.setdefault(event["step"], {})[event["number"]] = event["score"]
+    steps = [step for step, scores in by_step.items() if len(scores) >= FEWEST]
+    if not steps:
+        return {}
+    step = max(steps)
+    points = {number: _point(proposed[number], searched) for number in by_step[step]}
+    distributions = _distributions(list(points.values()), searched)
+    if not distributions or len(set(by_step[step].values())) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(direction="maximize")
+        for number, point in points.items():
+            known = {name: point[name] for name in distributions}
+            study.add_trial(
+                optuna.create_trial(
+                    params=known, distributions=distributions, value=by_step[step][number]
+                )
+            )
+        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return {
+        "importances": {name: float(share) for name, share in shares.items()},
+        "importances_step": step,
+    }
+
+
+def _point(event: Mapping[str, Any], searched: Mapping[str, Choice | Range]) -> dict[str, Any]:
+    values = {
+        name: value
+        for name, value in event["point"].items()
+        if name in searched and name != "structure"
+    }
+    return {
+        "construction": event["construction"],
+        "decomposition": event["decomposition"],
+        **values,
+    }
+
+
+def _distributions(
+    points: Sequence[Mapping[str, Any]], searched: Mapping[str, Choice | Range]
+) -> dict[str, BaseDistribution]:
+    """Of the choices that every trial has and that were not the same in all."""
+    found: dict[str, BaseDistribution] = {}
+    for name in points[0]:
+        values = [point.get(name) for point in points]
+        if None in values or len(set(values)) < 2:
+            continue
+        one = searched.get(name)
+        if isinstance(one, Range):
+            found[name] = FloatDistribution(one.low, one.high, log=one.log)
+        else:
+            found[name] = CategoricalDistribution(sorted(set(values), key=str))
+    return found

@@ -1,0 +1,52 @@
+"""Folded attention gives what torch's gives, text by text, for encoders and decoders of every
+family that has it.
+"""
+
+import copy
+
+import pytest
+import torch
+from transformers.masking_utils import bidirectional_mask_function
+
+from tenslora_search.backbone.attention import TILE, fold_attention, folded_mask
+
+FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama", "qwen3", "gpt2"]
+
+
+def batch(model, n_texts: int, length: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(n_texts + length)
+    lengths = torch.randint(2, length + 1, (n_texts,), generator=generator)
+    mask = (torch.arange(length) < lengths[:, None]).long()
+    return {
+        "input_ids": torch.randint(3, 32, (n_texts, length), generator=generator) * mask,
+        "attention_mask": mask,
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("n_texts", "length"), [(8, 16), (6, 8), (5, 16), (4, 32), (3, 33)])
+def test_folding_changes_nothing(tiny, family, n_texts, length):
+    model, _ = tiny(family)
+    model.set_attn_implementation("sdpa")
+    folded = copy.deepcopy(model)
+    fold_attention(folded)
+    assert folded.config._attn_implementation == "folded"
+    inputs = batch(model, n_texts, length)
+    torch.testing.assert_close(
+        folded(**inputs).logits, model(**inputs).logits, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_tile_is_filled_with_texts_that_see_only_themselves():
+    mask = folded_mask(8, 16, 16, mask_function=bidirectional_mask_function, dtype=torch.float32)
+    assert mask is not None
+    assert mask.shape == (8 * 16 // TILE, 1, TILE, TILE)
+    seen = (mask[0, 0] == 0).view(4, 16, 4, 16).all(3).all(1)
+    assert torch.equal(seen, torch.eye(4, dtype=torch.bool))
+
+
+def test_a_model_without_torch_attention_stays_as_it_is(tiny):
+    model, _ = tiny("bert")
+    model.set_attn_implementation("eager")
+    fold_attention(model)
+    assert model.config._attn_implementation == "eager"

@@ -1,0 +1,73 @@
+"""Scores against numbers worked out by hand, and at the edges where a library would warn or give
+nan.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tenslora_search.data.metrics import METRICS
+
+
+def logits(chosen: list[int], n_labels: int = 3) -> np.ndarray:
+    return np.eye(n_labels)[chosen] * 2 - 1
+
+
+TRUTH = [0, 0, 0, 1, 1, 2]
+CHOSEN = [0, 0, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", 4 / 6),
+        (
+            "f1_macro",
+            (2 / 3 + 4 / 5 + 0) / 3,
+        ),  # class 0: precision 2/3, recall 2/3; class 1: 2/3 and 1; class 2: nothing
+        (
+            "matthews",
+            (6 * 4 - (3 * 3 + 2 * 3 + 1 * 0)) / math.sqrt((36 - 18) * (36 - 14)),
+        ),  # Gorodkin 2004
+    ],
+)
+def test_class_metrics_by_hand(name, expected):
+    assert METRICS[name](logits(CHOSEN), TRUTH) == pytest.approx(expected)
+    assert METRICS[name](torch.tensor(logits(CHOSEN)), torch.tensor(TRUTH)) == pytest.approx(
+        expected
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1_macro", "matthews"])
+def test_a_right_answer_is_one(name):
+    assert METRICS[name](logits(TRUTH), TRUTH) == pytest.approx(1)
+
+
+def test_a_constant_guess_has_no_correlation():
+    assert METRICS["matthews"](logits([1] * 6), TRUTH) == 0
+    assert METRICS["pearson"]([2.0] * 4, [1.0, 2.0, 3.0, 4.0]) == 0
+    assert METRICS["spearman"]([2.0] * 4, [1.0, 2.0, 3.0, 4.0]) == 0
+
+
+def test_correlations():
+    guesses, truth = [0.0, 1.0, 4.0, 9.0], [0.0, 1.0, 2.0, 3.0]
+    by_hand = np.corrcoef(guesses, truth)[0, 1]
+    assert METRICS["pearson"](guesses, truth) == pytest.approx(by_hand)
+    assert METRICS["spearman"](guesses, truth) == pytest.approx(1)
+    assert METRICS["pearson_spearman"](guesses, truth) == pytest.approx((by_hand + 1) / 2)
+    assert METRICS["pearson"](np.array(guesses)[:, None], truth) == pytest.approx(
+        by_hand
+    )  # a head of one output
+    assert METRICS["pearson"]([-guess for guess in guesses], truth) == pytest.approx(-by_hand)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_predictions_that_are_not_finite_give_nan(name):
+    wrong = (
+        np.full(6, np.nan)
+        if name in ("pearson", "spearman", "pearson_spearman")
+        else np.full((6, 3), np.nan)
+    )
+    assert math.isnan(METRICS[name](wrong, TRUTH))

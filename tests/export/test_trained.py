@@ -1,0 +1,268 @@
+"""Exports: from a pack's state to a folder whose own card's code gives the pack's logits; into no
+folder of something else.
+"""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from tenslora_search.backbone.load import load_backbone
+from tenslora_search.data.processors import load_processor
+from tenslora_search.data.task import load_task
+from tenslora_search.export.card import TAG, Facts, card
+from tenslora_search.export.formats import FORMATS
+from tenslora_search.export.target import export_folder
+from tenslora_search.export.trained import base_of, export_trained
+from tenslora_search.nn.places import geometry_of
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.pack import Pack, read_state
+
+FACTS = Facts(
+    number=3, task="own", metric="accuracy", kind="text", training={"steps": 6, "batch_size": 16,
+    "max_length": 32}, report_rows=24, select_score=0.75, report_scores=[0.8125, 0.75], budget=2000,
+    head_params=34, regression=False,
+    command="tenslora-search --budget 2000\ntenslora-search export runs/own --pick 3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def no_pooler(tiny_bert, tmp_path_factory) -> str:
+    """A BERT as masked-language training leaves it: without the pooler that its classifier reads
+    from.
+    """
+    from transformers import BertConfig, BertForMaskedLM
+
+    folder = tmp_path_factory.mktemp("models") / "no-pooler"
+    BertForMaskedLM(BertConfig.from_pretrained(tiny_bert)).save_pretrained(folder)
+    load_processor(tiny_bert).save_pretrained(folder)  # type: ignore[union-attr]
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def train(small_spec, reviews, tmp_path_factory):
+    """train(model) -> a trial trained for a few steps beside another: state, model, data, facts,
+    logits on report.
+    """
+
+    def run(model: str, *, regression: bool = False):
+        folder = tmp_path_factory.mktemp("trained")
+        if "vit" in model:
+            data = load_task("digits", model=model, fit_rows=40)
+        else:
+            lengths = [len(text) * 2.5 + 100.25 for text in reviews["sentence"]]
+            rows = reviews.assign(label=lengths) if regression else reviews
+            rows.to_csv(folder / "own.csv", index=False)
+            data = load_task(data=folder / "own.csv", model=model, max_length=32)
+        backbone = load_backbone(model, n_labels=data.n_labels, regression=data.regression)
+        geometry = geometry_of(backbone)
+        specs = small_spec("none", "cp", geometry, 3), small_spec("depth", "tucker", geometry)
+        trials = [TrialSpec(spec, 0.05, 0.02, seed=seed) for seed, spec in enumerate(specs)]
+        with Pack(backbone, data, trials, max_steps=6, batch_size=16) as pack:
+            pack.advance(6)
+            state = pack.save(1, folder / "1.safetensors")
+            logits = torch.from_numpy(pack.predict(data.report)[1])
+        facts = replace(
+            FACTS, kind="image" if "vit" in model else "text", regression=regression, task=data.name
+        )
+        return state, model, data, facts, logits
+
+    return run
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "tiny_bert",
+        "tiny_gpt",
+        "tiny_vit",
+        "no_pooler",
+        "tiny_bert regression",
+        "tiny_gpt regression",
+    ],
+)
+def trained(request, train):
+    model, *regression = request.param.split()
+    return train(request.getfixturevalue(model), regression=bool(regression))
+
+
+@pytest.fixture(scope="module")
+def digits(train):
+    return train("digits-vit")
+
+
+def run_code(readme: Path) -> dict:
+    """What the card's first code block makes."""
+    code = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[0]
+    made: dict = {}
+    exec(code, made)
+    return made
+
+
+def rows_of(split) -> dict[str, torch.Tensor]:
+    if split.processor is not None:
+        return {"pixel_values": split.processor.normalise(split.inputs["pixel_values"])}
+    return split.inputs
+
+
+def assert_answers_in_the_labels_units(readme: Path, made: dict, data) -> None:
+    """The card's second code block, on a text of the task: what it answers lies among the
+    labels."""
+    code = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(code.replace("a text", "the plot was very dull"), made)
+    assert float(data.fit.labels.min()) < made["answer"] < float(data.fit.labels.max())
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_path):
+    state, model, data, facts, expected = trained
+    to = tmp_path / "made" / format
+    assert (
+        export_trained(state, to, format, model=model, labels=list(data.labels), facts=facts) == to
+    )
+    made = run_code(to / "README.md")
+    with torch.no_grad():
+        logits = made["model"](**rows_of(data.report)).logits
+    config = made["model"].config
+    logits = logits[:, 0] + getattr(config, "label_offset", 0.0) if data.regression else logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+    if data.regression:
+        assert config.num_labels == 1
+        assert_answers_in_the_labels_units(to / "README.md", made, data)
+    else:
+        assert config.id2label == dict(enumerate(data.labels))
+        assert config.label2id == {label: number for number, label in enumerate(data.labels)}
+    if facts.kind == "text":
+        texts = ["the plot was very dull", "good"]
+        assert made["tokenizer"](texts)["input_ids"] == load_processor(model)(texts)["input_ids"]  # type: ignore[operator]
+    else:
+        picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3).convert("RGB")
+        file = io.BytesIO()
+        picture.save(file, format="PNG")
+        ours = data.report.processor.normalise(
+            data.report.processor.pixels([file.getvalue()], names=["it"])
+        )
+        assert (
+            made["processor"](picture, return_tensors="pt")["pixel_values"] - ours
+        ).abs().max() < 1e-5
+    assert [path.name for path in to.parent.iterdir()] == [format]
+
+
+def test_a_base_on_no_hub_travels_along(tmp_path, digits):
+    state, model, data, facts, expected = digits
+    export_trained(
+        state, tmp_path / "made", "peft", model=model, labels=list(data.labels), facts=facts
+    )
+    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    readme = moved / "README.md"
+    readme.write_text(
+        readme.read_text().replace(json.dumps(str(tmp_path / "made")), json.dumps(str(moved)))
+    )
+    with torch.no_grad():
+        logits = run_code(readme)["model"](**rows_of(data.report)).logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+    export_trained(
+        state, tmp_path / "merged", "merged", model=model, labels=list(data.labels), facts=facts
+    )
+    assert not (tmp_path / "merged" / "base").exists()
+
+
+def test_the_card(digits, tmp_path):
+    state, model, data, facts, _ = digits
+    export_trained(state, tmp_path, "peft", model=model, labels=list(data.labels), facts=facts)
+    _, front, body = (tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    matter = yaml.safe_load(front)
+    assert matter["library_name"] == "peft"
+    assert {TAG, "lora"} <= set(matter["tags"])
+    assert matter["metrics"] == ["accuracy"]
+    assert matter["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8125
+    assert "base_model" not in matter  # hubs take ids of theirs only
+    for said in (
+        "| 0.8125 |",
+        "| 0.7812 ± 0.0442",
+        "| 0.7500 |",
+        "2,000",
+        "export runs/own --pick 3",
+        "on no hub",
+    ):
+        assert said in body
+    configuration = json.loads(re.findall(r"```json\n(.*?)```", body, re.DOTALL)[0])
+    assert configuration.pop("steps") == 6
+    spec = TrialSpec.from_json({name: configuration[name] for name in TrialSpec.__slots__})
+    assert spec == TrialSpec.from_json(read_state(state)[0]["spec"])
+    assert json.loads((tmp_path / "adapter_config.json").read_text())[
+        "base_model_name_or_path"
+    ] == str(tmp_path / "base")
+
+
+def test_a_card_of_a_hub_model_that_was_never_retested(digits, tmp_path):
+    state, _, _, facts, _ = digits
+    spec = TrialSpec.from_json(read_state(state)[0]["spec"])
+    facts = replace(facts, report_scores=[], task='a "b": c')
+    text = card(facts, spec, base_of("minilm", tmp_path), FORMATS["merged"], 'a"b')
+    matter = yaml.safe_load(text.split("---\n")[1])
+    assert matter["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert "model-index" not in matter
+    assert "not measured" in text
+    assert 'folder = "a\\"b"' in text
+
+
+def write_export(folder: Path, *names: str) -> None:
+    with export_folder(folder) as part:
+        for name in ("README.md", *names):
+            (part / name).write_text(f"tags:\n- {TAG}\n{name}")
+
+
+def test_an_export_replaces_one_of_its_own_kind(tmp_path):
+    write_export(tmp_path / "to", "config.json")
+    (tmp_path / "to" / "config.json").write_text("old")
+    write_export(tmp_path / "to", "config.json", "new.json")
+    assert (tmp_path / "to" / "config.json").read_text().endswith("config.json")
+    with pytest.raises(QuestionError, match=r"holds new\.json, which is not of this format"):
+        write_export(tmp_path / "to", "config.json")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "README.md",
+        "config.json",
+        "new.json",
+        "to",
+    ]
+
+
+def test_an_export_goes_into_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_export(Path(), "config.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json"]
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "README.md"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, foreign):
+    (tmp_path / foreign).write_text("mine")
+    with pytest.raises(QuestionError, match=f"is no export: it holds {foreign}"):
+        write_export(tmp_path, "config.json")
+    assert [path.name for path in tmp_path.iterdir()] == [foreign]
+    assert (tmp_path / foreign).read_text() == "mine"
+
+
+def test_a_file_and_what_goes_wrong_in_writing_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(QuestionError, match="it is a file"):
+        write_export(tmp_path / "file")
+    with pytest.raises(QuestionError, match=r"cannot export to .*file/below: Not a directory"):
+        write_export(tmp_path / "file" / "below")
+
+    def full(folder: Path) -> None:
+        with export_folder(folder) as part:
+            (part / "half").write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(QuestionError, match="No space left on device"):
+        full(tmp_path / "to")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,111 @@
+"""Every wrong option is one line that names what would work; a run folder answers one question only."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.question import Question, write_run_file
+from tenslora_search.spec.table import QuestionError
+
+GOOD = {"budget": "20k", "task": "digits"}
+
+WRONG = [
+    ({"budget": "0"}, "not a parameter count"),
+    ({"budget": "-5"}, "not a parameter count"),
+    ({"budget": "abc"}, "not a parameter count"),
+    ({"budget": "1e3x"}, "not a parameter count"),
+    ({"budget": "300kk"}, "not a parameter count"),
+    ({"task": "sst3"}, "Did you mean 'sst2'"),
+    ({"task": None}, "name a task"),
+    ({"trials": 0}, "--trials is a whole number of 1 or more; got 0"),
+    ({"retest": -1}, "--retest is a whole number of 0 or more"),
+    ({"seed": -1}, "--seed is a whole number of 0 or more; got -1"),
+    ({"seed": 5_000_000_000}, "--seed is below 2**32, which is 4294967296; got 5000000000"),
+    ({"max_steps": 0}, "--max-steps"),
+    ({"batch_size": True}, "--batch-size"),
+    ({"objective": "fron"}, "Did you mean 'front'"),
+    ({"data": "/nowhere/at/all"}, "no such file or folder"),
+    ({"model": "roberta-base"}, "task digits is image, model 'roberta-base' reads text; for image try google/vit"),
+    ({"task": "trec", "model": "google/vit-base-patch16-224"}, "for text try roberta-base or minilm."),
+    ({"trails": 3}, "Did you mean 'trials'"),
+]
+
+
+@pytest.mark.parametrize(("change", "line"), WRONG, ids=[str(change) for change, _ in WRONG])
+def test_a_wrong_option_is_one_line(change, line):
+    with pytest.raises(QuestionError) as error:
+        Question.of(**{**GOOD, **change})
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_task_brings_its_defaults_and_options_win():
+    question = Question.of(**GOOD)
+    assert (question.model, question.max_steps, question.budget) == ("digits-vit", 160, 20_000)
+    assert Question.of(**GOOD, max_steps=30, model="some/model").max_steps == 30
+
+
+def test_own_data_needs_a_model(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("text,label\n")
+    with pytest.raises(QuestionError, match="--model"):
+        Question.of(budget="1k", data=path)
+    assert Question.of(budget="1k", data=path, model="minilm").data == str(path)
+
+
+@pytest.mark.parametrize(("max_steps", "rungs"), [(240, (27, 80, 240)), (2000, (222, 667, 2000)), (12, (4, 12)), (3, (3,))])
+def test_rungs_are_eta_apart_and_end_at_max_steps(max_steps, rungs):
+    assert Question.of(**GOOD, max_steps=max_steps).rungs == rungs
+
+
+def test_json_there_and_back():
+    question = Question.of(**GOOD, columns={"label": "stars"}, count_head=True)
+    assert Question.from_json(question.to_json()) == question
+
+
+def test_a_folder_from_before_an_option_goes_on(tmp_path):
+    question = Question.of(budget="1k", data=tmp_path, model="minilm")
+    before = Question.from_json({name: value for name, value in question.to_json().items() if name != "labels"})
+    before.check_same(question, tmp_path)
+    with pytest.raises(QuestionError, match="labels was None, now numbers"):
+        before.check_same(Question.of(budget="1k", data=tmp_path, model="minilm", labels="numbers"), tmp_path)
+
+
+def test_another_question_in_the_same_folder_is_refused_by_name(tmp_path):
+    before, now = Question.of(**GOOD), Question.of(**{**GOOD, "budget": "30k"}, sampler="random")
+    with pytest.raises(QuestionError, match=r"budget was 20000, now 30000; sampler was tpe, now random"):
+        before.check_same(now, tmp_path)
+    before.check_same(Question.of(**GOOD, trials=128, retest=5), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "run.json is missing"),
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"version": 99}', "newer tenslora-search"),
+        ('{"version": 1}', "is damaged: question, budget, .* is missing"),
+    ],
+)
+def test_a_run_file_that_cannot_be_used_is_one_line(tmp_path, content, line):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    with pytest.raises(QuestionError, match=line):
+        read_run_file(tmp_path)
+
+
+def test_a_run_file_is_written_whole(tmp_path):
+    write_run_file(tmp_path, {"budget": 3})
+    assert json.loads((tmp_path / "run.json").read_text())["budget"] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Question.of(budget=100, task="sst2", model="my-model").model == str(tmp_path / "my-model")
+    assert Question.of(budget=100, task="sst2", model=Path("my-model")).model == str(tmp_path / "my-model")
+    assert Question.of(budget=100, task="sst2", model="minilm").model == "minilm"
