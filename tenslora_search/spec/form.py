@@ -1,4 +1,4 @@
-"""Form: what an adapter is made of, and Rule: how it is trained. What an entry of a table returns."""
+"""Form: what an adapter is made of. Rule: how it is trained. What the entries of tables return."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

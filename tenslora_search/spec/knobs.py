@@ -9,7 +9,7 @@ entry with its knobs set. typer reads options off annotations in the same way.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from tenslora_search.spec.table import QuestionError, unknown
 
@@ -103,9 +103,8 @@ class Named:
 
 
 def _knobs(entry: Callable[..., object]) -> Iterator[Knob]:
-    hints = get_type_hints(entry, include_extras=True)
     for name, parameter in signature(entry).parameters.items():
-        for note in getattr(hints.get(name), "__metadata__", ()):
+        for note in getattr(parameter.annotation, "__metadata__", ()):
             if isinstance(note, Choice | Range):
                 yield Knob(name, note, parameter.default)
 
