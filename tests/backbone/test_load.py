@@ -16,7 +16,7 @@ from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.hub.places import MINILM_PACKAGE, model_kind, model_place
 from tenslora_search.spec.table import QuestionError
 
-from .conftest import save_tokenizer
+from ..conftest import save_tokenizer
 
 
 def test_an_encoder_a_decoder_and_a_vision_model_get_a_head(tiny_bert, tiny_gpt, tiny_vit):
