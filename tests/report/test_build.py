@@ -18,7 +18,8 @@ from tenslora_search.report.markup import data, outside, table, tag
 from tenslora_search.report.pages import PAGES
 from tenslora_search.report.pages.insight import by_choice
 from tenslora_search.report.pareto import front
-from tenslora_search.report.reading import COLUMNS, read_run
+from tenslora_search.report.reading import read_run
+from tenslora_search.report.rows import COLUMNS
 from tenslora_search.report.svg import log_ticks, short, ticks
 from tenslora_search.spec.table import QuestionError, Table
 
@@ -34,11 +35,11 @@ def test_six_files_from_two(digits):
 
 def test_the_tables_hold_all_columns(digits):
     record = read_run(digits)
-    for name, rows in (("trials.csv", record.trials), ("front.csv", front(record.trials))):
+    for name, rows in (("trials.csv", record.rows), ("front.csv", front(record.rows))):
         with (digits / name).open(newline="") as file:
             written = list(csv.DictReader(file))
         assert tuple(written[0]) == COLUMNS
-        assert [int(row["number"]) for row in written] == list(rows["number"])
+        assert [int(row["number"]) for row in written] == [one.number for one in rows]
 
 
 def test_building_again_gives_the_same(digits):
@@ -107,7 +108,7 @@ def test_small_runs(write_run, tmp_path, n_trials, complete, retests):
 
 def test_markdown_fits_a_pull_request(digits):
     text = (digits / "report.md").read_text()
-    rows = front(read_run(digits).trials)
+    rows = front(read_run(digits).rows)
     assert text.startswith("# digits on digits-vit\n")
     assert len(text) < 6_000
     assert sum(line.startswith("| ") for line in text.splitlines()) >= len(rows) + 1

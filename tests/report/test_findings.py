@@ -1,8 +1,10 @@
 """The front, its picks, the noise, and what the sentences may say of it: worked by hand."""
 
 import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tenslora_search.report.findings import (
@@ -16,53 +18,38 @@ from tenslora_search.report.findings import (
 from tenslora_search.report.noise import STUDENT, Noise, noise
 from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
 from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import Row
 
 
-def trials(*rows):
+def trials(*rows) -> list[Row]:
     """(method, n_params, score, report scores); numbered from 0, all complete, one worker-second
     each.
     """
-    columns: dict[str, list] = {
-        name: []
-        for name in (
-            "number",
-            "method",
-            "n_params",
-            "score",
-            "report_score",
-            "report_std",
-            "n_retests",
-        )
-    }
-    for number, (method, n_params, score, again) in enumerate(rows):
-        series = pd.Series(again, dtype=float)
-        values = (number, method, n_params, score, series.mean(), series.std(), len(again))
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value)
-    frame = pd.DataFrame(columns)
-    return frame.assign(
-        state="complete", ranks="2", completed_at=[float(k + 1) for k in range(len(rows))]
-    )
+    return [_row(number, *values) for number, values in enumerate(rows)]
+
+
+def _row(number, method, n_params, score, again) -> Row:
+    return Row(
+        number=number, state="complete", method=method, construction="none", decomposition="cp",
+        ranks="2", n_params=n_params, head_params=0, score=score,
+        report_score=statistics.fmean(again) if again else math.nan,
+        report_std=statistics.stdev(again) if len(again) > 1 else math.nan,
+        step=1, seconds=1.0, reason="", n_retests=len(again), bytes=4 * n_params, extra_macs=1.0,
+        peak_memory_mb=math.nan, completed_at=number + 1.0, settings={},
+    )  # fmt: skip
 
 
 def record(*rows, **file) -> RunRecord:
-    empty = pd.DataFrame()
-    return RunRecord(
-        None,
-        {"metric": "accuracy", "rows": {"report": 1000}, **file},
-        trials(*rows),
-        empty,
-        empty,
-        empty,
-    )  # type: ignore[arg-type]
+    about = {"metric": "accuracy", "rows": {"report": 1000}, **file}
+    return RunRecord(Path("run"), about, tuple(trials(*rows)))
 
 
 def test_the_front_leaves_out_what_is_beaten_and_what_is_not_complete():
     rows = trials(
         ("a", 100, 0.7, []), ("b", 200, 0.7, []), ("c", 300, 0.9, []), ("d", 50, 0.99, [])
     )
-    rows.loc[3, "state"] = "paused"
-    assert list(front(rows)["number"]) == [2, 0]
+    rows[3] = replace(rows[3], state="paused")
+    assert [one.number for one in front(rows)] == [2, 0]
 
 
 def test_what_leads_are_the_picks_then_who_gains_most():
@@ -223,7 +210,7 @@ def test_differences_are_noise_or_they_are_not():
         2: "-0.4000, beyond the noise",
     }
     assert "Members of the front not told apart from its best: 1." in noise_sentence(one)
-    assert run_noise(one) == noise(one.trials, 1000)
+    assert run_noise(one) == noise(one.rows, 1000)
 
 
 def test_the_gap_between_select_and_report():
