@@ -38,9 +38,10 @@ class Run:
     def front(self) -> "pandas.DataFrame":
         """The non-dominated complete trials, best score first."""
         from tenslora_search.report.pareto import front
-        from tenslora_search.report.rows import frame
+        from tenslora_search.report.rows import columns_of, frame
 
-        return frame(front(self._record.rows))
+        rows = self._record.rows
+        return frame(front(rows), columns_of(rows))
 
     @property
     def rows(self) -> "tuple[Row, ...]":

@@ -15,7 +15,7 @@ from tenslora_search.report.pareto import front
 from tenslora_search.report.payload import payload
 from tenslora_search.report.plots import front_figures
 from tenslora_search.report.reading import RunRecord, read_run
-from tenslora_search.report.rows import write_csv
+from tenslora_search.report.rows import columns_of, write_csv
 from tenslora_search.spec.table import QuestionError
 
 SCRIPTS = ("base.js", "front.js", "chosen.js", "trials.js", "start.js")
@@ -26,8 +26,9 @@ def build(folder: str | Path) -> RunRecord:
     """Writes the six files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
     try:
-        write_csv(front(record.rows), record.folder / "front.csv")
-        write_csv(record.rows, record.folder / "trials.csv")
+        columns = columns_of(record.rows)
+        write_csv(front(record.rows), columns, record.folder / "front.csv")
+        write_csv(record.rows, columns, record.folder / "trials.csv")
         front_figures(record, record.folder)
         (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
         (record.folder / "report.html").write_text(page(record), encoding="utf-8")

@@ -80,15 +80,18 @@ def hypervolume(trials: Iterable[Row], *, floor: float, budget: int) -> float:
 
 
 def hypervolume_curve(
-    trials: Iterable[Row], *, floor: float, budget: int
+    scored: Iterable[tuple[float, int, int, float]], *, floor: float, budget: int
 ) -> list[tuple[float, float]]:
-    """(worker-seconds, hypervolume) after each completion; the retests are not in it."""
-    complete = [one for one in trials if one.is_complete and _is_number(one.score)]
-    points: list[tuple[int, float]] = []
+    """(worker-seconds, hypervolume) after each moment at which trials were scored.
+
+    `scored`: (worker-seconds, trial, its parameters, score), by time. A trial counts with its last
+    score, those that are still on their way too.
+    """
+    points: dict[int, tuple[int, float]] = {}
     curve: dict[float, float] = {}
-    for one in sorted(complete, key=lambda one: one.completed_at):
-        points.append((one.n_params, one.score))
-        curve[one.completed_at] = _area(points, floor, budget)
+    for seconds, number, n_params, score in scored:
+        points[number] = (n_params, score)
+        curve[seconds] = _area(list(points.values()), floor, budget)
     return list(curve.items())
 
 

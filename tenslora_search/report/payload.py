@@ -10,7 +10,7 @@ from typing import Any
 from tenslora_search.report.looks import baselines, outline
 from tenslora_search.report.pareto import PICKS, front
 from tenslora_search.report.reading import RunRecord
-from tenslora_search.report.rows import SETTINGS, Row, Value
+from tenslora_search.report.rows import Row, Value, settings_of
 
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
@@ -37,12 +37,12 @@ def payload(record: RunRecord) -> dict[str, Any]:
         [*(_plain(one.value(name)) for name in columns), _curve(curves.get(one.number, []))]
         for one in rows
     ]
-    alike = [name for name in SETTINGS if name not in settings and rows]
+    alike = [name for name in settings_of(rows) if name not in settings]
     return {
         "columns": [*columns, "curve"],
         "rows": cells,
         "common": {name: _plain(rows[0].value(name)) for name in alike},
-        "settings": list(SETTINGS),
+        "settings": settings_of(rows),
         "front": [one.number for one in leaders],
         "picks": {name: pick(leaders) for name, pick in PICKS.items()} if leaders else {},
         "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
@@ -56,7 +56,7 @@ def payload(record: RunRecord) -> dict[str, Any]:
 
 def varying(rows: Sequence[Row]) -> list[str]:
     """The settings in which trials differ."""
-    return [name for name in SETTINGS if len({one.value(name) for one in rows}) > 1]
+    return [name for name in settings_of(rows) if len({one.value(name) for one in rows}) > 1]
 
 
 def _looks(rows: Sequence[Row]) -> list[tuple[str, str, int]]:

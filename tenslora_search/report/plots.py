@@ -66,6 +66,7 @@ def _marks(axes: Any, rows: Sequence[Row], label: str, **look: object) -> None:
 def _draw_trials(axes: Any, record: RunRecord) -> None:
     """Everything but the front: paused trials, dominated ones, the named methods."""
     complete, looks = record.complete, baselines()
+    leaders = {one.number for one in front(record.rows)}
     paused = [one for one in record.rows if not one.is_complete and math.isfinite(one.score)]
     faint = {"color": GREY, "mfc": "none", "ms": 3, "mew": 0.6, "alpha": 0.7}
     _marks(axes, paused, "paused", marker="o", zorder=1, **faint)
@@ -73,8 +74,12 @@ def _draw_trials(axes: Any, record: RunRecord) -> None:
     _marks(axes, ours, "dominated", marker="o", color=GREY, ms=3.5, zorder=2)
     for name, look in looks.items():
         own = [one for one in complete if one.method == name]
-        shape, colour = marker(look.shape), COLOURS[look.colour]
-        _marks(axes, own, name, marker=shape, color=colour, ms=6, mec="white", mew=0.4, zorder=4)
+        about = {"marker": marker(look.shape), "color": COLOURS[look.colour], "ms": 6}
+        beaten = [one for one in own if one.number not in leaders]
+        leading = [one for one in own if one.number in leaders]
+        _marks(axes, beaten, name, mec="white", mew=0.4, zorder=4, **about)
+        label = "" if beaten else name
+        _marks(axes, leading, label, mec="black", mew=0.8, zorder=4, **about)
 
 
 def _draw_front(axes: Any, record: RunRecord) -> None:
@@ -83,8 +88,9 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
     if not rows:
         return
     sizes, scores = [one.n_params for one in rows], [one.score for one in rows]
-    axes.step(sizes, scores, where="post", color=OURS, lw=1, zorder=2)
-    _marks(axes, rows, "front", marker="o", color=OURS, ms=5.5, zorder=3)
+    ours = [one for one in rows if one.method not in baselines()]
+    axes.step(sizes, scores, where="post", color=OURS, lw=1, zorder=2, label="front")
+    _marks(axes, ours, "front, other methods", marker="o", color=OURS, ms=5.5, zorder=3)
     leaders = {one.number for one in rows}
     again = [
         one

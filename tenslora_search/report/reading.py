@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search.report.cutting import MOST_IN_ROW, cut, cut_all
-from tenslora_search.report.rows import SETTINGS, Row, Value
+from tenslora_search.report.rows import FIELDS, Row, Value
 from tenslora_search.runs.events import read_events
 from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
 
 BYTES_A_PARAMETER = 4
 Event = Mapping[str, Any]
@@ -33,6 +34,8 @@ class Rung:
     """nan where there was no GPU"""
     state: str
     """the file of its paused state, in the run folder"""
+    at: float = math.nan
+    """worker-seconds of the search until then"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def read_run(folder: str | Path) -> RunRecord:
     kinds: dict[str, list[Event]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
-    rungs = tuple(_rung(event) for event in kinds.get("rung", []))
+    rungs = tuple(_rungs(events))
     retests = tuple(_retest(event) for event in kinds.get("retest", []))
     proposed = kinds.get("proposed", [])
     adapters = [_adapter(event) for event in proposed]
@@ -155,7 +158,6 @@ class _Measured:
         self.again: dict[int, list[float]] = {}
         for retest in retests:
             self.again.setdefault(retest.number, []).append(retest.report_score)
-        self.completed_at = _completed_at(events)
 
     def row(self, event: Event, adapter: AdapterSpec | None, head_params: int) -> Row:
         number = event["number"]
@@ -163,7 +165,6 @@ class _Measured:
         rungs, again = self.rungs.get(number, []), self.again.get(number, [])
         last = max(rungs, key=lambda one: one.step, default=None)
         memory = [one.peak_memory_mb for one in rungs if not math.isnan(one.peak_memory_mb)]
-        said = {**event["spec"]["adapter"], **event["spec"]}
         return Row(
             number=number,
             state=state,
@@ -183,8 +184,8 @@ class _Measured:
             bytes=BYTES_A_PARAMETER * event["n_params"],
             extra_macs=float(extra_macs(adapter)) if adapter else math.nan,
             peak_memory_mb=max(memory, default=math.nan),
-            completed_at=self.completed_at.get(number, math.nan),
-            settings={name: _setting(said.get(name)) for name in SETTINGS},
+            completed_at=last.at if last and state == "complete" else math.nan,
+            settings=_settings(event["spec"]),
         )
 
 
@@ -200,7 +201,22 @@ def extra_macs(spec: AdapterSpec) -> int:
     return total
 
 
-def _rung(event: Event) -> Rung:
+def _rungs(events: Sequence[Event]) -> list[Rung]:
+    """All of them, each as late as its segment's end; a segment's own event follows its rungs."""
+    found: list[Rung] = []
+    waiting: list[Event] = []
+    seconds = 0.0
+    for event in events:
+        if event["event"] == "rung":
+            waiting.append(event)
+        elif event["event"] == "segment":
+            seconds += event["seconds"]
+            found += [_rung(one, seconds) for one in waiting]
+            waiting = []
+    return found + [_rung(one, seconds) for one in waiting]
+
+
+def _rung(event: Event, at: float) -> Rung:
     memory = event.get("peak_memory_mb")
     return Rung(
         event["number"],
@@ -210,6 +226,7 @@ def _rung(event: Event) -> Rung:
         event["seconds"],
         math.nan if memory is None else float(memory),
         event.get("state") or "",
+        at,
     )
 
 
@@ -233,23 +250,20 @@ def _ranks(ranks: Sequence[Any]) -> str:
     return ",".join(map(str, ranks))
 
 
-def _setting(value: object) -> Value:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return cut(str(value), MOST_IN_ROW)
-
-
-def _completed_at(events: Sequence[Event]) -> dict[int, float]:
-    """Worker-seconds of all segments up to the one that completed a trial; a segment's own event
-    ends its rows.
+def _settings(spec: Mapping[str, Any]) -> dict[str, Value]:
+    """What a specification says besides what a row has anyway; of a specification that this version
+    does not know, whatever it says.
     """
-    found: dict[int, float] = {}
-    seconds, waiting = 0.0, []
-    for event in events:
-        if event["event"] == "complete":
-            waiting.append(event["number"])
-        elif event["event"] == "segment":
-            seconds += event["seconds"]
-            found |= dict.fromkeys(waiting, seconds)
-            waiting = []
-    return found | dict.fromkeys(waiting, seconds)
+    try:
+        said = TrialSpec.from_json(spec).columns()
+    except QuestionError:
+        said = {**spec["adapter"], **spec}
+    return {
+        cut(name, MOST_IN_ROW): value if _is_number(value) else cut(value, MOST_IN_ROW)
+        for name, value in said.items()
+        if name not in FIELDS and not isinstance(value, Mapping | list | tuple)
+    }
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)

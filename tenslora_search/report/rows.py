@@ -1,10 +1,10 @@
-"""Row: one trial as a report sees it; COLUMNS: what a table of trials holds; frame(): such a table
-for users.
+"""Row: one trial as a report sees it; columns_of(): what a table of trials holds; frame(): such a
+table for users.
 """
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,44 +50,49 @@ class Row:
     completed_at: float
     """worker-seconds of the search until then"""
     settings: Mapping[str, Value]
-    """what its specification says besides, by the names of SETTINGS"""
+    """what its specification says besides, by the names of `TrialSpec.columns`"""
 
     @property
     def is_complete(self) -> bool:
         return self.state == "complete"
 
     def value(self, column: str) -> Value:
-        """What stands in a column of COLUMNS."""
+        """What stands in a column of a table."""
         if column in FIELDS:
             return getattr(self, column)
         return self.settings.get(column)
 
 
-SETTINGS = (
-    "scale", "alpha", "head_layout", "learning_rate", "head_learning_rate", "weight_decay", "clip",
-    "warmup", "rule", "seed",
-)  # fmt: skip
-"""What a trial's specification says besides construction, decomposition and ranks."""
 FIELDS = tuple(field.name for field in fields(Row) if field.name != "settings")
-COLUMNS = (*FIELDS, *SETTINGS)
 
 
-def frame(rows: Iterable[Row]) -> "DataFrame":
-    """The rows as a table of COLUMNS."""
+def settings_of(rows: Iterable[Row]) -> list[str]:
+    """All names of settings; knobs are those of some trials alone."""
+    return list(dict.fromkeys(name for row in rows for name in row.settings))
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """The columns of a table of these trials."""
+    return [*FIELDS, *settings_of(rows)]
+
+
+def frame(rows: Sequence[Row], columns: Sequence[str] | None = None) -> "DataFrame":
+    """The rows as a table, with these columns or those of `columns_of`."""
     import pandas as pd
 
-    cells = [[row.value(name) for name in COLUMNS] for row in rows]
-    made = pd.DataFrame(cells, columns=list(COLUMNS))
+    names = columns_of(rows) if columns is None else columns
+    cells = [[row.value(name) for name in names] for row in rows]
+    made = pd.DataFrame(cells, columns=list(names))
     return made.astype({one.name: one.type for one in fields(Row) if one.type in (int, float)})
 
 
-def write_csv(rows: Iterable[Row], path: Path) -> None:
-    """The same table as a file; what is not known is left empty."""
+def write_csv(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
+    """The rows as a file; what is not known is left empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         for row in rows:
-            cells = [row.value(name) for name in COLUMNS]
+            cells = [row.value(name) for name in columns]
             writer.writerow(["" if is_unknown(cell) else cell for cell in cells])
 
 

@@ -89,10 +89,16 @@ def test_hypervolume_by_hand():
     rows = trials(("a", 1000, 0.6, []), ("b", 10_000, 0.8, []), ("c", 20_000, 0.7, []))
     # One decade to the budget of 100k at 0.3 above the floor, one more at 0.1.
     assert hypervolume(rows, floor=0.5, budget=100_000) == pytest.approx(0.3 + 0.1)
-    curve = hypervolume_curve(rows, floor=0.5, budget=100_000)
-    assert curve == [
-        (1.0, pytest.approx(0.2)),
-        (2.0, pytest.approx(0.4)),
+
+
+def test_hypervolume_over_time_counts_a_trial_with_its_last_score():
+    scored = [
+        (1.0, 0, 1000, 0.55), (1.0, 1, 10_000, 0.5), (2.0, 0, 1000, 0.6), (3.0, 1, 10_000, 0.8),
+        (3.0, 2, 20_000, 0.7),
+    ]  # fmt: skip
+    assert hypervolume_curve(scored, floor=0.5, budget=100_000) == [
+        (1.0, pytest.approx(0.1)),
+        (2.0, pytest.approx(0.2)),
         (3.0, pytest.approx(0.4)),
     ]
 

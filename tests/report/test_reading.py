@@ -7,7 +7,7 @@ import pytest
 
 from tenslora_search.report.pages.evidence import proof_sentence
 from tenslora_search.report.reading import extra_macs, read_run
-from tenslora_search.report.rows import COLUMNS, frame
+from tenslora_search.report.rows import columns_of, frame
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
@@ -37,7 +37,7 @@ def rewrite(folder, changed):
 def test_one_row_a_trial(digits):
     record = read_run(digits)
     trials = frame(record.rows)
-    assert tuple(trials.columns) == COLUMNS
+    assert list(trials.columns) == columns_of(record.rows)
     assert list(trials["number"]) == list(range(48))
     assert trials["state"].value_counts().to_dict() == {"paused": 38, "complete": 10}
     retests = [
@@ -118,7 +118,10 @@ def test_folders_of_older_versions(write_run, tmp_path):
     (folder / "run.json").write_text(json.dumps(file))
     trials = trials_of(folder)
     assert trials["extra_macs"].isna().all()
-    assert trials["warmup"].isna().all()
+    assert "warmup" not in trials.columns
+    assert set(trials["learning_rate"]) == {
+        event["spec"]["learning_rate"] for event in events(folder) if "spec" in event
+    }
     assert (trials["bytes"] > 0).all()
     assert "9 as they were proposed" in proof_sentence(read_run(folder))
 

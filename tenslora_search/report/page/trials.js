@@ -6,7 +6,7 @@ const COLUMNS = [
 ];
 const MOST_ROWS = 250;
 const MOST_PRINTED = 40; // as the style sheet has it
-const SHOWN_WHERE_THEY_DIFFER = ["rule", "allocator", "after", "sites"];
+const SHOWN_WHERE_THEY_DIFFER = ["map", "rule", "allocator", "sites"];
 
 function allTrials(run, chooser) {
   const place = byId("trials");

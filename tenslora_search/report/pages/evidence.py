@@ -41,18 +41,16 @@ def trust_lines(record: RunRecord) -> list[str]:
 
 
 def progress(record: RunRecord) -> Markup | None:
-    """Hypervolume against worker-seconds: whether more time would have bought more.
-
-    The chart begins where the first trial is complete: before that there is nothing to see.
-    """
-    if not record.complete:
+    """Hypervolume against worker-seconds: whether more time would have bought more."""
+    sizes = {one.number: one.n_params for one in record.rows}
+    scored = [(one.at, one.number, sizes[one.number], one.score) for one in record.rungs]
+    if not scored:
         return None
-    floor = min(one.score for one in record.complete)
-    curve = hypervolume_curve(record.rows, floor=floor, budget=int(record.file["budget"]))
-    began, end = curve[0][0], max(record.seconds_of_search, curve[-1][0])
-    curve.append((end, curve[-1][1]))
+    floor, budget = min(score for *_, score in scored), int(record.file["budget"])
+    curve = hypervolume_curve(scored, floor=floor, budget=budget)
+    end = (max(record.seconds_of_search, curve[-1][0]), curve[-1][1])
     chart = Chart(
-        bounds([began, end], 0.03),
+        (0.0, end[0] * 1.03 or 1.0),
         bounds(height for _, height in curve),
         "worker-seconds of search",
         "hypervolume",
@@ -60,13 +58,13 @@ def progress(record: RunRecord) -> Markup | None:
     )
     marks = [chart.mark(point, "circle", _reached(point), class_="mark ours") for point in curve]
     about = (
-        f"The area between the front and its lowest score ({floor:.4f}), over log10 of "
-        "parameters: score x decades. Each mark is a trial that became complete; the first did so "
-        f"after {began:,.0f} of {end:,.0f} worker-seconds, where the chart begins. "
-        "Worker-seconds are GPU-seconds where workers have GPUs. A curve that still climbs at its "
-        "end asks for more trials."
+        "The area between the front of the scores known by then, those of trials on their way "
+        f"included, and the lowest score ({floor:.4f}), over log10 of parameters: score x decades. "
+        "Each mark is a segment that was scored. Worker-seconds are GPU-seconds where workers have "
+        "GPUs. A curve that still climbs at its end asks for more trials."
     )
-    drawn = chart.drawn(chart.steps(curve, class_="curve ours"), *marks[:-1], about=about)
+    line = chart.steps([*curve, end], class_="curve ours")
+    drawn = chart.drawn(line, *marks, about=about)
     return join(tag("h2", "What time bought"), figure(drawn, about))
 
 
