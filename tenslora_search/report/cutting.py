@@ -7,6 +7,8 @@ from typing import Any
 
 MOST = 2_000
 """Characters of a text that stands once in a report, such as a command."""
+MOST_JOINED = 8_000
+"""Of several such texts in one line."""
 MOST_IN_ROW = 300
 """Of one that stands in every row, such as a method's name."""
 

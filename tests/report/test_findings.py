@@ -1,6 +1,7 @@
 """The front, its picks, the noise, and what the sentences may say of it: worked by hand."""
 
 import math
+import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from tenslora_search.report.findings import (
 )
 from tenslora_search.report.noise import STUDENT, Noise, noise
 from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
-from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
+
+REPORTS = Path(__file__).parents[2] / "reports"
 
 
 def trials(*rows) -> list[Row]:
@@ -182,6 +185,69 @@ def test_nothing_is_claimed_beyond_a_member_that_does_not_match():
     text = beside_lora(record(*rows))
     assert "MetaTT" not in text
     assert "LoTR 2 (trial 1, 4,000 parameters, 0.8005), the best of the rest, is below it" in text
+
+
+def test_what_is_above_by_more_than_the_noise_is_no_match():
+    """Trial 23 of reports/digits: .0482 above, with a margin of .0274."""
+    text = beside_lora(
+        record(("LoRA", 1536, 0.83, [0.82, 0.821]), ("a", 3584, 0.85, [0.868, 0.869]))
+    )
+    assert "a 2 (trial 1, 3,584 parameters, 0.8685) beats it by 0.0480" in text
+    assert "matches" not in text
+
+
+def test_the_smallest_match_is_named_though_a_larger_one_is_left_open():
+    """As in reports/sst2: between them stands one that is neither matched nor lost."""
+    spread = (-0.009, -0.0045, 0.0, 0.0045, 0.009)
+    rows = (
+        ("LoRA", 27_648, 0.938, [0.867 + one for one in spread]),
+        ("a", 108_612, 0.943, [0.869 + one for one in spread]),
+        ("b", 23_161, 0.942, [0.863 + one for one in spread]),
+        ("FacT-TT", 7224, 0.921, [0.868 + one for one in spread]),
+    )
+    text = beside_lora(record(*rows))
+    assert "FacT-TT 2 (trial 3, 7,224 parameters, 0.8680) matches it" in text
+    assert "26 % of the parameters" in text
+    assert "3 trials were compared with it" in text
+
+
+def test_lora_is_taken_at_its_best_on_report():
+    """A smaller LoRA that is as good on fresh seeds is what the others must stand beside."""
+    rows = (
+        ("LoRA", 290_304, 0.94, [0.958, 0.959]),
+        ("LoRA", 69_120, 0.93, [0.960, 0.961]),
+        ("a", 165_468, 0.941, [0.9585, 0.9590]),
+    )
+    text = beside_lora(record(*rows))
+    assert text.startswith("LoRA r=2 (69,120 parameters) scores 0.9605 on fresh seeds, the best of")
+    assert "with 2.4 times the parameters" in text
+
+
+def test_a_hundred_times_the_parameters_is_a_plain_number():
+    text = beside_lora(record(("LoRA", 100, 0.5, []), ("a", 12_345, 0.6, [])))
+    assert "with 123 times the parameters" in text
+
+
+@pytest.mark.parametrize("name", ["digits", "sst2-minilm-h200", "cola-minilm-h200"])
+def test_claims_of_the_reference_reports_hold_by_their_own_numbers(name):
+    """Whatever is said to beat or match LoRA does so by the scores, the margin and the sizes."""
+    run = read_run(REPORTS / name)
+    text, known = beside_lora(run), run_noise(run)
+    assert known is not None
+    tested = [one for one in run.complete if one.method == "LoRA" and one.n_retests]
+    reference = max(tested, key=lambda one: one.report_score)
+    numbers = [
+        int(found) for found in re.findall(r"\(trial (\d+), [^)]*\) (?:beats|matches)", text)
+    ]
+    for one in run.rows:
+        if one.number in numbers:
+            margin = known.margin(one.n_retests, reference.n_retests)
+            gain = one.report_score - reference.report_score
+            verb = "beats" if gain > margin else "matches"
+            assert re.search(rf"\(trial {one.number}, [^)]*\) {verb} it", text)
+    if name.startswith("sst2"):
+        assert "FacT-TT 10,6 (trial 18" in text
+        assert "26 % of the parameters" in text
 
 
 def test_without_retests_nothing_is_proved():

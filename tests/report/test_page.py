@@ -201,6 +201,49 @@ def test_all_trials_are_filtered(page, digits):
     assert texts(page, "#n-shown")[0].strip() == f"{len(small)} of {len(trials)}"
 
 
+def test_on_paper_a_long_table_says_that_it_is_cut(visit, page, write_run, tmp_path):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        shown = (
+            "return [...document.querySelectorAll('#trials tbody tr')]"
+            ".filter(one => one.offsetHeight).length"
+        )
+        assert page.execute_script(shown) == 40
+        assert (
+            find(page, "#n-printed").text == "On paper: the first 40 of 48; trials.csv holds all."
+        )
+        folder = write_run(tmp_path / "run", 12)
+        build(folder)
+        visit(folder / "report.html")
+        assert page.execute_script(shown) == 12
+        assert find(page, "#n-printed").text == ""
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert not find(page, "#n-printed").is_displayed()
+
+
+def test_choices_that_differ_between_trials_have_a_column(visit, write_run, tmp_path):
+    def change(event):
+        if event["event"] != "proposed" or event["number"] % 2:
+            return event
+        return {**event, "spec": {**event["spec"], "rule": "lora_plus"}}
+
+    folder = write_run(tmp_path / "run", 12, change=change)
+    build(folder)
+    page = visit(folder / "report.html")
+    heads = texts(page, "#trials thead th")
+    assert "rule" in heads
+    assert "allocator" not in heads
+    column = heads.index("rule") + 1
+    assert set(texts(page, f"#trials tbody td:nth-child({column})")) == {"plain", "lora_plus"}
+
+
+def test_the_best_under_the_whole_budget_is_the_best(page):
+    write(page, "#under", "20k")
+    cards = texts(page, "#answer .card .score")
+    assert cards[0] == cards[-1]
+
+
 def test_the_static_tables_sort(page):
     head = find(page, "#members th:nth-child(4) button")
     press(page, head)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tenslora_search.report.cutting import cut
+from tenslora_search.report.cutting import MOST_JOINED, cut
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pareto import front, hypervolume_curve
@@ -102,7 +102,7 @@ def origins(record: RunRecord) -> dict[str, str]:
         "hardware": _hardware(file),
         "versions": ", ".join(f"{name} {version}" for name, version in file["versions"].items()),
     }
-    return {name: cut(value) for name, value in found.items() if value}
+    return {name: cut(value, MOST_JOINED) for name, value in found.items() if value}
 
 
 def _hardware(file: Mapping[str, Any]) -> str:
