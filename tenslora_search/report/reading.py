@@ -89,7 +89,8 @@ class RunRecord:
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
     folder = Path(folder)
-    file, events = read_run_file(folder), read_events(folder / "trials.jsonl")
+    file = read_run_file(folder)
+    events = [event.to_json() for event in read_events(folder / "trials.jsonl")]
     kinds: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
