@@ -87,7 +87,7 @@ def main() -> None:
         rows, worst = [], 0.0
         for name, asked in SEARCHES.items():
             run = search(**asked, executor="inline", out=work / name)
-            report = report_split(Question.from_json(run.file["question"]))
+            report = report_split(run.file.question)
             (work / f"{name}.json").write_text(json.dumps(report["inputs"]), encoding="utf-8")
             for number in run.front()["number"].iloc[[0, -1]].drop_duplicates():
                 for format in FORMATS:
@@ -137,10 +137,10 @@ def check(
         sys.exit(done.stderr)
     predicted = json.loads(done.stdout.splitlines()[-1])
     one_hot = [[float(label == one) for label in report["names"]] for one in predicted]
-    found = METRICS[run.file["metric"]](one_hot, report["labels"])
+    found = METRICS[run.file.metric](one_hot, report["labels"])
     trials = run.trials().set_index("number")
     return {
-        "search": run.folder.name, "model": run.file["model"], "trial": number,
+        "search": run.folder.name, "model": run.file.model, "trial": number,
         "method": trials.loc[number, "method"], "format": format, "rows": len(predicted),
         "stated": stated, "found": found, "seconds": time.perf_counter() - began,
         "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),

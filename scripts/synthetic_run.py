@@ -185,7 +185,7 @@ def _file(geometry: Geometry, n_trials: int, retests: int, seed: int) -> dict[st
         "budget": BUDGET,
         "model": "roberta-base",
         "task": "sst2",
-        "trials": n_trials,
+        "trials": max(1, n_trials),
         "pruner": "front",
     }
     return {

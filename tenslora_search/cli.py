@@ -341,10 +341,10 @@ def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
         print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
     elif not quiet:
         record = read_run(run.folder)
-        print_front(front(record.rows), record.curves, run.file["metric"])
+        print_front(front(record.rows), record.curves, run.file.metric)
         print(
             f"proof: {over} of {checked} configurations over budget "
-            f"({format_count(run.file['budget'])} parameters)"
+            f"({format_count(run.file.budget)} parameters)"
         )
         adapters = run.folder / "adapters"  # none after Ctrl-C with nothing complete
         print(

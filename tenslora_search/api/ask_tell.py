@@ -4,15 +4,15 @@ journal as a search.
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.api.results import Run
 from tenslora_search.runs.folder import run_folder
 from tenslora_search.runs.provenance import versions
-from tenslora_search.runs.question import Question, write_run_file
-from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
@@ -190,17 +190,27 @@ class AskTell:
 
 
 def _write_run_file(folder: Path, question: Question, geometry: Geometry) -> None:
-    run: dict[str, Any] = {"geometry": geometry.to_json()}
     if (folder / "run.json").exists():
-        run = read_run_file(folder)
-        if Geometry.from_json(run["geometry"]) != geometry:
+        run = RunFile.read(folder)
+        if run.geometry != geometry:
             raise QuestionError(
                 f"{folder} holds a search on another geometry; choose another out, or force."
             )
     else:
-        run |= {
-            "command": None, "versions": versions(), "data_digest": None, "head_params": 0,
-            "budget": question.budget, "task": OWN, "model": question.model, "metric": "score",
-            "labels": [], "regression": False, "rows": {}, "rungs": list(question.rungs),
-        }  # fmt: skip
-    write_run_file(folder, run | {"question": question.to_json()})
+        run = RunFile(
+            question=question,
+            command=None,
+            versions=versions(),
+            data_digest=None,
+            head_params=0,
+            budget=question.budget,
+            task=OWN,
+            model=question.model,
+            metric="score",
+            labels=(),
+            regression=False,
+            rows={},
+            geometry=geometry,
+            rungs=question.rungs,
+        )
+    replace(run, question=question).write(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.runs.question import Question
-from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -27,7 +27,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file = read_run_file(folder)
+        self.file = RunFile.read(folder)
 
     def trials(self) -> "pandas.DataFrame":
         """One row a trial, failed and paused ones too."""
@@ -91,10 +91,9 @@ class Run:
         number, to = self.pick(which), Path(to)
         record = self._record
         trial = _complete(record.rows, number, self.folder)
-        retests = [one for one in record.retests if one.number == number]
-        retests.sort(key=lambda one: one.seed)
-        rungs = [one for one in record.rungs if one.number == number]
-        name = retests[0].state if retests else max(rungs, key=lambda one: one.step).state
+        told = record.trials[number]
+        retests = [told.retests[seed] for seed in sorted(told.retests)]
+        name = retests[0].state if retests else told.file
         if not name:
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: a training loop of your "
@@ -108,7 +107,7 @@ class Run:
             )
         facts = self._facts(trial, [one.report_score for one in retests], to, format)
         return export_trained(
-            state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts
+            state, to, format, model=self.file.model, labels=list(self.file.labels), facts=facts
         )
 
     def report(self) -> Path:
@@ -137,7 +136,7 @@ class Run:
         from tenslora_search.export.card import Facts
         from tenslora_search.hub.places import model_kind
 
-        question = Question.from_json(self.file["question"])
+        question = self.file.question
         is_pair = "text_pair" in (
             TASKS[question.task].kind if question.task else question.columns or ()
         )
@@ -145,28 +144,28 @@ class Run:
         export = f"--pick {trial.number} --format {format} --to {shlex.quote(str(to))}"
         return Facts(
             number=trial.number,
-            task=self.file["task"],
-            metric=self.file["metric"],
+            task=self.file.task,
+            metric=self.file.metric,
             kind="text_pair" if kind == "text" and is_pair else kind,
             training={
                 "steps": question.max_steps,
                 "batch_size": question.batch_size,
                 "max_length": question.max_length,
             },
-            report_rows=self.file["rows"]["report"],
+            report_rows=(self.file.rows or {}).get("report", 0),
             select_score=trial.score,
             report_scores=report_scores,
-            budget=self.file["budget"],
-            head_params=self.file["head_params"],
-            regression=self.file["regression"],
+            budget=self.file.budget,
+            head_params=self.file.head_params,
+            regression=self.file.regression,
             command=f"{self._command(question)}\ntenslora-search export "
             f"{shlex.quote(str(self.folder))} {export}",
         )
 
     def _command(self, question: Question) -> str:
         """As it was typed, or the call that asks the same from Python."""
-        if self.file["command"]:
-            return self.file["command"]
+        if self.file.command:
+            return self.file.command
         defaults = {field.name: field.default for field in fields(Question)}
         asked = {
             name: value for name, value in question.to_json().items() if value != defaults[name]

@@ -5,6 +5,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from tenslora_search.engine.serving import Progress, Serving
 from tenslora_search.engine.source import Place
 from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
-from tenslora_search.runs.question import Question, write_run_file
-from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.space import SearchSpace
 
@@ -96,7 +97,7 @@ def search(
         return source.close()
 
 
-def _prepared(folder: Path, question: Question) -> dict[str, Any]:
+def _prepared(folder: Path, question: Question) -> RunFile:
     """Loads model and data once in this process, so that all that is wrong with them shows at once;
     writes run.json.
     """
@@ -116,34 +117,34 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     SearchSpace.load(
         question.space, geometry, budget
     )  # a wrong space, or one in which nothing fits, is not written down
-    run = {
-        "question": question.to_json(),
-        "command": COMMAND.get(),
-        "versions": versions(),
-        "data_digest": data.digest,
-        "head_params": head_params,
-        "budget": budget,
-        "task": data.name,
-        "model": question.model,
-        "metric": data.metric,
-        "labels": list(data.labels),
-        "regression": data.regression,
-        "columns": dict(data.columns),
-        "unused_columns": list(data.unused),
-        "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
-        "geometry": geometry.to_json(),
-        "rungs": list(question.rungs),
-        "hardware": hardware(gpus),
-    }
+    run = RunFile(
+        question=question,
+        command=COMMAND.get(),
+        versions=versions(),
+        data_digest=data.digest,
+        head_params=head_params,
+        budget=budget,
+        task=data.name,
+        model=question.model,
+        metric=data.metric,
+        labels=tuple(data.labels),
+        regression=data.regression,
+        columns=dict(data.columns),
+        unused_columns=tuple(data.unused),
+        rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
+        geometry=geometry,
+        rungs=question.rungs,
+        hardware=hardware(gpus),
+    )
     if (folder / "run.json").exists():
-        before = read_run_file(folder)
-        if before["data_digest"] != data.digest:
+        before = RunFile.read(folder)
+        if before.data_digest != data.digest:
             raise QuestionError(
                 f"the data of {folder} has changed since it was begun; choose another --out, or "
                 "--force."
             )
-        run = {**before, "question": question.to_json()}
-    write_run_file(folder, run)
+        run = replace(before, question=question)
+    run.write(folder)
     if data.unused:
         inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
         LOGGER.warning(

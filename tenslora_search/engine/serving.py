@@ -13,11 +13,11 @@ from typing import Any
 from tenslora_search.api.results import Run
 from tenslora_search.report.pareto import leading
 from tenslora_search.report.reading import read_run
+from tenslora_search.runs.events import Retest, RetestFailed
 from tenslora_search.runs.folder import move
-from tenslora_search.runs.journal import Event
-from tenslora_search.runs.question import Question, write_run_file
-from tenslora_search.runs.run_file import read_run_file
-from tenslora_search.spec.geometry import Geometry
+from tenslora_search.runs.journal import Line
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 from tenslora_search.study.importance import importances
@@ -78,19 +78,17 @@ class Serving:
         self,
         folder: Path,
         question: Question,
-        run_file: Mapping[str, Any],
+        run_file: RunFile,
         *,
         began: float,
         time_limit: float | None,
         pack: int | None,
         progress: Callable[[Progress], None] | None,
-        listeners: Sequence[Callable[[Event], object]] = (),
+        listeners: Sequence[Callable[[Line], object]] = (),
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, Geometry.from_json(run_file["geometry"]), run_file["budget"]
-        )
+        self.space = SearchSpace.load(question.space, run_file.geometry, run_file.budget)
         self.study = Study(
             self.space,
             folder,
@@ -106,9 +104,10 @@ class Serving:
         self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
         self._is_measuring, self._seconds_a_step = False, 0.0
         self.interrupted = self._stopped = False
-        events = self.study.journal.read()
         self._retested = {
-            (event["number"], event["seed"]) for event in events if event["event"] == "retest"
+            (record.number, seed)
+            for record in self.study.records.values()
+            for seed in record.retests
         }
         self._retest_failures: Counter[tuple[int, int]] = Counter()
         self._running: dict[str, Work] = {}
@@ -203,9 +202,9 @@ class Serving:
     def close(self) -> Run:
         """The end of a search, whole or interrupted: the report, then the adapters."""
         self.study.close()
-        file = read_run_file(self.folder)
-        seconds = file.get("wall_seconds", 0.0) + self._seconds
-        write_run_file(self.folder, {**file, "wall_seconds": seconds, **self._importances()})
+        file = RunFile.read(self.folder)
+        seconds = file.wall_seconds + self._seconds
+        replace(file, wall_seconds=seconds, **self._importances()).write(self.folder)
         run = Run(self.folder)
         run.report()
         if not self.interrupted:
@@ -216,7 +215,7 @@ class Serving:
 
     def _importances(self) -> dict[str, Any]:
         try:
-            return importances(self.study.journal.read(), self.space.searched)
+            return importances(self.study.records, self.space.searched)
         except (
             Exception
         ):  # whatever Optuna makes of unusual scores, the report is written: without this one page
@@ -347,17 +346,17 @@ class Serving:
         seed = int(segment.id.rpartition("-")[2])
         self._retests_running.discard(segment.id)
         for result in results:
-            about = {"number": result.number, "seed": seed}
-            if folder is not None and result.reason is None:
+            if folder is not None and result.score is not None:
                 state = self._keep(folder, result, f"retest-{result.number}-{seed}")
-                score = {"report_score": result.score, "seconds": result.seconds, "state": state}
-                self.study.journal.append({"event": "retest", **about, **score})
+                self.study.journal.append(
+                    Retest(result.number, seed, result.score, result.seconds, state)
+                )
                 self._retested.add((result.number, seed))
                 continue
             self._retest_failures[result.number, seed] += 1
             if self._retest_failures[result.number, seed] > MOST_RETRIES:
                 self.study.journal.append(
-                    {"event": "retest_failed", **about, "reason": result.reason}
+                    RetestFailed(result.number, seed, result.reason or "it has no score")
                 )
         if not self._retests and not self._retests_running:
             self._plan_retests()

@@ -43,8 +43,8 @@ def page(record: RunRecord) -> str:
     """The report of one run as a self-contained HTML page."""
     file, n_trials, n_complete = record.file, len(record.rows), len(record.complete)
     about = (
-        f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has "
-        f"{file['head_params']:,} more). "
+        f"{file.metric}, at most {file.budget:,} adapter parameters (the task head has "
+        f"{file.head_params:,} more). "
         f"{n_trials:,} trial{'s' if n_trials != 1 else ''}, {n_complete:,} complete, "
         f"{record.worker_seconds:,.0f} worker-seconds."
     )

@@ -67,11 +67,11 @@ def _run(name: str, record: RunRecord, floor: float) -> list[object]:
     if rows:
         members = {one.number: one for one in rows}
         best, smallest = members[PICKS["best"](rows)], members[PICKS["smallest"](rows)]
-        area = hypervolume(rows, floor=floor, budget=file["budget"])
+        area = hypervolume(rows, floor=floor, budget=file.budget)
         sizes = [f"{best.n_params:,}", f"{smallest.n_params:,}"]
         picked = [f"{best.score:.4f}", report_score(best), *sizes, f"{area:.4f}"]
-    asked = [outside(name), *map(outside, _key(record)), f"{file['budget']:,}"]
-    counts = [file["question"].get("seed", 0), f"{len(record.rows):,}", f"{len(record.complete):,}"]
+    asked = [outside(name), *map(outside, _key(record)), f"{file.budget:,}"]
+    counts = [file.question.seed, f"{len(record.rows):,}", f"{len(record.complete):,}"]
     return [*asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget]
 
 
@@ -128,7 +128,7 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
     points = [one for members in fronts.values() for one in members]
     if not points:
         return join(title, tag("p", "No trial of these runs is complete."))
-    budget = max(record.file["budget"] for record in group.values())
+    budget = max(record.file.budget for record in group.values())
     spread = [value for one in points if one.n_retests for value in _ends(one)]
     chart = Chart(
         (min(one.n_params for one in points) * 0.85, budget * 1.1),
@@ -137,7 +137,7 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
     )  # fmt: skip
     parts, legend = [], []
     for place, (name, members) in enumerate(fronts.items()):
-        parts += _front(chart, name, members, look(place), group[name].file["budget"])
+        parts += _front(chart, name, members, look(place), group[name].file.budget)
         legend.append(_legend(name, look(place)))
     caption = (
         "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
@@ -189,7 +189,7 @@ def _ends(one: Row) -> tuple[float, float]:
 
 def _key(record: RunRecord) -> tuple[str, str, str]:
     file = record.file
-    return str(file["task"]), str(file["model"]), str(file["metric"])
+    return file.task, file.model, file.metric
 
 
 def _groups(runs: Runs) -> dict[tuple[str, str, str], dict[str, RunRecord]]:

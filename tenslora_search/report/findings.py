@@ -18,7 +18,7 @@ TOLERANCE = TYPICAL
 
 def run_noise(record: RunRecord) -> Noise | None:
     """The noise of a run's report scores."""
-    return noise(record.rows, record.file.get("rows", {}).get("report"))
+    return noise(record.rows, record.report_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +178,9 @@ def noise_sentence(record: RunRecord) -> str:
 
 def rows_sentence(record: RunRecord) -> str | None:
     """For accuracy: how much the report split's size alone leaves open."""
-    n_rows = record.file.get("rows", {}).get("report")
+    n_rows = record.report_rows
     scores = [one.report_score for one in record.rows if one.n_retests]
-    if record.file.get("metric") != "accuracy" or not n_rows or not scores:
+    if record.file.metric != "accuracy" or not n_rows or not scores:
         return None
     score = max(scores)
     error = math.sqrt(max(score * (1 - score), 0.0) / n_rows)

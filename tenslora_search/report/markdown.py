@@ -21,7 +21,7 @@ def markdown(record: RunRecord) -> str:
     lines = [
         f"# {_text(record.title)}",
         "",
-        f"Scored by {_text(record.file['metric'])}. {_text(beside_lora(record))}",
+        f"Scored by {_text(record.file.metric)}. {_text(beside_lora(record))}",
         "",
         *_front(record),
         *(f"- {_text(line)}" for line in trust_lines(record)),

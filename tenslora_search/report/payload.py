@@ -47,8 +47,8 @@ def payload(record: RunRecord) -> dict[str, Any]:
         "picks": {name: pick(leaders) for name, pick in PICKS.items()} if leaders else {},
         "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
         "looks": _looks(rows),
-        "budget": record.file["budget"],
-        "metric": record.file["metric"],
+        "budget": record.file.budget,
+        "metric": record.file.metric,
         "folder": str(record.folder),
         "shell": shlex.quote(str(record.folder)),
     }

@@ -115,13 +115,13 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
 def _draw_axes(axes: Any, record: RunRecord) -> None:
     sizes = [one.n_params for one in record.rows]
     is_narrow = bool(sizes) and max(sizes) < 30 * min(sizes)
-    axes.axvline(record.file["budget"], color="0.3", ls=":", lw=1, label="budget")
+    axes.axvline(record.file.budget, color="0.3", ls=":", lw=1, label="budget")
     axes.set(xscale="log", xlabel="trainable parameters of the adapter")
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.xaxis.set_minor_formatter(
         lambda value, _: short(value) if str(value)[0] in "25" and is_narrow else ""
     )
-    axes.set_ylabel(_one_line(record.file["metric"], MOST_LABEL), parse_math=False)
+    axes.set_ylabel(_one_line(record.file.metric, MOST_LABEL), parse_math=False)
     axes.set_title(_one_line(record.title, MOST_TITLE), fontsize=9, parse_math=False)
     axes.grid(alpha=0.2, lw=0.6)
 

@@ -1,41 +1,230 @@
-"""read_events(): trials.jsonl as it stands; a search may be writing in it meanwhile."""
+"""The events of trials.jsonl as types, and read_events(): the journal as it stands.
 
-import json
+A line is one event: `{"event": "rung", "number": 3, "step": 53, ...}`; EVENTS has their names. A
+search may be writing in the file while another process reads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+from tenslora_search.runs.fields import (
+    FieldError,
+    InnerPath,
+    Name,
+    Number,
+    Seconds,
+    parsed,
+    record_of,
+    value_of,
+)
 from tenslora_search.runs.versions import check_version
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.table import QuestionError, Table
+from tenslora_search.spec.trial import TrialSpec
 
 JOURNAL_VERSION = 1
 """Of the events' form; what a newer version has written is refused rather than misread."""
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """All events of a trials.jsonl, none where there is no file; a last line without its end is not there yet.
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the journal."""
 
-    `QuestionError` for any other line that is no event, and for a newer version.
+    kind: ClassVar[str]
+    """its name in the file"""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"event": self.kind, **{one.name: getattr(self, one.name) for one in fields(self)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Event):
+    """The journal's first line."""
+
+    kind = "journal"
+    version: Number = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed(Event):
+    """A new trial. What is said beside `spec` can be counted from it; reports of folders whose
+    specifications this version does not know read it here.
+    """
+
+    kind = "proposed"
+    number: Number
+    point: Mapping[str, str | bool | int | float]
+    """of the space, which the specification was made of"""
+    spec: Mapping[str, Any]
+    """a TrialSpec as JSON: `trial_spec` makes it"""
+    n_params: Number
+    method: str
+    construction: str
+    decomposition: str
+    ranks: tuple[Number | tuple[Number, ...], ...]
+
+    @classmethod
+    def of(cls, number: int, point: Mapping[str, Any], spec: TrialSpec) -> "Proposed":
+        adapter = spec.adapter
+        return cls(
+            number,
+            dict(point),
+            spec.to_json(),
+            adapter.n_params,
+            adapter.method,
+            adapter.construction,
+            adapter.decomposition,
+            tuple(adapter.ranks),
+        )
+
+    def trial_spec(self) -> TrialSpec:
+        """`QuestionError` for a specification that this version does not know, or that is wrong."""
+        try:
+            return cast(TrialSpec, value_of(TrialSpec, self.spec, "spec"))
+        except FieldError as error:
+            raise QuestionError(f"trial {self.number} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Rung(Event):
+    """A trial was trained to a rung and scored there on select."""
+
+    kind = "rung"
+    number: Number
+    step: Number
+    score: float
+    loss: float | None = None
+    seconds: Seconds = 0.0
+    """its share of its segment's"""
+    peak_memory_mb: Seconds | None = None
+    state: InnerPath | None = None
+    """where its weights lie, relative to the run folder; None: somebody else keeps them"""
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted(Event):
+    """A trial may climb to its next rung."""
+
+    kind = "promoted"
+    number: Number
+    step: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Paused(Event):
+    """A trial may not climb for now."""
+
+    kind = "paused"
+    number: Number
+    step: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Complete(Event):
+    """A trial has reached the top."""
+
+    kind = "complete"
+    number: Number
+    step: Number
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """A trial has failed for good."""
+
+    kind = "failed"
+    number: Number
+    step: Number
+    reason: str
+    seconds: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDone(Event):
+    """Ends what one segment gave; `seconds` are a worker's."""
+
+    kind = "segment"
+    id: Name
+    numbers: tuple[Number, ...]
+    from_step: Number
+    to_step: Number
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Retest(Event):
+    """A trial of the front, trained again from a fresh seed, was scored on report."""
+
+    kind = "retest"
+    number: Number
+    seed: Number
+    report_score: float
+    seconds: Seconds = 0.0
+    state: InnerPath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetestFailed(Event):
+    """A retest failed, and once more; it is tried again when the search is opened anew."""
+
+    kind = "retest_failed"
+    number: Number
+    seed: Number
+    reason: str
+
+
+EVENTS: Table[type[Event]] = Table(
+    "event",
+    {
+        one.kind: one
+        for one in (
+            Opened, Proposed, Rung, Promoted, Paused, Complete, Failed, SegmentDone, Retest,
+            RetestFailed,
+        )
+    },
+)  # fmt: skip
+
+
+def event_of(data: object) -> Event:
+    """The event of a line's JSON; `FieldError` for what is none."""
+    if not isinstance(data, Mapping) or "event" not in data:
+        raise FieldError("", "it is no event")
+    kind = cast("Mapping[str, object]", data)["event"]
+    if not isinstance(kind, str) or kind not in EVENTS:
+        known = ", ".join(EVENTS)
+        raise FieldError("event", f"it is no event that this version knows: {known}")
+    return record_of(EVENTS[kind], cast(object, data))
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events of a trials.jsonl, none where there is no file; a last line without its end is not
+    there yet.
+
+    `QuestionError` for any other line that is no event, with its number and the field that is
+    wrong, and for a newer version.
     """
     try:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     except OSError as error:
         raise QuestionError(f"cannot read {path}: {error.strerror}.") from error
-    events = [
-        _event(path, number, line) for number, line in enumerate(lines, start=1) if line.strip()
-    ]
-    for event in events:
-        if event["event"] == "journal":
-            check_version(path, event.get("version", 0), JOURNAL_VERSION)
+    events: list[Event] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            events.append(_event(path, number, line))
     return events
 
 
-def _event(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _event(path: Path, number: int, line: bytes) -> Event:
     try:
-        event = json.loads(line)
-        if isinstance(event, dict) and "event" in event:
-            return event
-    except ValueError:
-        pass
-    raise QuestionError(
-        f"{path} is damaged: line {number} is no event. Mend or remove the line, or choose another folder."
-    )
+        event = event_of(parsed(line))
+    except FieldError as error:
+        found = f", {error}" if error.field else f" is no event: {error}"
+        raise QuestionError(
+            f"{path} is damaged: line {number}{found}. Mend or remove the line, or choose another "
+            "folder."
+        ) from error
+    if isinstance(event, Opened):
+        check_version(path, event.version, JOURNAL_VERSION)
+    return event

@@ -5,18 +5,13 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
+from tenslora_search.runs.paths import LOCK, OURS, check_links
 from tenslora_search.runs.question import Question
-from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
-
-OURS = {
-    "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters", "report.html", "front.csv",
-    "front.png", "front.svg", "report.md", "trials.csv",
-}  # fmt: skip
-"""What a run folder holds."""
 
 
 def default_folder(question: Question) -> Path:
@@ -26,14 +21,17 @@ def default_folder(question: Question) -> Path:
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[None]:
-    """The folder, locked for this process: new, or of the same question, or (force) without the run that it held.
+def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[None]:
+    """The folder, locked for this process: new, or of the same question, or (force) without the run
+    that it held.
 
-    `QuestionError` if it cannot be written, another search runs in it, or it holds something else. Files of others stay.
+    `QuestionError` if it cannot be written, another search runs in it, something of it lies
+    elsewhere by a link, or it holds something else. Files of others stay.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        check_links(folder)
+        lock = (folder / LOCK).open("a")
     except OSError as error:
         raise QuestionError(
             f"cannot write the run folder {folder}: {error.strerror}. Choose another --out."
@@ -60,7 +58,7 @@ def _make_ready(folder: Path, question: Question, *, force: bool) -> None:
         path for path in folder.iterdir() if path.name in OURS or path.name.startswith(".segment-")
     ]
     foreign = sorted(
-        {path.name for path in folder.iterdir()} - {path.name for path in ours} - {".lock"}
+        {path.name for path in folder.iterdir()} - {path.name for path in ours} - {LOCK}
     )
     if foreign and not (folder / "run.json").exists():
         raise QuestionError(
@@ -70,7 +68,7 @@ def _make_ready(folder: Path, question: Question, *, force: bool) -> None:
         for path in ours:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     elif (folder / "run.json").exists():
-        Question.from_json(read_run_file(folder)["question"]).check_same(question, folder)
+        RunFile.read(folder).question.check_same(question, folder)
     (folder / "states").mkdir(exist_ok=True)
 
 
@@ -78,12 +76,14 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 
 def disk_error(text: str) -> str | None:
-    """What is wrong with the disk by the text of an error that came from another process or library, if that is it."""
+    """What is wrong with the disk by the text of an error that came from another process or
+    library, if that is it.
+    """
     return next((os.strerror(code) for code in DISK_ERRORS if os.strerror(code) in text), None)
 
 
 @contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Generator[None]:
     """A full or read-only disk is one line, whichever library met it."""
     try:
         yield

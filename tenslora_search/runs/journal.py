@@ -1,4 +1,6 @@
-"""Journal: trials.jsonl, one event a line, append only; the truth from which a killed search goes on."""
+"""Journal: trials.jsonl, one event a line, append only; the truth from which a killed search goes
+on.
+"""
 
 import json
 import os
@@ -6,27 +8,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.runs.events import read_events
+from tenslora_search.runs.events import Event, read_events
 from tenslora_search.spec.table import QuestionError
 
-Event = Mapping[str, Any]
+Line = Mapping[str, Any]
+"""An event as a line of the file has it."""
 
 
 class Journal:
     """The events of the one search that writes them. What `append` returned from survives a crash.
 
-    Opening it takes off a last line that a crash cut short: only who holds the folder's lock may; others call `read_events`.
-    Each listener is called with each event written that tells of a trial (those with a `number`), as it is read back.
+    Opening it takes off a last line that a crash cut short: only who holds the folder's lock may;
+    others call `read_events`. Each listener is called with each event written that tells of a trial
+    (those with a `number`), as its line is read back.
     """
 
-    def __init__(self, path: Path, listeners: Sequence[Callable[[Event], object]] = ()) -> None:
+    def __init__(self, path: Path, listeners: Sequence[Callable[[Line], object]] = ()) -> None:
         self.path, self.listeners = path, tuple(listeners)
         mend(path)
 
     def append(self, *events: Event) -> None:
-        """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
+        """Writes the events and waits until they are on the disk; `QuestionError` where that cannot
+        be done.
+        """
         lines = [
-            json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events
+            json.dumps(event.to_json(), separators=(",", ":"), allow_nan=False) + "\n"
+            for event in events
         ]
         try:
             with self.path.open("ab") as file:
@@ -47,13 +54,15 @@ class Journal:
                 if "number" in (event := json.loads(line)):
                     listener(event)
 
-    def read(self) -> list[dict[str, Any]]:
-        """All events, the first of them `{"event": "journal", "version": ...}`; see `read_events`."""
+    def read(self) -> list[Event]:
+        """All events, the first of them `Opened`; see `read_events`."""
         return read_events(self.path)
 
 
 def mend(path: Path) -> None:
-    """Takes off a last line that a crash or a full disk cut short, if there is a file; lines end in a newline."""
+    """Takes off a last line that a crash or a full disk cut short, if there is a file; lines end in
+    a newline.
+    """
     try:
         content = path.read_bytes() if path.exists() else b"\n"
         if not content.endswith(b"\n"):

@@ -1,4 +1,6 @@
-"""What a result rests on besides the question: COMMAND, versions() of the libraries, hardware() of the driver's machine."""
+"""What a result rests on besides the question: COMMAND, versions() of the libraries, hardware() of
+the driver's machine.
+"""
 
 import os
 import platform
@@ -6,7 +8,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from tenslora_search.runs.run_file import Hardware
 
 VERSIONS = ("tenslora-search", "torch", "transformers", "datasets", "optuna", "ray", "numpy")
 
@@ -19,16 +22,12 @@ def versions() -> dict[str, str]:
     return {name: _version(name) for name in VERSIONS}
 
 
-def hardware(gpus: Sequence[str]) -> dict[str, Any]:
+def hardware(gpus: Sequence[str]) -> Hardware:
     """Of the driver's machine: processor, cores, and the names of its GPUs, which are given."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "gpus": [*gpus],
-    }
+    return Hardware(names[0] if names else platform.machine(), os.cpu_count(), tuple(gpus))
 
 
 def _version(name: str) -> str:

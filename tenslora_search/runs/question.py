@@ -1,12 +1,11 @@
-"""Question: everything that decides a search's answer, checked before anything costly starts; and the run folder's run.json."""
+"""Question: everything that decides a search's answer, checked before anything costly starts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tenslora_search.runs.run_file import RUN_VERSION
+from tenslora_search.runs.fields import LONGEST_NAME, Check, Count, Name, Number, record_of
 from tenslora_search.spec.backbones import (
     BACKBONES,
     geometry_of_model,
@@ -19,6 +18,10 @@ from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
 
 OBJECTIVES = ("front", "score")
+Objective = Annotated[str, Check(" or ".join(OBJECTIVES), lambda name: name in OBJECTIVES)]
+Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
+LARGEST = 10**9
+"""Of trials, steps, rows and the like."""
 FREE = ("trials", "retest")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed")
@@ -27,31 +30,33 @@ OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objecti
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a task or own data, a model, a budget, and how to search. The same question is the same search."""
+    """What is asked: a task or own data, a model, a budget, and how to search. The same question is
+    the same search.
+    """
 
-    budget: int
+    budget: Count
     """trainable parameters of an adapter at most (with `count_head`, of adapter and task head)"""
-    model: str
-    task: str | None = None
-    data: str | None = None
+    model: Name
+    task: Name | None = None
+    data: Name | None = None
     columns: Mapping[str, str] | None = None
     labels: LabelKind | None = None
     """of own data; None: numbers with fractions are scores, anything else is classes"""
-    space: str = "default"
-    trials: int = 64
-    max_steps: int = 1000
+    space: Name = "default"
+    trials: Count = 64
+    max_steps: Count = 1000
     """of one trial; the rungs below are eta apart"""
-    batch_size: int = 32
-    max_length: int = 128
-    fit_rows: int | None = None
-    sampler: str = "tpe"
-    pruner: str = "front"
-    objective: str = "front"
-    retest: int = 2
+    batch_size: Count = 32
+    max_length: Count = 128
+    fit_rows: Count | None = None
+    sampler: Name = "tpe"
+    pruner: Name = "front"
+    objective: Objective = "front"
+    retest: Number = 2
     """fresh seeds on which each member of the front is trained again"""
-    seed: int = 0
+    seed: Number = 0
     count_head: bool = False
-    eta: int = 3
+    eta: Eta = 3
 
     @classmethod
     def of(
@@ -69,27 +74,30 @@ class Question:
         row = TASKS[task] if task is not None else None
         if row is None and data is None:
             raise QuestionError(
-                f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}."
+                "name a task with --task or give your own data with --data. Tasks: "
+                f"{', '.join(TASKS)}."
             )
         path = _data_path(data)
-        chosen = cls._checked(options, [field.name for field in fields(cls)])
+        chosen: dict[str, Any] = cls._checked(options, [field.name for field in fields(cls)])
         if row is not None:
-            chosen = {
+            of_task: dict[str, Any] = {
                 "model": row.model,
                 "max_steps": row.max_steps,
                 "batch_size": row.batch_size,
-                **chosen,
             }
+            chosen = of_task | chosen
         if "model" not in chosen:
             raise QuestionError(
-                "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
+                "own data needs --model: minilm or roberta-base for text, "
+                "google/vit-base-patch16-224 for images."
             )
         if row is not None:
             _check_kind(row, chosen["model"])
             if "labels" in chosen:
                 has = "numbers" if row.regression else "classes"
                 raise QuestionError(
-                    f"--labels is for own data without --task; the labels of task {row.name} are {has}."
+                    "--labels is for own data without --task; the labels of task "
+                    f"{row.name} are {has}."
                 )
         folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
@@ -98,18 +106,24 @@ class Question:
 
     @classmethod
     def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
-        """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
+        """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where
+        `max_steps` is left out.
+        """
+        own: dict[str, Any] = {"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
         return cls(
             budget=parse_count(budget),
             model=str(model),
-            **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)},
+            **own,
         )
 
     @staticmethod
     def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-        """The options that are not left out; `QuestionError` for an unknown name or a number that cannot be."""
+        """The options that are not left out; `QuestionError` for an unknown name or a number that
+        cannot be.
+        """
         chosen = {name: value for name, value in options.items() if value is not None}
-        for name in chosen:
+        for name, value in chosen.items():
+            _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
         for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
@@ -134,7 +148,9 @@ class Question:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Cumulative steps at which trials are scored, eta apart, the last one `max_steps`: 240 -> 27, 80, 240."""
+        """Cumulative steps at which trials are scored, eta apart, the last one `max_steps`: 240 ->
+        27, 80, 240.
+        """
         steps = [self.max_steps]
         while len(steps) < 3 and steps[0] >= 4 * self.eta:
             steps.insert(0, round(steps[0] / self.eta))
@@ -153,7 +169,9 @@ class Question:
 
     @property
     def head_params(self) -> int | None:
-        """Parameters of the task head as far as they are known before data and model are read; else None."""
+        """Parameters of the task head as far as they are known before data and model are read; else
+        None.
+        """
         return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
 
     def adapter_budget(self, head_params: int) -> int:
@@ -161,7 +179,8 @@ class Question:
         budget = self.budget - (head_params if self.count_head else 0)
         if budget < 1:
             raise NothingFitsError(
-                f"the task head alone has {head_params:,} parameters, the budget with --count-head is {self.budget:,}."
+                f"the task head alone has {head_params:,} parameters, the budget with --count-head "
+                f"is {self.budget:,}."
             )
         return budget
 
@@ -169,9 +188,9 @@ class Question:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Question":
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+    def from_json(cls, data: object) -> "Question":
+        """`FieldError` for the first field that is missing or wrong."""
+        return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:
         """`QuestionError` if the folder's question (self) is another than the one asked now."""
@@ -183,29 +202,26 @@ class Question:
         ]
         if changed:
             raise QuestionError(
-                f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force."
+                f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or "
+                "--force."
             )
-
-
-def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
-    """Writes run.json whole or not at all."""
-    temporary = folder / "run.json.part"
-    try:
-        temporary.write_text(
-            json.dumps({"version": RUN_VERSION, **run}, indent=2) + "\n", encoding="utf-8"
-        )
-        temporary.replace(folder / "run.json")
-    except OSError as error:
-        raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error
 
 
 def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
+    _check_length("data", data)
     path = Path(data).expanduser().resolve()
     if not path.exists():
         raise QuestionError(f"--data {data}: no such file or folder.")
     return str(path)
+
+
+def _check_length(name: str, value: object) -> None:
+    """Of names and paths: longer ones are none that a file system knows."""
+    if isinstance(value, str | Path) and (len(str(value)) > LONGEST_NAME or "\0" in str(value)):
+        option = f"--{name.replace('_', '-')}"
+        raise QuestionError(f"{option} is a text of at most {LONGEST_NAME:,} plain characters.")
 
 
 def _check_kind(task: Task, model: str) -> None:
@@ -221,7 +237,8 @@ def _check_kind(task: Task, model: str) -> None:
 
 
 def _at_least(name: str, value: object, least: int) -> None:
+    option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise QuestionError(
-            f"--{name.replace('_', '-')} is a whole number of {least} or more; got {value}."
-        )
+        raise QuestionError(f"{option} is a whole number of {least} or more; got {value}.")
+    if name != "seed" and value > LARGEST:
+        raise QuestionError(f"{option} is {LARGEST:,} at most.")

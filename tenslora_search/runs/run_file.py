@@ -1,35 +1,144 @@
-"""run.json: read as it stands."""
+"""RunFile: what run.json says of a search; read and written here alone, each field checked."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from tenslora_search.runs.fields import (
+    Count,
+    FieldError,
+    Number,
+    Seconds,
+    parsed,
+    record_of,
+)
+from tenslora_search.runs.paths import check_links
+from tenslora_search.runs.question import Question
 from tenslora_search.runs.versions import check_version
+from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
 RUN_VERSION = 1
 """Of run.json's form."""
 
 
-NEEDED = (
-    "question", "budget", "head_params", "task", "model", "metric", "labels", "regression", "geometry", "rungs", "versions",
-    "data_digest", "command",
-)  # fmt: skip
-"""What every run.json says; the rest came later, or comes at the end."""
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The driver's machine."""
+
+    cpu: str = ""
+    cores: int | None = None
+    gpus: tuple[str, ...] = ()
 
 
-def read_run_file(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder; `QuestionError` if there is none, it is broken, or it is from a newer version."""
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """What a search rests on: the question, and what model and data turned out to be."""
+
+    question: Question
+    budget: Number
+    """trainable parameters that are left to the adapter"""
+    head_params: Number
+    task: str
+    model: str
+    metric: str
+    labels: tuple[str, ...]
+    regression: bool
+    geometry: Geometry
+    rungs: tuple[Count, ...]
+    versions: Mapping[str, str]
+    data_digest: str | None
+    command: str | None
+    """as it was typed; None where search() was called"""
+    columns: Mapping[str, str] | None = None
+    """the data's column by role; None in folders of before they were written down"""
+    unused_columns: tuple[str, ...] = ()
+    rows: Mapping[str, Number] | None = None
+    """of fit, select, report"""
+    hardware: Hardware | None = None
+    probes: Mapping[str, float] | None = None
+    """answers of workers, by probe"""
+    wall_seconds: Seconds = 0.0
+    """of all openings of the search"""
+    importances: Mapping[str, float] | None = None
+    """share of each choice"""
+    importances_step: Number | None = None
+    """the rung at which the shares were taken"""
+
+    def __post_init__(self) -> None:
+        if not self.rungs or sorted(set(self.rungs)) != list(self.rungs):
+            raise QuestionError(f"rungs are steps that rise; got {list(self.rungs)}.")
+
+    @classmethod
+    def from_json(cls, data: object) -> "RunFile":
+        """`FieldError` for the first field that is missing or wrong."""
+        return record_of(cls, data)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not known is left out."""
+        found = asdict(self)
+        left_out = [one.name for one in fields(self) if one.default is None]
+        kept = {name: one for name, one in found.items() if one is not None or name not in left_out}
+        return {"version": RUN_VERSION, **kept}
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFile":
+        """`QuestionError` if there is none, it is broken, something of the run lies elsewhere, or
+        it is from a newer version.
+        """
+        return read_both(folder)[0]
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all."""
+        check_links(folder)
+        temporary = folder / "run.json.part"
+        try:
+            text = json.dumps(self.to_json(), indent=2) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / "run.json")
+        except OSError as error:
+            raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error
+
+
+def read_both(folder: Path) -> tuple[RunFile, dict[str, Any]]:
+    """The run file, and the JSON that it was made of."""
     path = folder / "run.json"
+    check_links(folder)
     if not path.is_file():
         raise QuestionError(f"{folder} is no run folder: run.json is missing.")
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        version = int(run["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = parsed(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise FieldError("", "it is no object")
+        run = cast("dict[str, Any]", data)
+        check_version(path, record_of(_Version, run).version, RUN_VERSION)
+    except (OSError, UnicodeError) as error:
         raise QuestionError(f"{path} cannot be read: {error}.") from error
-    check_version(path, version, RUN_VERSION)
-    missing = [name for name in NEEDED if name not in run]
+    except FieldError as error:
+        raise QuestionError(f"{path} cannot be read: {error}.") from error
+    missing = [name for name in _NEEDED if name not in run]
     if missing:
         raise QuestionError(f"{path} is damaged: {', '.join(missing)} is missing.")
-    return run
+    try:
+        return RunFile.from_json(run), run
+    except FieldError as error:
+        raise QuestionError(f"{path} is damaged: {error}.") from error
+
+
+def read_run_file(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder as it stands, its fields checked; see `RunFile.read`."""
+    return read_both(folder)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    version: Number
+
+
+_NEEDED = (
+    "question", "budget", "head_params", "task", "model", "metric", "labels", "regression",
+    "geometry", "rungs", "versions", "data_digest", "command",
+)  # fmt: skip
+"""What every run.json says; the rest came later, or comes at the end."""

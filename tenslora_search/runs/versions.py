@@ -6,8 +6,9 @@ from tenslora_search.spec.table import QuestionError
 
 
 def check_version(path: Path, found: int, known: int) -> None:
+    """`QuestionError` if the form `found` is newer than the one `known`."""
     if found > known:
         raise QuestionError(
-            f"{path} was written by a newer tenslora-search: its form is {found}, this one reads up to {known}. "
-            "Upgrade, or choose another folder."
+            f"{path} was written by a newer tenslora-search: its form is {found}, this one reads "
+            f"up to {known}. Upgrade, or choose another folder."
         )

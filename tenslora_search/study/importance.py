@@ -10,6 +10,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+from tenslora_search.runs.events import Proposed
+from tenslora_search.runs.replay import Record
 from tenslora_search.study.space import Choice, Range
 
 FEWEST = 20
@@ -17,7 +19,7 @@ FEWEST = 20
 
 
 def importances(
-    events: Sequence[Mapping[str, Any]], searched: Mapping[str, Choice | Range]
+    records: Mapping[int, Record], searched: Mapping[str, Choice | Range]
 ) -> dict[str, Any]:
     """`importances` (share by choice) and `importances_step`, for run.json; {} for too few trials,
     or if all score alike.
@@ -26,16 +28,15 @@ def importances(
     structure is two choices, construction and decomposition. Reference: Watanabe et al., PED-ANOVA,
     arXiv 2304.10255.
     """
-    proposed = {event["number"]: event for event in events if event["event"] == "proposed"}
     by_step: dict[int, dict[int, float]] = {}
-    for event in events:
-        if event["event"] == "rung":
-            by_step.setdefault(event["step"], {})[event["number"]] = event["score"]
+    for number, record in records.items():
+        for step, score in record.curve.items():
+            by_step.setdefault(step, {})[number] = score
     steps = [step for step, scores in by_step.items() if len(scores) >= FEWEST]
     if not steps:
         return {}
     step = max(steps)
-    points = {number: _point(proposed[number], searched) for number in by_step[step]}
+    points = {number: _point(records[number].proposed, searched) for number in by_step[step]}
     distributions = _distributions(list(points.values()), searched)
     if not distributions or len(set(by_step[step].values())) < 2:
         return {}
@@ -56,15 +57,15 @@ def importances(
     }
 
 
-def _point(event: Mapping[str, Any], searched: Mapping[str, Choice | Range]) -> dict[str, Any]:
+def _point(event: Proposed, searched: Mapping[str, Choice | Range]) -> dict[str, Any]:
     values = {
         name: value
-        for name, value in event["point"].items()
+        for name, value in event.point.items()
         if name in searched and name != "structure"
     }
     return {
-        "construction": event["construction"],
-        "decomposition": event["decomposition"],
+        "construction": event.construction,
+        "decomposition": event.decomposition,
         **values,
     }
 

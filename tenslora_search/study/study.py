@@ -11,10 +11,11 @@ more: every trial's score at the last rung it has reached.
 import math
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -25,15 +26,26 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tenslora_search.report.pareto import front
-from tenslora_search.runs.events import JOURNAL_VERSION
-from tenslora_search.runs.journal import Event, Journal, mend
+from tenslora_search.runs.events import (
+    JOURNAL_VERSION,
+    Complete,
+    Event,
+    Failed,
+    Opened,
+    Paused,
+    Promoted,
+    Proposed,
+    Rung,
+    SegmentDone,
+)
+from tenslora_search.runs.journal import Journal, Line, mend
+from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult, TrialSpec
 from tenslora_search.study.pruners import PRUNERS, Standing
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import Choice, SearchSpace
 
-State = Literal["waiting", "running", "reached", "paused", "complete", "failed"]
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
 
@@ -41,38 +53,6 @@ MOST_NUDGES = 300
 """A proposal that repeats another is moved, farther each time and beyond 42 anywhere; then the
 space is used up.
 """
-
-
-@dataclass
-class Record:
-    """A trial so far: `waiting` for its next rung, for which it is cleared; `running`; a rung
-    `reached` but not judged; ...
-
-    `step` is the last one it is trained to.
-    """
-
-    number: int
-    spec: TrialSpec
-    point: Mapping[str, Any]
-    """of the space, which the spec was made of"""
-    state: State = "waiting"
-    step: int = 0
-    curve: dict[int, float] = field(default_factory=dict)
-    """score on select by step"""
-    loss: float | None = None
-    seconds: float = 0.0
-    reason: str | None = None
-    file: str | None = None
-    """the paused state, relative to the run folder"""
-    retries: int = 0
-
-    @property
-    def n_params(self) -> int:
-        return self.spec.adapter.n_params
-
-    @property
-    def score(self) -> float | None:
-        return self.curve.get(self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +87,7 @@ class Study:
         pruner: str = "front",
         objective: str = "front",
         seed: int = 0,
-        listeners: Sequence[Callable[[Event], object]] = (),
+        listeners: Sequence[Callable[[Line], object]] = (),
     ) -> None:
         self.space, self.n_trials, self.rungs, self.objective, self.seed = (
             space,
@@ -119,13 +99,14 @@ class Study:
         self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
         self._stopped = self._exhausted = False
-        self._n_segments = 0
+        self._told = Replay()
         events = self.journal.read()
-        self.records: dict[int, Record] = {}
         for event in events:
-            self._replay(event)
+            self._told.apply(event)
+        self._n_segments = self._told.n_segments
+        self._retries: Counter[int] = Counter()
         for record in self.records.values():
-            if not space.holds(record.point):
+            if not space.holds(record.proposed.point):
                 raise QuestionError(
                     f"space {space.name} has changed since {folder} was begun: it no longer holds "
                     f"its trial {record.number}. "
@@ -141,9 +122,14 @@ class Study:
         self._seen: optuna.Study | None = None
         self._optuna = self._open(folder / "study.journal")
         if not events:
-            self.journal.append({"event": "journal", "version": JOURNAL_VERSION})
+            self.journal.append(Opened(JOURNAL_VERSION))
         self._finish_judging()
         self._reconcile()
+
+    @property
+    def records(self) -> dict[int, Record]:
+        """All trials by number."""
+        return self._told.records
 
     @property
     def done(self) -> bool:
@@ -193,34 +179,23 @@ class Study:
         elsewhere.
         """
         self._seen = None
-        events: list[dict[str, Any]] = []
+        events: list[Event] = []
         ended: list[Record] = []
         for result in results:
             record = self.records[result.number]
-            bad = result.score is None or not math.isfinite(result.score)
-            if bad or (result.loss is not None and not math.isfinite(result.loss)):
+            score, loss = result.score, result.loss
+            is_lost = loss is not None and not math.isfinite(loss)
+            if score is None or not math.isfinite(score) or is_lost:
                 reason = result.reason or "its score is not finite"
-                about = {"number": result.number, "step": result.step, "seconds": result.seconds}
-                events.append({"event": "failed", **about, "reason": reason})
+                events.append(Failed(result.number, result.step, reason, result.seconds))
                 ended.append(record)
                 continue
-            rung = {
-                name: getattr(result, name)
-                for name in ("number", "step", "score", "loss", "seconds", "peak_memory_mb")
-            }
-            events.append({"event": "rung", **rung, "state": states[result.number]})
+            about = score, loss, result.seconds, result.peak_memory_mb, states[result.number]
+            events.append(Rung(result.number, result.step, *about))
             if result.step == self.rungs[-1]:
-                events.append(
-                    {
-                        "event": "complete",
-                        "number": result.number,
-                        "step": result.step,
-                        "score": result.score,
-                    }
-                )
+                events.append(Complete(result.number, result.step, score))
                 ended.append(record)
-        steps = {"from_step": work.from_step, "to_step": work.to_step, "seconds": seconds}
-        events.append({"event": "segment", "id": work.id, "numbers": list(work.numbers), **steps})
+        events.append(SegmentDone(work.id, work.numbers, work.from_step, work.to_step, seconds))
         self._write(events)
         if work.to_step != self.rungs[-1]:
             self._climb(self.rungs.index(work.to_step))
@@ -243,18 +218,9 @@ class Study:
         """The work cannot be done: its trials are given back once, then they have failed."""
         self.give_back(work)
         for record in (self.records[number] for number in work.numbers):
-            record.retries += 1
-            if record.retries > MOST_RETRIES:
-                self._write(
-                    [
-                        {
-                            "event": "failed",
-                            "number": record.number,
-                            "step": record.step,
-                            "reason": reason,
-                        }
-                    ]
-                )
+            self._retries[record.number] += 1
+            if self._retries[record.number] > MOST_RETRIES:
+                self._write([Failed(record.number, record.step, reason)])
                 self._tell(record)
 
     def stop(self) -> None:
@@ -338,8 +304,7 @@ class Study:
         about["ranks"] = list(adapter.ranks)
         attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
         self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
-        event = {"event": "proposed", "number": number, "point": point, "spec": spec.to_json()}
-        self._write([{**event, **about}])
+        self._write([Proposed.of(number, point, spec)])
         self._keys.add(self.space.key(spec))
         return self.records[number]
 
@@ -361,12 +326,12 @@ class Study:
             )
             for record in self.records.values():
                 if record.state == "failed":
-                    trial = self._as_trial(record.point, TrialState.FAIL)
+                    trial = self._as_trial(record.proposed.point, TrialState.FAIL)
                 elif record.score is None:
-                    trial = self._as_trial(record.point, TrialState.RUNNING)
+                    trial = self._as_trial(record.proposed.point, TrialState.RUNNING)
                 else:
                     trial = self._as_trial(
-                        record.point, TrialState.COMPLETE, values=self._values(record)
+                        record.proposed.point, TrialState.COMPLETE, values=self._values(record)
                     )
                 self._seen.add_trial(trial)
         return self._seen.ask(self._distributions).params
@@ -396,13 +361,13 @@ class Study:
             if one.curve and one.state != "failed"
         ]
         kept = self._judge(standings, rung) | {self._reference}
-        events = []
+        events: list[Event] = []
         for one in self.records.values():
             if one.step == self.rungs[rung] and one.state in ("reached", "paused"):
                 if one.number in kept:
-                    events.append({"event": "promoted", "number": one.number, "step": one.step})
+                    events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
-                    events.append({"event": "paused", "number": one.number, "step": one.step})
+                    events.append(Paused(one.number, one.step))
         self._write(events)
 
     def _finish_judging(self) -> None:
@@ -415,51 +380,16 @@ class Study:
                     for one in self.records.values()
                     if one.state == "reached" and one.step == step
                 ]
-                self._write(
-                    [
-                        {
-                            "event": "complete",
-                            "number": one.number,
-                            "step": step,
-                            "score": one.score,
-                        }
-                        for one in done
-                    ]
-                )
+                self._write([Complete(one.number, step, one.score or 0.0) for one in done])
             else:
                 self._climb(self.rungs.index(step))
 
-    def _write(self, events: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, events: Sequence[Event]) -> None:
         """To the disk first, then into memory, by the way a replay takes."""
         if events:
             self.journal.append(*events)
         for event in events:
-            self._replay(event)
-
-    def _replay(self, event: Mapping[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "proposed":
-            number = event["number"]
-            self.records[number] = Record(
-                number, TrialSpec.from_json(event["spec"]), event["point"]
-            )
-            return
-        if kind == "segment":
-            self._n_segments = max(self._n_segments, int(event["id"].rpartition("-")[2]))
-        if kind not in ("rung", "promoted", "paused", "complete", "failed"):
-            return
-        record = self.records[event["number"]]
-        record.seconds += event.get("seconds", 0.0)
-        if kind == "rung":
-            record.step, record.loss, record.file = event["step"], event["loss"], event["state"]
-            record.curve[event["step"]] = event["score"]
-            record.state = "reached"
-        elif kind == "promoted":
-            record.state = "waiting"
-        elif kind == "failed":
-            record.state, record.reason = "failed", event["reason"]
-        else:
-            record.state = kind
+            self._told.apply(event)
 
     def _open(self, path: Path) -> optuna.Study:
         both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
@@ -509,7 +439,9 @@ class Study:
             self._optuna.tell(trial.number, values, state=state)
         elif trial.state == TrialState.PRUNED != state:
             self._optuna.add_trial(
-                self._as_trial(record.point, state, values=values, user_attrs=trial.user_attrs)
+                self._as_trial(
+                    record.proposed.point, state, values=values, user_attrs=trial.user_attrs
+                )
             )
 
 

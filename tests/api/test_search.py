@@ -197,7 +197,7 @@ def test_a_run_is_loaded_from_its_folder(run):
 
 
 def test_a_script_of_the_users_is_no_command_line(run):
-    assert run.file["command"] is None
+    assert run.file.command is None
 
 
 def test_progress_is_told(run, told):

@@ -20,8 +20,10 @@ from tenslora_search.report.noise import STUDENT, Noise, noise
 from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
+from tenslora_search.runs.run_file import RunFile
 
-REPORTS = Path(__file__).parents[2] / "reports"
+HERE = Path(__file__).parent
+REPORTS = HERE.parents[1] / "reports"
 
 
 def trials(*rows) -> list[Row]:
@@ -43,7 +45,7 @@ def _row(number, method, n_params, score, again) -> Row:
 
 
 def record(*rows, **file) -> RunRecord:
-    about = {"metric": "accuracy", "rows": {"report": 1000}, **file}
+    about = replace(RunFile.read(HERE / "digits"), rows={"report": 1000}, **file)
     return RunRecord(Path("run"), about, tuple(trials(*rows)))
 
 

@@ -1,4 +1,6 @@
-"""trials.jsonl: what was appended is there again; what a crash cut short is not; what cannot be read says so in one line."""
+"""trials.jsonl: what was appended is there again; what a crash cut short is not; what cannot be read
+says so in one line.
+"""
 
 import errno
 import os
@@ -6,14 +8,21 @@ import stat
 
 import pytest
 
-from tenslora_search.runs.events import JOURNAL_VERSION, read_events
+from tenslora_search.runs.events import (
+    JOURNAL_VERSION,
+    Complete,
+    Opened,
+    Paused,
+    Rung,
+    read_events,
+)
 from tenslora_search.runs.journal import Journal
 from tenslora_search.spec.table import QuestionError
 
 EVENTS = [
-    {"event": "journal", "version": JOURNAL_VERSION},
-    {"event": "rung", "number": 3, "score": 0.5},
-    {"event": "paused", "number": 3},
+    Opened(JOURNAL_VERSION),
+    Rung(3, 9, 0.5),
+    Paused(3, 9),
 ]
 
 
@@ -26,8 +35,8 @@ def journal(tmp_path) -> Journal:
 
 def test_what_was_appended_is_read(journal):
     assert journal.read() == EVENTS
-    journal.append({"event": "complete", "number": 3})
-    assert journal.read()[-1] == {"event": "complete", "number": 3}
+    journal.append(Complete(3, 9, 0.5))
+    assert journal.read()[-1] == Complete(3, 9, 0.5)
 
 
 def test_no_file_is_no_events(tmp_path):
@@ -56,14 +65,14 @@ def test_a_broken_line_in_the_middle_is_named(journal):
 
 
 def test_a_newer_version_is_refused(journal):
-    journal.append({"event": "journal", "version": JOURNAL_VERSION + 1})
+    journal.append(Opened(JOURNAL_VERSION + 1))
     with pytest.raises(QuestionError, match="newer tenslora-search"):
         journal.read()
 
 
 def test_nan_is_no_json(journal):
     with pytest.raises(ValueError, match="JSON"):
-        journal.append({"event": "rung", "score": float("nan")})
+        journal.append(Rung(3, 9, float("nan")))
     assert journal.read() == EVENTS
 
 
@@ -73,7 +82,7 @@ def test_a_full_disk_keeps_what_was_there(journal, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(QuestionError, match="No space left on device"):
-        journal.append({"event": "complete", "number": 3})
+        journal.append(Complete(3, 9, 0.5))
     monkeypatch.undo()
     assert journal.read() == EVENTS
 

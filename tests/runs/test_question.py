@@ -1,12 +1,12 @@
-"""Every wrong option is one line that names what would work; a run folder answers one question only."""
+"""Every wrong option is one line that names what would work; a run folder answers one question
+only.
+"""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from tenslora_search.runs.question import Question, write_run_file
-from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.runs.question import Question
 from tenslora_search.spec.table import QuestionError
 
 GOOD = {"budget": "20k", "task": "digits"}
@@ -35,6 +35,10 @@ WRONG = [
         {"task": "trec", "model": "google/vit-base-patch16-224"},
         "for text try roberta-base or minilm.",
     ),
+    ({"max_steps": 10**400}, "--max-steps is 1,000,000,000 at most"),
+    ({"model": "m" * 5000}, "--model is a text of at most 1,000 plain characters"),
+    ({"data": "d" * 5000}, "--data is a text of at most 1,000 plain characters"),
+    ({"space": "a\0b"}, "--space is a text"),
     ({"trails": 3}, "Did you mean 'trials'"),
 ]
 
@@ -93,29 +97,6 @@ def test_another_question_in_the_same_folder_is_refused_by_name(tmp_path):
     ):
         before.check_same(now, tmp_path)
     before.check_same(Question.of(**GOOD, trials=128, retest=5), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (None, "run.json is missing"),
-        ("{", "cannot be read"),
-        ("[]", "cannot be read"),
-        ('{"version": 99}', "newer tenslora-search"),
-        ('{"version": 1}', "is damaged: question, budget, .* is missing"),
-    ],
-)
-def test_a_run_file_that_cannot_be_used_is_one_line(tmp_path, content, line):
-    if content is not None:
-        (tmp_path / "run.json").write_text(content)
-    with pytest.raises(QuestionError, match=line):
-        read_run_file(tmp_path)
-
-
-def test_a_run_file_is_written_whole(tmp_path):
-    write_run_file(tmp_path, {"budget": 3})
-    assert json.loads((tmp_path / "run.json").read_text())["budget"] == 3
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ def answer(record: RunRecord) -> Markup:
         _card(TITLES.get(name, name), ABOUT.get(name, ""), members[pick(rows)])
         for name, pick in PICKS.items()
     ]
-    half = f"{record.file['budget'] // 2:,}"
+    half = f"{record.file.budget // 2:,}"
     field = tag("input", id="under", type="text", inputmode="numeric", size=9, value=half)
     label = tag("h3", tag("label", "Best under ", field, " parameters"))
     own = tag("div", label, tag("div", id="under-answer", aria_live="polite"), class_="card")

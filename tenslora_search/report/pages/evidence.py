@@ -4,8 +4,6 @@ progress, provenance.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from tenslora_search.report.cutting import MOST_JOINED, cut
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
@@ -13,6 +11,7 @@ from tenslora_search.report.markup import Markup, bullets, figure, join, outside
 from tenslora_search.report.pareto import front, hypervolume_curve
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart, bounds
+from tenslora_search.runs.run_file import RunFile
 
 
 def trust(record: RunRecord) -> Markup:
@@ -43,10 +42,13 @@ def trust_lines(record: RunRecord) -> list[str]:
 def progress(record: RunRecord) -> Markup | None:
     """Hypervolume against worker-seconds: whether more time would have bought more."""
     sizes = {one.number: one.n_params for one in record.rows}
-    scored = [(one.at, one.number, sizes[one.number], one.score) for one in record.rungs]
+    scored = [
+        (at, one.number, sizes[one.number], one.score)
+        for at, one in zip(record.scored_at, record.rungs, strict=True)
+    ]
     if not scored:
         return None
-    floor, budget = min(score for *_, score in scored), int(record.file["budget"])
+    floor, budget = min(score for *_, score in scored), record.file.budget
     curve = hypervolume_curve(scored, floor=floor, budget=budget)
     end = (max(record.seconds_of_search, curve[-1][0]), curve[-1][1])
     chart = Chart(
@@ -85,42 +87,43 @@ def provenance(record: RunRecord) -> Markup:
 
 def origins(record: RunRecord) -> dict[str, str]:
     """Command, question, data, seeds, hardware and versions of a run."""
-    file, question = record.file, record.file["question"]
-    asked = [f"{name} {value}" for name, value in question.items() if value is not None]
-    rows = [f"{name} {count:,}" for name, count in file.get("rows", {}).items()]
-    seeds = f"search {question.get('seed', 0)}"
-    if question.get("retest"):
-        seeds += f", retests 1 to {question['retest']}"
+    file, question = record.file, record.file.question
+    said = question.to_json().items()
+    asked = [f"{name} {cut(value)}" for name, value in said if value is not None]
+    rows = [f"{name} {count:,}" for name, count in (file.rows or {}).items()]
+    seeds = f"search {question.seed}"
+    if question.retest:
+        seeds += f", retests 1 to {question.retest}"
     found = {
-        "command": file.get("command") or "search() of the Python API, with the question below",
+        "command": file.command or "search() of the Python API, with the question below",
         "question": ", ".join(asked),
         "seeds": seeds,
-        "data": f"{file['data_digest']} (rows: {', '.join(rows)})",
-        "rungs": ", ".join(map(str, file["rungs"])) + " steps",
-        "task head": f"{file['head_params']:,} parameters, counted beside the adapter",
+        "data": f"{file.data_digest} (rows: {', '.join(rows)})",
+        "rungs": ", ".join(map(str, file.rungs)) + " steps",
+        "task head": f"{file.head_params:,} parameters, counted beside the adapter",
         "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests" + _wall(file),
         "hardware": _hardware(file),
-        "versions": ", ".join(f"{name} {version}" for name, version in file["versions"].items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in file.versions.items()),
     }
     return {name: cut(value, MOST_JOINED) for name, value in found.items() if value}
 
 
-def _hardware(file: Mapping[str, Any]) -> str:
-    hardware = file.get("hardware") or {}
-    if not hardware:
+def _hardware(file: RunFile) -> str:
+    hardware = file.hardware
+    if hardware is None:
         return ""
-    cores = f"{hardware['cores']} cores" if hardware.get("cores") else ""
-    machine = [str(hardware.get("cpu") or ""), cores, *map(str, hardware.get("gpus") or ["no GPU"])]
+    cores = f"{hardware.cores} cores" if hardware.cores else ""
+    machine = [hardware.cpu, cores, *(hardware.gpus or ("no GPU",))]
     return ", ".join(one for one in machine if one)
 
 
-def _wall(file: Mapping[str, Any]) -> str:
-    return f"; {file['wall_seconds']:,.0f} seconds by the clock" if "wall_seconds" in file else ""
+def _wall(file: RunFile) -> str:
+    return f"; {file.wall_seconds:,.0f} seconds by the clock" if file.wall_seconds else ""
 
 
 def proof_sentence(record: RunRecord) -> str:
     """0 of 64 configurations are over the budget."""
-    n_unread, budget = record.counted.count(None), record.file["budget"]
+    n_unread, budget = record.counted.count(None), record.file.budget
     unread = (
         f"; {n_unread:,} as they were proposed: their specification is of another version"
         if n_unread
@@ -140,7 +143,7 @@ def ends(record: RunRecord) -> list[str]:
     paused = Counter(one.step for one in rows if one.state == "paused")
     if paused:
         where = ", ".join(f"{paused[step]:,} after {step} steps" for step in sorted(paused))
-        pruner = record.file["question"].get("pruner", "the pruner")
+        pruner = record.file.question.pruner
         lines.append(f"{paused.total():,} paused (pruned by {pruner}): {where}.")
     failed = Counter(_cause(one.reason) for one in rows if one.state == "failed")
     if failed:
@@ -169,7 +172,7 @@ def retests(record: RunRecord) -> list[str]:
     """
     lines, rows = [], front(record.rows)
     n_left = sum(one.n_retests == 0 for one in rows)
-    if n_left and record.file["question"].get("retest"):
+    if n_left and record.file.question.retest:
         lines.append(
             f"{n_left:,} of the front's {len(rows):,} members were not retested on fresh seeds."
         )

@@ -11,7 +11,6 @@ from tenslora_search.report.pareto import front
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
-from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
@@ -26,7 +25,7 @@ def by_choice(record: RunRecord) -> Markup | None:
     """Scores by construction and by decomposition: of all after the first rung, up to which all
     train alike, and at the end.
     """
-    step = record.file["rungs"][0]
+    step = record.file.rungs[0]
     early = {one.number: one.score for one in record.rungs if one.step == step}
     known = [one for one in record.rows if one.number in early]
     if not known:
@@ -36,7 +35,7 @@ def by_choice(record: RunRecord) -> Markup | None:
     about = (
         f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. "
         "One scale in all rows, from "
-        f"{span[0]:.3f} to {span[1]:.3f} ({record.file['metric']} on select). Few trials in a row "
+        f"{span[0]:.3f} to {span[1]:.3f} ({record.file.metric} on select). Few trials in a row "
         "say little about it."
     )
     return join(
@@ -71,7 +70,7 @@ def rank_profile(record: RunRecord) -> Markup | None:
 
 def importance(record: RunRecord) -> Markup | None:
     """How much each choice decided (Optuna's PED-ANOVA), as the search left it in run.json."""
-    shares: dict[str, float] = record.file.get("importances") or {}
+    shares: dict[str, float] = dict(record.file.importances or {})
     if not shares:
         return None
     rows = [
@@ -82,7 +81,7 @@ def importance(record: RunRecord) -> Markup | None:
         )
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
-    step = record.file.get("importances_step")
+    step = record.file.importances_step
     n_trials = sum(one.step == step for one in record.rungs)
     about = (
         "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by "
@@ -106,13 +105,13 @@ def rung_curves(record: RunRecord) -> Markup | None:
     leading = {one.number for one in front(record.rows)}
     tested = [one for one in record.complete if one.method == "LoRA"]
     lora = {max(tested, key=lambda one: one.score).number} if tested else set[int]()
-    rungs = record.file["rungs"]
+    rungs = record.file.rungs
     heights = [score for points in curves.values() for _, score in points]
     chart = Chart(
         (rungs[0] * 0.92, rungs[-1] * 1.08),
         bounds(heights),
         "steps",
-        record.file["metric"] + " on select",
+        record.file.metric + " on select",
         log_x=True,
         width=760,
     )
@@ -190,7 +189,7 @@ def _ranks_by_mode(record: RunRecord, row: Row) -> dict[str, tuple[int, int]]:
     what we cannot read.
     """
     try:
-        geometry = Geometry.from_json(record.file["geometry"])
+        geometry = record.file.geometry
         structure = Structure.of(row.construction, row.decomposition, geometry)
         ranks = [int(rank) for rank in row.ranks.split(",")]
         names = [

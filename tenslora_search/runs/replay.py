@@ -1,0 +1,157 @@
+"""replay(): a trial's state machine; the events of a journal make the records of its trials."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from tenslora_search.runs.events import (
+    Complete,
+    Event,
+    Failed,
+    Paused,
+    Promoted,
+    Proposed,
+    Retest,
+    RetestFailed,
+    Rung,
+    SegmentDone,
+)
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
+
+State = Literal["waiting", "running", "reached", "paused", "complete", "failed"]
+
+
+@dataclass
+class Record:
+    """A trial so far: `waiting` for its next rung, for which it is cleared; `running`; a rung
+    `reached` but not judged; ...
+
+    No event says `running`: a study sets it for what it has handed out.
+    """
+
+    proposed: Proposed
+    state: State = "waiting"
+    rungs: list[Rung] = field(default_factory=list[Rung])
+    """in the order of their steps"""
+    reason: str = ""
+    """why it failed"""
+    retests: dict[int, Retest] = field(default_factory=dict[int, Retest])
+    """by seed"""
+    failed_retests: dict[int, str] = field(default_factory=dict[int, str])
+    """the reason by seed; not of those that a later opening of the search made good"""
+    completed_at: float | None = None
+    """worker-seconds of all segments up to the one that completed it"""
+    seconds: float = 0.0
+    """of the search; retests are apart"""
+
+    @property
+    def number(self) -> int:
+        return self.proposed.number
+
+    @property
+    def n_params(self) -> int:
+        return self.proposed.n_params
+
+    @cached_property
+    def spec(self) -> TrialSpec:
+        """`QuestionError` where this version does not know it."""
+        return self.proposed.trial_spec()
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """Score on select by step."""
+        return {one.step: one.score for one in self.rungs}
+
+    @property
+    def step(self) -> int:
+        """The last one it is trained to; 0 before its first rung."""
+        return self.rungs[-1].step if self.rungs else 0
+
+    @property
+    def score(self) -> float | None:
+        return self.rungs[-1].score if self.rungs else None
+
+    @property
+    def file(self) -> str | None:
+        """Its paused state, relative to the run folder."""
+        return (self.rungs[-1].state or None) if self.rungs else None
+
+
+class Replay:
+    """Records, made of events one by one."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, Record] = {}
+        self.n_segments = 0
+        """the largest number in a segment's name"""
+        self.seconds = 0.0
+        """of all segments: a worker's"""
+        self._completed: list[Record] = []
+
+    def apply(self, event: Event) -> None:
+        """`QuestionError` for an event of a trial that was not proposed, or one out of order."""
+        match event:
+            case Proposed():
+                if event.number != len(self.records):
+                    raise _wrong(event, event.number, f"{len(self.records)} is the next trial")
+                self.records[event.number] = Record(event)
+            case SegmentDone():
+                tail = event.id.rpartition("-")[2]
+                if tail.isdecimal():
+                    self.n_segments = max(self.n_segments, int(tail))
+                self.seconds += event.seconds
+                for record in self._completed:
+                    record.completed_at = self.seconds
+                self._completed.clear()
+            case Rung() | Promoted() | Paused() | Complete() | Failed():
+                self._move(event, self._known(event, event.number))
+            case Retest():
+                record = self._known(event, event.number)
+                record.retests[event.seed] = event
+                record.failed_retests.pop(event.seed, None)
+            case RetestFailed():
+                self._known(event, event.number).failed_retests[event.seed] = event.reason
+            case _:
+                pass
+
+    def _known(self, event: Event, number: int) -> Record:
+        if number not in self.records:
+            raise _wrong(event, number, "it was not proposed before")
+        return self.records[number]
+
+    def _move(self, event: Rung | Promoted | Paused | Complete | Failed, record: Record) -> None:
+        match event:
+            case Rung():
+                if event.step <= record.step:
+                    raise _wrong(event, record.number, f"it has reached step {record.step} before")
+                record.rungs.append(event)
+                record.seconds += event.seconds
+                record.state = "reached"
+            case Promoted():
+                record.state = "waiting"
+            case Paused():
+                record.state = "paused"
+            case Complete():
+                record.state = "complete"
+                record.completed_at = self.seconds
+                self._completed.append(record)
+            case Failed():
+                record.state, record.reason = "failed", event.reason
+                record.seconds += event.seconds
+
+
+def replay(events: Iterable[Event]) -> dict[int, Record]:
+    """What the events tell of each trial, by number; `QuestionError` for events out of order."""
+    told = Replay()
+    for event in events:
+        told.apply(event)
+    return told.records
+
+
+def _wrong(event: Event, number: int, problem: str) -> QuestionError:
+    return QuestionError(
+        f"trials.jsonl is damaged: event {event.kind} of trial {number}: {problem}. Mend or remove "
+        "the line, or choose another folder."
+    )
