@@ -99,7 +99,6 @@ def test_a_field_may_be_missing_only_where_it_has_a_default(line):
         except FieldError:
             continue
         assert field == "state" or (line["event"], field) in (("rung", "loss"),), found
-        )
 
 
 @pytest.mark.parametrize(
