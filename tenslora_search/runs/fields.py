@@ -219,9 +219,9 @@ def _of_mapping(kind: Any, value: object, field: str) -> dict[str, Any]:
     }
 
 
-def _of_class(kind: type, value: object, field: str) -> Any:
+def _of_class(kind: type[Any], value: object, field: str) -> Any:
     """By its own `from_json` where it has one: what that raises is the field's fault."""
-    make = getattr(kind, "from_json", None)
+    make: Callable[[object], Any] | None = getattr(kind, "from_json", None)
     if make is None:
         return record_of(kind, value, field)
     _of_any(value, field, DEEPEST)

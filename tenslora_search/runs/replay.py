@@ -1,9 +1,9 @@
 """replay(): a trial's state machine; the events of a journal make the records of its trials."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from tenslora_search.runs.events import (
     Complete,
@@ -49,6 +49,11 @@ class Record:
     @property
     def number(self) -> int:
         return self.proposed.number
+
+    @property
+    def point(self) -> Mapping[str, Any]:
+        """Of the space, which the specification was made of."""
+        return self.proposed.point
 
     @property
     def n_params(self) -> int:

@@ -106,7 +106,7 @@ class Study:
         self._n_segments = self._told.n_segments
         self._retries: Counter[int] = Counter()
         for record in self.records.values():
-            if not space.holds(record.proposed.point):
+            if not space.holds(record.point):
                 raise QuestionError(
                     f"space {space.name} has changed since {folder} was begun: it no longer holds "
                     f"its trial {record.number}. "
@@ -326,12 +326,12 @@ class Study:
             )
             for record in self.records.values():
                 if record.state == "failed":
-                    trial = self._as_trial(record.proposed.point, TrialState.FAIL)
+                    trial = self._as_trial(record.point, TrialState.FAIL)
                 elif record.score is None:
-                    trial = self._as_trial(record.proposed.point, TrialState.RUNNING)
+                    trial = self._as_trial(record.point, TrialState.RUNNING)
                 else:
                     trial = self._as_trial(
-                        record.proposed.point, TrialState.COMPLETE, values=self._values(record)
+                        record.point, TrialState.COMPLETE, values=self._values(record)
                     )
                 self._seen.add_trial(trial)
         return self._seen.ask(self._distributions).params
@@ -439,9 +439,7 @@ class Study:
             self._optuna.tell(trial.number, values, state=state)
         elif trial.state == TrialState.PRUNED != state:
             self._optuna.add_trial(
-                self._as_trial(
-                    record.proposed.point, state, values=values, user_attrs=trial.user_attrs
-                )
+                self._as_trial(record.point, state, values=values, user_attrs=trial.user_attrs)
             )
 
 

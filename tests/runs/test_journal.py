@@ -1,5 +1,5 @@
-"""trials.jsonl: what was appended is there again; what a crash cut short is not; what cannot be read
-says so in one line.
+"""trials.jsonl: what was appended is there again; what a crash cut short is not; what cannot be
+read says so in one line.
 """
 
 import errno
