@@ -43,11 +43,6 @@ class Run:
         rows = self._record.rows
         return frame(front(rows), columns_of(rows))
 
-    @property
-    def rows(self) -> "tuple[Row, ...]":
-        """One typed row a trial, for code; `trials()` is the same as a data frame."""
-        return self._record.rows
-
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
         """The number of the front's trial with the highest score, of at most `max_params`
         parameters.
@@ -76,7 +71,8 @@ class Run:
             return int(which)
         pick = PICKS[str(which)]
         _ = self.best()
-        return pick(front(self._record.rows))
+        record = self._record
+        return pick(front(record.rows), record.typical_noise("select"))
 
     def export(self, which: str | int, to: str | Path, format: str = "peft") -> Path:
         """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task

@@ -229,7 +229,9 @@ class Serving:
 
         rows, adapters = run.front(), self.folder / "adapters"
         retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
-        numbers = dict.fromkeys([*leading(run.rows, MOST_RETESTED), *retested])
+        record = read_run(self.folder)
+        leaders = leading(record.rows, MOST_RETESTED, typical=record.typical_noise("select"))
+        numbers = dict.fromkeys([*leaders, *retested])
         written, wrong = [], ""
         for number in numbers:
             try:
@@ -274,8 +276,9 @@ class Serving:
         is known, may be another.
         """
         record = read_run(self.folder)
+        typical = record.typical_noise("select")
         lora = [one for one in record.complete if one.method == "LoRA"]
-        members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE))
+        members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE, typical))
         if lora:
             members |= {max(lora, key=lambda one: one.score).number: None}
         self._retests = []

@@ -10,7 +10,7 @@ from tenslora_search.report.findings import beside_lora
 from tenslora_search.report.looks import Look, look
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pages.choosing import report_score
-from tenslora_search.report.pareto import PICKS, front, hypervolume
+from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
@@ -66,7 +66,8 @@ def _run(name: str, record: RunRecord, floor: float) -> list[object]:
     picked: list[object] = ["-"] * 5
     if rows:
         members = {one.number: one for one in rows}
-        best, smallest = members[PICKS["best"](rows)], members[PICKS["smallest"](rows)]
+        picks = picks_of(rows, record.typical_noise("select"))
+        best, smallest = members[picks["best"]], members[picks["smallest"]]
         area = hypervolume(rows, floor=floor, budget=file.budget)
         sizes = [f"{best.n_params:,}", f"{smallest.n_params:,}"]
         picked = [f"{best.score:.4f}", report_score(best), *sizes, f"{area:.4f}"]

@@ -4,16 +4,21 @@ sentence goes beyond the noise.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from tenslora_search.report.noise import TYPICAL, Noise, noise
+from tenslora_search.report.noise import Noise, noise
 from tenslora_search.report.pareto import front
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.rows import Row
+from tenslora_search.spec.metrics import OWN_SCORE
 
-TOLERANCE = TYPICAL
-"""A score counts as matched when it is at most this far below, noise included."""
+
+def tolerance(record: RunRecord) -> float:
+    """A score counts as matched when it is at most this far below, noise included: 0.01, or less
+    where the report split has so many rows that its metric's noise is finer.
+    """
+    return min(OWN_SCORE, record.typical_noise("report"))
 
 
 def run_noise(record: RunRecord) -> Noise | None:
@@ -30,6 +35,7 @@ class Beside:
     difference: float
     margin: float
     """differences up to this are noise"""
+    tolerance: float = OWN_SCORE
 
     @property
     def beats(self) -> bool:
@@ -37,8 +43,8 @@ class Beside:
 
     @property
     def matches(self) -> bool:
-        """At most TOLERANCE below with the noise on either side, and not known to be above."""
-        return not self.beats and self.difference >= self.margin - TOLERANCE
+        """At most `tolerance` below with the noise on either side, and not known to be above."""
+        return not self.beats and self.difference >= self.margin - self.tolerance
 
     @property
     def loses(self) -> bool:
@@ -64,7 +70,8 @@ def beside_lora(record: RunRecord) -> str:
     if known is None or not tested or not again:
         return _by_select(max(lora, key=lambda one: one.score), others)
     reference = max(tested, key=lambda one: (one.report_score, -one.n_params))
-    pairs = [beside(one, reference, known) for one in again]
+    near = tolerance(record)
+    pairs = [replace(beside(one, reference, known), tolerance=near) for one in again]
     compared = list(takewhile(lambda pair: not pair.loses, pairs)) or pairs[:1]
     about = (
         f"{_name(reference)} ({reference.n_params:,} parameters) scores "
@@ -93,7 +100,8 @@ def _claims(pairs: Sequence[Beside]) -> list[str]:
         )
     if matching is not None and (beating is None or _size(matching) < _size(beating)):
         claims.append(
-            f"{_told(matching.one)} matches it (to within {TOLERANCE:g}), with {_share(matching)}."
+            f"{_told(matching.one)} matches it (to within {matching.tolerance:.2g}), with "
+            f"{_share(matching)}."
         )
     return claims or [_no_claim(pairs[0])]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tenslora_search.report.findings import against_best, beside_lora
 from tenslora_search.report.pages.choosing import report_score
 from tenslora_search.report.pages.evidence import origins, trust_lines
-from tenslora_search.report.pareto import PICKS, front
+from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
 
 NAMES = (
@@ -40,7 +40,7 @@ def _front(record: RunRecord) -> list[str]:
     rows, words = front(record.rows), against_best(record)
     if not rows:
         return []
-    picks = {name: pick(rows) for name, pick in PICKS.items()}
+    picks = picks_of(rows, record.typical_noise("select"))
     cells = [
         [
             str(row.number),

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from tenslora_search.report.rows import Row
 
-TYPICAL = 0.01
-"""The noise of one score where nothing measures it, and how far below LoRA a match may be."""
-
 
 @dataclass(frozen=True)
 class Noise:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from tenslora_search.report.noise import TYPICAL, noise
+from tenslora_search.report.noise import noise
 from tenslora_search.report.rows import Row
+from tenslora_search.spec.metrics import OWN_SCORE
 from tenslora_search.spec.table import Table
 
 
@@ -34,7 +35,9 @@ def front(trials: Iterable[S]) -> list[S]:
     return leaders[::-1]
 
 
-def leading(trials: Sequence[Row], most: int, margin: float = 0.0) -> list[int]:
+def leading(
+    trials: Sequence[Row], most: int, margin: float = 0.0, typical: float = OWN_SCORE
+) -> list[int]:
     """The numbers of at most `most` trials to look at again: the picks of the front, then those
     with the largest gain over all no larger ones.
 
@@ -45,7 +48,7 @@ def leading(trials: Sequence[Row], most: int, margin: float = 0.0) -> list[int]:
         return []
     near = [(one, gain) for one, gain in _with_gain(trials) if gain > -margin]
     near.sort(key=lambda pair: -pair[1])
-    picks = [pick(rows) for pick in PICKS.values()]
+    picks = picks_of(rows, typical).values()
     return list(dict.fromkeys([*picks, *(one.number for one, _ in near)]))[:most]
 
 
@@ -105,12 +108,12 @@ def _area(points: Sequence[tuple[int, float]], floor: float, budget: int) -> flo
     return area
 
 
-def best(rows: Sequence[Row]) -> int:
+def best(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
     """The highest select score."""
     return max(rows, key=lambda one: one.score).number
 
 
-def knee(rows: Sequence[Row]) -> int:
+def knee(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
     """Where the front bends: farthest above the line between its ends, over log parameters."""
     logs = [math.log(one.n_params) for one in rows]
     scores = [one.score for one in rows]
@@ -124,20 +127,26 @@ def knee(rows: Sequence[Row]) -> int:
     return max(rows, key=above).number
 
 
-def smallest(rows: Sequence[Row]) -> int:
+def smallest(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
     """The smallest that the best does not beat by more than one standard error of a select score
-    (0.01 where unknown).
+    (`typical` where no retest has measured it).
 
     A select score is that of one seed, so its standard error is the standard deviation over seeds,
     pooled over the retests.
     """
     known = noise(rows)
-    least = max(one.score for one in rows) - (known.std if known else TYPICAL)
+    least = max(one.score for one in rows) - (known.std if known else typical)
     near = [one for one in rows if one.score >= least]
     return min(near, key=lambda one: one.n_params).number
 
 
-PICKS: Table[Callable[[Sequence[Row]], int]] = Table(
-    "pick", {entry.__name__: entry for entry in (best, knee, smallest)}
-)
-"""How a trial is chosen from the rows of a front; each gives its number."""
+Pick = Callable[[Sequence[Row], float], int]
+PICKS: Table[Pick] = Table("pick", {entry.__name__: entry for entry in (best, knee, smallest)})
+"""How a trial is chosen from the rows of a front, with the noise that a select score of its metric
+has where none was measured; each gives its number.
+"""
+
+
+def picks_of(rows: Sequence[Row], typical: float) -> dict[str, int]:
+    """The number that each pick chooses from a front; none where it is empty."""
+    return {name: pick(rows, typical) for name, pick in PICKS.items()} if rows else {}

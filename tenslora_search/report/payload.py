@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tenslora_search.report.looks import baselines, outline
-from tenslora_search.report.pareto import PICKS, front
+from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.rows import Row, Value, settings_of
 
@@ -44,7 +44,7 @@ def payload(record: RunRecord) -> dict[str, Any]:
         "common": {name: _plain(rows[0].value(name)) for name in alike},
         "settings": settings_of(rows),
         "front": [one.number for one in leaders],
-        "picks": {name: pick(leaders) for name, pick in PICKS.items()} if leaders else {},
+        "picks": picks_of(leaders, record.typical_noise("select")),
         "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
         "looks": _looks(rows),
         "budget": record.file.budget,

@@ -16,9 +16,12 @@ from tenslora_search.runs.fields import FieldError, value_of
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.metrics import noise_of
 from tenslora_search.spec.table import QuestionError
 
 BYTES_A_PARAMETER = 4
+UNKNOWN_ROWS = 1_000
+"""Of a split in folders of before they were written down."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class RunRecord:
     def worker_seconds(self) -> float:
         """Of search and retests, all workers together."""
         return self.seconds_of_search + sum(one.seconds for one in self.retests)
+
+    def typical_noise(self, split: str) -> float:
+        """The noise of one score on a split where nothing has measured it: its metric's."""
+        return noise_of(self.file.metric, (self.file.rows or {}).get(split, UNKNOWN_ROWS))
 
     @property
     def report_rows(self) -> int | None:

@@ -17,7 +17,14 @@ from tenslora_search.report.findings import (
     run_noise,
 )
 from tenslora_search.report.noise import STUDENT, Noise, noise
-from tenslora_search.report.pareto import PICKS, front, hypervolume, hypervolume_curve, leading
+from tenslora_search.report.pareto import (
+    PICKS,
+    front,
+    hypervolume,
+    hypervolume_curve,
+    leading,
+    picks_of,
+)
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
 from tenslora_search.runs.run_file import RunFile
@@ -45,7 +52,8 @@ def _row(number, method, n_params, score, again) -> Row:
 
 
 def record(*rows, **file) -> RunRecord:
-    about = replace(RunFile.read(HERE / "digits"), rows={"report": 1000}, **file)
+    file = {"rows": {"report": 1000}, **file}
+    about = replace(RunFile.read(HERE / "digits"), **file)
     return RunRecord(Path("run"), about, tuple(trials(*rows)))
 
 
@@ -64,7 +72,7 @@ def test_what_leads_are_the_picks_then_who_gains_most():
         ("near", 10 * 2**15 + 1, 0.5 + 0.1 * math.sqrt(15) - 0.004, []),
         ("far", 10**6, 0.6, []),
     )
-    assert [pick(front(frame)) for pick in PICKS.values()] == [15, 4, 15]
+    assert list(picks_of(front(frame), 0.01).values()) == [15, 4, 15]
     assert leading(frame, 5) == [15, 4, 0, 1, 2]
     assert sorted(leading(frame, 99)) == list(range(16))
     assert sorted(leading(frame, 99, margin=0.005)) == list(range(17))
@@ -73,7 +81,7 @@ def test_what_leads_are_the_picks_then_who_gains_most():
 
 def test_picks():
     rows = front(trials(("a", 10, 0.50, []), ("b", 100, 0.895, []), ("c", 1000, 0.9, [])))
-    assert {name: pick(rows) for name, pick in PICKS.items()} == {
+    assert picks_of(rows, 0.01) == {
         "best": 2,
         "knee": 1,
         "smallest": 1,
@@ -88,6 +96,22 @@ def test_smallest_goes_by_the_measured_noise():
 
     assert smallest(0.05) == 0  # a standard deviation of 0.07
     assert smallest(0.01) == 1  # of 0.014
+
+
+def test_where_nothing_was_retested_smallest_goes_by_the_noise_of_the_metric():
+    rows = front(trials(("a", 100, 0.88, []), ("b", 1000, 0.9, [])))
+    assert PICKS["smallest"](rows, 0.03) == 0
+    assert PICKS["smallest"](rows, 0.01) == 1
+    assert record(metric="accuracy").typical_noise("report") == pytest.approx(0.5 / math.sqrt(1000))
+    assert record(metric="of my own").typical_noise("report") == 0.01
+
+
+def test_a_match_on_a_large_split_is_to_within_its_noise():
+    rows = (("LoRA", 8000, 0.9, [0.9, 0.9]), ("a", 2000, 0.899, [0.893, 0.893]))
+    assert "matches it (to within 0.01)" in beside_lora(record(*rows))
+    large = beside_lora(record(*rows, rows={"report": 100_000}))
+    assert "matches" not in large
+    assert "below it by more than the noise" in large
 
 
 def test_hypervolume_by_hand():

@@ -4,7 +4,7 @@ side, all trials.
 
 from tenslora_search.report.findings import against_best, beside_lora, picks_sentence
 from tenslora_search.report.markup import Markup, join, outside, table, tag
-from tenslora_search.report.pareto import PICKS, front
+from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.rows import Row, is_unknown
 
@@ -31,8 +31,8 @@ def answer(record: RunRecord) -> Markup:
         )
     members = {one.number: one for one in rows}
     cards = [
-        _card(TITLES.get(name, name), ABOUT.get(name, ""), members[pick(rows)])
-        for name, pick in PICKS.items()
+        _card(TITLES.get(name, name), ABOUT.get(name, ""), members[number])
+        for name, number in picks_of(rows, record.typical_noise("select")).items()
     ]
     half = f"{record.file.budget // 2:,}"
     field = tag("input", id="under", type="text", inputmode="numeric", size=9, value=half)
