@@ -12,6 +12,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tenslora_search.runs.events import (
+    Complete,
+    Event,
+    Failed,
+    Opened,
+    Paused,
+    Promoted,
+    Proposed,
+    Retest,
+    Rung,
+    SegmentDone,
+)
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
@@ -41,98 +53,82 @@ def write_run(
     overrides entries of run.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    generator = random.Random(seed)
     geometry = Geometry.attention(768, 12, 12)
-    events: list[dict[str, Any]] = [{"event": "journal", "version": 1}]
-    specs = [_spec(number, geometry, generator) for number in range(n_trials)]
-    skill = [_skill(spec, generator) for spec in specs]
-    for number, spec in enumerate(specs):
-        adapter = spec.adapter
-        about = {
-            name: getattr(adapter, name)
-            for name in ("n_params", "method", "construction", "decomposition")
-        }
-        point = {
-            "structure": f"{adapter.construction} x {adapter.decomposition}",
-            "learning_rate": spec.learning_rate,
-        }
-        proposed = {"event": "proposed", "number": number, "point": point, "spec": spec.to_json()}
-        events.append({**proposed, **about, "ranks": list(adapter.ranks)})
-    standing, n_segments = list(range(n_trials)), 0
-    for place, step in enumerate(RUNGS):
-        for start in range(0, len(standing), PACK):
-            members = standing[start : start + PACK]
-            n_segments += 1
-            for number in members:
-                if n_trials > 2 and place == 0 and number % 50 == 49:
-                    reason = (
-                        "its loss is not finite"
-                        if number % 100 == 49
-                        else "out of memory on the GPU"
-                    )
-                    events.append(
-                        {"event": "failed", "number": number, "step": step, "reason": reason}
-                    )
-                    continue
-                score = (
-                    skill[number]
-                    - 0.3 * math.exp(-3 * step / RUNGS[-1])
-                    + generator.gauss(0, 0.004)
-                )
-                row = {
-                    "number": number,
-                    "step": step,
-                    "score": score,
-                    "loss": 1 - score,
-                    "seconds": 0.01 * step,
-                }
-                memory = (
-                    {"peak_memory_mb": 40 + specs[number].adapter.n_params / 5000}
-                    if peak_memory
-                    else {}
-                )
-                events.append(
-                    {
-                        "event": "rung",
-                        **row,
-                        **memory,
-                        "state": f"states/{number}-{step}.safetensors",
-                    }
-                )
-                if step == RUNGS[-1]:
-                    events.append(
-                        {"event": "complete", "number": number, "step": step, "score": score}
-                    )
-            span = {
-                "from_step": RUNGS[place - 1] if place else 0,
-                "to_step": step,
-                "seconds": 0.01 * step * len(members),
-            }
-            events.append(
-                {"event": "segment", "id": f"segment-{n_segments:05d}", "numbers": members, **span}
-            )
-        alive = [
-            number for number in standing if not (n_trials > 2 and place == 0 and number % 50 == 49)
-        ]
-        if step == RUNGS[-1]:
-            _retest(alive, skill, retests, generator, events)
-            break
-        ranked = sorted(alive, key=lambda number: -skill[number])
-        kept = {0, *ranked[: max(1, len(ranked) // 3)]} if complete else set()
-        for number in alive:
-            events.append(
-                {
-                    "event": "promoted" if number in kept else "paused",
-                    "number": number,
-                    "step": step,
-                }
-            )
-        standing = [number for number in alive if number in kept]
+    made = _Run(n_trials, geometry, random.Random(seed), peak_memory)
+    made.search(complete)
+    made.retest(retests)
     run = {**_file(geometry, n_trials, retests, seed), **file}
     (folder / "run.json").write_text(json.dumps(run, indent=2), encoding="utf-8")
-    lines = "".join(json.dumps(change(event)) + "\n" for event in events)
+    lines = "".join(json.dumps(change(event.to_json())) + "\n" for event in made.events)
     (folder / "trials.jsonl").write_text(lines, encoding="utf-8")
     return folder
+
+
+class _Run:
+    """The events of a run, as a search would have written them."""
+
+    def __init__(
+        self, n_trials: int, geometry: Geometry, generator: random.Random, peak_memory: bool
+    ) -> None:
+        self.generator, self.peak_memory = generator, peak_memory
+        self.specs = [_spec(number, geometry, generator) for number in range(n_trials)]
+        self.skill = [_skill(spec, generator) for spec in self.specs]
+        self.events: list[Event] = [Opened(1)]
+        self.finished: list[int] = []
+        self.n_segments = 0
+        for number, spec in enumerate(self.specs):
+            point = {"structure": str(spec.adapter.structure), "learning_rate": spec.learning_rate}
+            self.events.append(Proposed.of(number, point, spec))
+
+    def search(self, complete: bool) -> None:
+        """All trials to the first rung, the best third of a rung to the next."""
+        standing = list(range(len(self.specs)))
+        for place, step in enumerate(RUNGS):
+            for start in range(0, len(standing), PACK):
+                self.segment(standing[start : start + PACK], place)
+            alive = [number for number in standing if place or not self.fails(number)]
+            if step == RUNGS[-1]:
+                self.finished = alive
+                return
+            ranked = sorted(alive, key=lambda number: -self.skill[number])
+            kept = {0, *ranked[: max(1, len(ranked) // 3)]} if complete else set[int]()
+            for number in alive:
+                judged = Promoted if number in kept else Paused
+                self.events.append(judged(number, step))
+            standing = [number for number in alive if number in kept]
+
+    def segment(self, members: list[int], place: int) -> None:
+        """Some trials, trained from one rung to the next."""
+        step = RUNGS[place]
+        for number in members:
+            if place == 0 and self.fails(number):
+                odd = number % 100 == 49
+                reason = "its loss is not finite" if odd else "out of memory on the GPU"
+                self.events.append(Failed(number, step, reason))
+                continue
+            climb = 0.3 * math.exp(-3 * step / RUNGS[-1])
+            score = self.skill[number] - climb + self.generator.gauss(0, 0.004)
+            memory = 40 + self.specs[number].adapter.n_params / 5000 if self.peak_memory else None
+            state = f"states/{number}-{step}.safetensors"
+            self.events.append(Rung(number, step, score, 1 - score, 0.01 * step, memory, state))
+            if step == RUNGS[-1]:
+                self.events.append(Complete(number, step, score))
+        self.n_segments += 1
+        name, begun = f"segment-{self.n_segments:05d}", RUNGS[place - 1] if place else 0
+        seconds = 0.01 * step * len(members)
+        self.events.append(SegmentDone(name, tuple(members), begun, step, seconds))
+
+    def fails(self, number: int) -> bool:
+        return len(self.specs) > 2 and number % 50 == 49
+
+    def retest(self, n_seeds: int) -> None:
+        """The six best and one LoRA, on fresh seeds."""
+        best = sorted(self.finished, key=lambda number: -self.skill[number])[:6]
+        lora = [number for number in self.finished if number % 12 == 0 and number not in best]
+        for seed in range(1, n_seeds + 1):
+            for number in best + lora[:1]:
+                score = self.skill[number] - 0.01 + self.generator.gauss(0, 0.004)
+                self.events.append(Retest(number, seed, score, 20.0, ""))
 
 
 def _spec(number: int, geometry: Geometry, generator: random.Random) -> TrialSpec:
@@ -160,24 +156,6 @@ def _skill(spec: TrialSpec, generator: random.Random) -> float:
         - 0.03 * abs(math.log10(spec.learning_rate / 0.008))
         + generator.gauss(0, 0.012)
     )
-
-
-def _retest(
-    alive: list[int],
-    skill: list[float],
-    retests: int,
-    generator: random.Random,
-    events: list[dict[str, Any]],
-) -> None:
-    best = sorted(alive, key=lambda number: -skill[number])[:6]
-    members = best + [number for number in alive if number % 12 == 0 and number not in best][:1]
-    for seed in range(1, retests + 1):
-        for number in members:
-            row = {
-                "report_score": skill[number] - 0.01 + generator.gauss(0, 0.004),
-                "seconds": 20.0,
-            }
-            events.append({"event": "retest", "number": number, "seed": seed, **row, "state": ""})
 
 
 def _file(geometry: Geometry, n_trials: int, retests: int, seed: int) -> dict[str, Any]:

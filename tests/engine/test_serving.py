@@ -68,7 +68,7 @@ def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, ex
     run = search(**ASKED, trials=40, pruner="none", out=tmp_path / "run")
     front, told = run.front(), run.trials().set_index("number")
     assert len(front) > serving.MOST_RETESTED
-    picks = {pick(front) for pick in PICKS.values()}
+    picks = {run.pick(name) for name in PICKS}
     lora = told[told["method"] == "LoRA"]["score"].idxmax()
     assert all(told.loc[number, "n_retests"] == 2 for number in {*picks, lora})
     retested = set(told.index[told["n_retests"] > 0])
