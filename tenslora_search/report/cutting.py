@@ -3,7 +3,6 @@ missing.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 MOST = 2_000
 """Characters of a text that stands once in a report, such as a command."""
@@ -21,12 +20,6 @@ def cut(text: object, most: int = MOST) -> str:
     return f"{whole[:most]} ... (cut here, {len(whole):,} characters in all)"
 
 
-def cut_all(value: Any, most: int = MOST) -> Any:
-    """JSON data with every text in it cut, names of entries too."""
-    if isinstance(value, str):
-        return cut(value, most)
-    if isinstance(value, Mapping):
-        return {cut(name, most): cut_all(one, most) for name, one in value.items()}
-    if isinstance(value, list):
-        return [cut_all(one, most) for one in value]
-    return value
+def cut_all(texts: Mapping[str, str], most: int = MOST) -> dict[str, str]:
+    """Texts by name, both cut."""
+    return {cut(name, most): cut(text, most) for name, text in texts.items()}

@@ -93,7 +93,7 @@ def _claims(pairs: Sequence[Beside]) -> list[str]:
     """
     beating = min((pair for pair in pairs if pair.beats), key=_size, default=None)
     matching = min((pair for pair in pairs if pair.matches), key=_size, default=None)
-    claims = []
+    claims: list[str] = []
     if beating is not None:
         claims.append(
             f"{_told(beating.one)} beats it by {beating.difference:.4f}, with {_share(beating)}."

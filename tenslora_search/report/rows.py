@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
 
 Value = str | int | float | bool | None
 """What stands in a cell of a table."""
@@ -78,12 +78,13 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
 def frame(rows: Sequence[Row], columns: Sequence[str] | None = None) -> "DataFrame":
     """The rows as a table, with these columns or those of `columns_of`."""
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     names = columns_of(rows) if columns is None else columns
     cells = [[row.value(name) for name in names] for row in rows]
     made = pd.DataFrame(cells, columns=list(names))
-    return made.astype({one.name: one.type for one in fields(Row) if one.type in (int, float)})
+    kinds = {one.name: one.type for one in fields(Row) if one.type in (int, float)}
+    return made.astype(kinds)  # pyright: ignore[reportUnknownMemberType]
 
 
 def write_csv(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
