@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from tenslora_search.engine.serving import Progress
+    from tenslora_search.engine.progress import Progress
 
 Show = Callable[["Progress"], None]
 SECONDS_BETWEEN_LINES = 2.0

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tenslora_search import display
-from tenslora_search.engine.serving import Progress
+from tenslora_search.engine.progress import Progress
 
 PROGRESS = Progress(
     phase="search",

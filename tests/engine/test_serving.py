@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from tenslora_search.api.results import Run
 from tenslora_search.api.search import search
-from tenslora_search.engine import serving
+from tenslora_search.engine.retest import MOST_RETESTED
 from tenslora_search.report.pareto import PICKS
+from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialResult
 
 ASKED = {"task": "digits", "budget": "20k", "max_steps": 12, "executor": "inline"}
 
@@ -46,11 +46,12 @@ def fails(monkeypatch) -> set[str]:
     """
     names: set[str] = set()
 
-    def run_segment(segment, folder):
+    def run(segment, folder, is_over=None):
         if segment.id in names:
             raise KeyError("pixel_values")
         rows = []
-        for number, spec in segment.trials:
+        for one in segment.entrants:
+            number, spec = one.number, one.spec
             save_file({"a": torch.zeros(1)}, folder / f"{number}.safetensors")
             score = 0.95 - 0.5 * spec.adapter.n_params**-0.2
             rows.append(
@@ -60,21 +61,19 @@ def fails(monkeypatch) -> set[str]:
             )
         return rows
 
-    monkeypatch.setattr("tenslora_search.training.segment.run_segment", run_segment)
+    monkeypatch.setattr("tenslora_search.training.segment.run", run)
     return names
 
 
 def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, exported):
     run = search(**ASKED, trials=40, pruner="none", out=tmp_path / "run")
     front, told = run.front(), run.trials().set_index("number")
-    assert len(front) > serving.MOST_RETESTED
+    assert len(front) > MOST_RETESTED
     picks = {pick(front) for pick in PICKS.values()}
     lora = told[told["method"] == "LoRA"]["score"].idxmax()
     assert all(told.loc[number, "n_retests"] == 2 for number in {*picks, lora})
     retested = set(told.index[told["n_retests"] > 0])
-    assert (
-        len(retested) <= serving.MOST_RETESTED + 2
-    )  # LoRA's best; `smallest` once the noise is known
+    assert len(retested) <= MOST_RETESTED + 2  # LoRA's best; `smallest` once the noise is known
     assert set(exported) == picks | (retested & set(front["number"]))
     n_left = len(front) - len(retested & set(front["number"]))
     assert (
@@ -145,6 +144,6 @@ def test_an_error_in_the_importances_costs_that_page_alone(tmp_path, fails, expo
     def breaks(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(serving, "importances", breaks)
+    monkeypatch.setattr("tenslora_search.api.finish.importances", breaks)
     run = search(**ASKED, trials=2, retest=0, out=tmp_path / "run")
     assert (run.folder / "report.html").is_file()
