@@ -221,8 +221,9 @@ def train_segment(config: dict[str, Any]) -> None:
         if isinstance(work, Probe):
             report = {"answer": list(train.probe(work)), "trials": 0, "score": math.nan}
         else:
-            end = time.monotonic() + config["seconds_left"]
-            results = train.run(work, Path(folder), lambda: time.monotonic() > end)
+            left = config["seconds_left"]
+            end = math.inf if left is None else began + left
+            results = train.run(work, Path(folder), lambda: time.perf_counter() > end)
             scores = [one.score for one in results if one.score is not None]
             report = {
                 "results": [one.to_json() for one in results],
@@ -307,11 +308,12 @@ class Segments(Searcher):
         if work is None:
             return Searcher.FINISHED if self.ended or self.source.done else None
         self.running[trial_id] = work
+        left = self.source.seconds_left
         return {
             "id": work.id,
             "kind": "probe" if isinstance(work, Probe) else "segment",
             "work": json.dumps(work.to_json()),
-            "seconds_left": self.source.seconds_left,
+            "seconds_left": left if math.isfinite(left) else None,  # loggers know no infinity
         }
 
     def on_trial_complete(

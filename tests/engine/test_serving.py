@@ -147,3 +147,24 @@ def test_an_error_in_the_importances_costs_that_page_alone(tmp_path, fails, expo
     monkeypatch.setattr("tenslora_search.api.finish.importances", breaks)
     run = search(**ASKED, trials=2, retest=0, out=tmp_path / "run")
     assert (run.folder / "report.html").is_file()
+
+
+def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, fails, exported):
+    """Seen by a search that is taken further; no trial fails for it."""
+    folder = tmp_path / "run"
+    asked = {**ASKED, "retest": 0, "pack": 4, "out": folder, "max_steps": 36}
+    search(**asked, trials=6)
+    paused = [path for path in (folder / "states").glob("*-4.safetensors")]
+    assert paused
+    for path, content in zip(paused, (b"garbage", b"", b"\0" * 99), strict=False):
+        path.write_bytes(content)
+    (folder / ".segment-left").mkdir()
+    (folder / "states" / "77-4.safetensors").touch()
+    (folder / "states" / "0-12.part").touch()
+    (folder / "states" / "notes.txt").touch()
+    run = search(**asked, trials=40)
+    assert set(run.trials()["state"]) <= {"complete", "paused"}
+    names = {path.name for path in (folder / "states").iterdir()}
+    assert not names & {"77-4.safetensors", "0-12.part"}
+    assert "notes.txt" in names
+    assert not (folder / ".segment-left").exists()

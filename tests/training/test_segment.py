@@ -153,7 +153,7 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
         (top, "top", 6, data.select),
     ):
         states = [tmp_path / folder / f"{result.number}.safetensors" for result in results]
-        specs = [spec for _, spec in make().trials]
+        specs = [one.spec for one in make().entrants]
         with Pack(
             model, data, specs, max_steps=6, batch_size=16, from_step=step, states=states
         ) as pack:
