@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tenslora_search.api.signals import Stopped
-from tenslora_search.runs.provenance import COMMAND
+from tenslora_search.runs.provenance import COMMAND, printable
 from tenslora_search.spec.budget import format_count, parse_seconds
 from tenslora_search.spec.table import QuestionError
 
@@ -264,7 +264,7 @@ def main() -> None:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
-    typed = COMMAND.set(shlex.join(["tenslora-search", *sys.argv[1:]]))
+    typed = COMMAND.set(printable(shlex.join(["tenslora-search", *sys.argv[1:]])))
     try:
         code = app(standalone_mode=False)
     except QuestionError as error:

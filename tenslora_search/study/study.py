@@ -11,9 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import pandas
-
-from tenslora_search.report.pareto import front
 from tenslora_search.runs.events import (
     JOURNAL_VERSION,
     Complete,
@@ -203,10 +200,18 @@ class Study:
 
     def front(self) -> list[int]:
         """Complete trials that no other beats in both score and parameters, best score first."""
-        names = ("number", "state", "n_params", "score")
-        rows = [[getattr(one, name) for name in names] for one in self.records.values()]
-        frame = pandas.DataFrame(rows, columns=list(names)).astype({"score": float})
-        return front(frame)["number"].tolist()
+        scored = [
+            (one.n_params, -one.score, one.number)
+            for one in self.records.values()
+            if one.state == "complete" and one.score is not None
+        ]
+        members: list[int] = []
+        best = -math.inf
+        for _, loss, number in sorted(scored):
+            if -loss > best:
+                best = -loss
+                members.append(number)
+        return members[::-1]
 
     @property
     def _running(self) -> bool:

@@ -154,7 +154,7 @@ def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, f
     folder = tmp_path / "run"
     asked = {**ASKED, "retest": 0, "pack": 4, "out": folder, "max_steps": 36}
     search(**asked, trials=6)
-    paused = [path for path in (folder / "states").glob("*-4.safetensors")]
+    paused = list((folder / "states").glob("*-4.safetensors"))
     assert paused
     for path, content in zip(paused, (b"garbage", b"", b"\0" * 99), strict=False):
         path.write_bytes(content)
