@@ -89,22 +89,19 @@ def train(config: dict, task: str, folder: str) -> None:
     """One configuration, from its first step to its last, in this process."""
     from ray import tune
 
-    from tenslora_search.spec.trial import Segment, TrialSpec
-    from tenslora_search.training.segment import run_segment
+    from tenslora_search.runs.segment import Entrant, Segment, Setting
+    from tenslora_search.spec.trial import TrialSpec
+    from tenslora_search.training.segment import run
 
     row = TASKS[task]
     segment = Segment(
         id="baseline",
-        trials=((0, TrialSpec.from_json(config["spec"])),),
-        states=(None,),
+        entrants=(Entrant(0, TrialSpec.from_json(config["spec"])),),
         from_step=0,
         to_step=row.max_steps,
-        max_steps=row.max_steps,
-        batch_size=row.batch_size,
-        model=row.model,
-        task={"name": task},
+        setting=Setting(row.model, {"name": task}, row.batch_size, row.max_steps),
     )
-    (result,) = run_segment(segment, Path(folder, tune.get_context().get_trial_id()))
+    (result,) = run(segment, Path(folder, tune.get_context().get_trial_id()))
     tune.report({"score": result.score if result.score is not None else 0.0})
 
 

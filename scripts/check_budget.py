@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 
 import torch
 from optuna.exceptions import ExperimentalWarning
-from tenslora_search.runs.events import read_events
 
 from tenslora_search.nn.attach import attach
+from tenslora_search.runs.events import Proposed, read_events
 from tenslora_search.runs.question import OBJECTIVES
+from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import BACKBONES, geometry_of_model
 from tenslora_search.spec.table import NothingFitsError
-from tenslora_search.spec.trial import TrialResult
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
@@ -114,11 +114,7 @@ def check(sampler: str, proposals: int, trials: int) -> Tally:
                 generator,
             )
             events = read_events(Path(scratch, "trials.jsonl"))
-        specs = [
-            AdapterSpec.from_json(event["spec"]["adapter"])
-            for event in events
-            if event["event"] == "proposed"
-        ]
+        specs = [event.trial_spec().adapter for event in events if isinstance(event, Proposed)]
         over += sum(spec.n_params > space.budget for spec in specs)
         fullest = max(fullest, *(spec.n_params / space.budget for spec in specs))
         chosen = generator.choice(specs)

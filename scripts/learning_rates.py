@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from tenslora_search.nn.places import geometry_of
+from tenslora_search.runs.segment import Setting
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.segment import worker_backbone
 
@@ -49,9 +50,7 @@ def main() -> None:
 
 def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> list[str]:
     where = {"name": task, "data": str(folder / task) if folder else None}
-    model, data = worker_backbone(
-        Segment("sweep", (), (), 0, max_steps, max_steps, 32, model_name, where)
-    )
+    model, data = worker_backbone(Setting(model_name, where, 32, max_steps))
     specs = structures(geometry_of(model))
     trials = [TrialSpec(spec, rate, 5e-3, seed=1) for spec in specs for rate in RATES]
     with Pack(model, data, trials, max_steps=max_steps, batch_size=32) as pack:

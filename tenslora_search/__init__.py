@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tenslora_search.api.ask_tell import AskTell, Trial, ask_tell
+    from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.results import Run, load_run
     from tenslora_search.api.search import search
-    from tenslora_search.engine.serving import Interrupted, Progress
+    from tenslora_search.engine.progress import Progress
     from tenslora_search.export.merged import merge, save_merged
     from tenslora_search.export.native import load_adapter, save_native
     from tenslora_search.export.peft import save_peft
@@ -21,7 +22,8 @@ _HOMES = {
     "tenslora_search.api.ask_tell": ("AskTell", "Trial", "ask_tell"),
     "tenslora_search.api.results": ("Run", "load_run"),
     "tenslora_search.api.search": ("search",),
-    "tenslora_search.engine.serving": ("Interrupted", "Progress"),
+    "tenslora_search.api.finish": ("Interrupted",),
+    "tenslora_search.engine.progress": ("Progress",),
     "tenslora_search.export.merged": ("merge", "save_merged"),
     "tenslora_search.export.native": ("load_adapter", "save_native"),
     "tenslora_search.export.peft": ("save_peft",),

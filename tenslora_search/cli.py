@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tenslora_search.runs.provenance import COMMAND
+from tenslora_search.api.signals import Stopped
+from tenslora_search.runs.provenance import COMMAND, printable
 from tenslora_search.spec.budget import format_count, parse_seconds
 from tenslora_search.spec.table import QuestionError
 
@@ -23,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Which low-rank adapter should I train on this model and task, if I may train at most N "
     "parameters?",
+    epilog="Exit codes: 0 done; 2 a wrong question; 3 nothing fits the budget; 4 no trial was "
+    "completed; 130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP, with the report of what there is.",
 )
 
 
@@ -126,8 +129,8 @@ def search(
     if dry_run:
         _dry_run(budget, asked, means, as_json=as_json)
         return
+    from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.search import search as run_search
-    from tenslora_search.engine.serving import Interrupted
 
     logging.getLogger("tenslora_search").setLevel(
         logging.ERROR if quiet or as_json else logging.WARNING
@@ -138,13 +141,10 @@ def search(
             places = {"ray_address": ray_address, "out": out, "force": force}
             run = run_search(budget=budget, progress=progress, **places, **means, **asked)
         except Interrupted as interrupted:
-            run, code = interrupted.run, 130
+            run, code = interrupted.run, 128 + interrupted.signal
     _print_result(run, as_json=as_json, quiet=quiet)
-    trials_frame = run.trials()
-    if code == 0 and set(trials_frame["state"]) == {"failed"}:
-        reason = trials_frame["reason"].iloc[0]
-        print(f"tenslora-search: every trial failed; the first: {reason}", file=sys.stderr)
-        code = 4
+    if code == 0 and (why := _without_result(run)):
+        code = _say(why, 4)
     raise typer.Exit(code)
 
 
@@ -260,11 +260,11 @@ def export(
 
 def main() -> None:
     """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4:
-    all failed; 130: Ctrl-C).
+    no trial was completed; 130, 143, 129: ended by Ctrl-C, SIGTERM, SIGHUP).
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
-    typed = COMMAND.set(shlex.join(["tenslora-search", *sys.argv[1:]]))
+    typed = COMMAND.set(printable(shlex.join(["tenslora-search", *sys.argv[1:]])))
     try:
         code = app(standalone_mode=False)
     except QuestionError as error:
@@ -273,6 +273,8 @@ def main() -> None:
         code = _say("interrupted.", 130)
     except KeyboardInterrupt:
         code = _say("interrupted.", 130)
+    except Stopped as stopped:
+        code = _say(str(stopped), 128 + stopped.signal)
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
@@ -288,6 +290,17 @@ def main() -> None:
 def _say(message: str, code: int) -> int:
     print(f"tenslora-search: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _without_result(run: Any) -> str:
+    """Why no trial of a search is complete; "" where one is."""
+    trials = run.trials()
+    states = set(trials["state"])
+    if "complete" in states:
+        return ""
+    if states == {"failed"}:
+        return f"every trial failed; the first: {trials['reason'].iloc[0]}"
+    return "no trial was completed; give it more time: the same command goes on where it stopped."
 
 
 def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool) -> None:

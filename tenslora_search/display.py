@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tenslora_search.engine.serving import Progress
+    from tenslora_search.engine.progress import Progress
     from tenslora_search.report.rows import Row
 
 Show = Callable[["Progress"], None]

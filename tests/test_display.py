@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tenslora_search import display
-from tenslora_search.engine.serving import Progress
+from tenslora_search.engine.progress import Progress
 from tenslora_search.report.rows import Row
 
 PROGRESS = Progress(

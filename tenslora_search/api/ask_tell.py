@@ -13,14 +13,15 @@ from tenslora_search.runs.folder import run_folder
 from tenslora_search.runs.provenance import versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialResult, TrialSpec
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
-from tenslora_search.study.study import Study, Work
+from tenslora_search.study.study import Study
 
 if TYPE_CHECKING:
     import pandas
@@ -105,7 +106,7 @@ class AskTell:
     def __init__(self, folder: Path, study: Study, lock: ExitStack) -> None:
         self.run = Run(folder)
         self._study, self._lock = study, lock
-        self._asked: dict[int, tuple[Work, float]] = {}
+        self._asked: dict[int, tuple[Segment, float]] = {}
 
     def __enter__(self) -> "AskTell":
         return self
@@ -127,7 +128,7 @@ class AskTell:
             return None
         self._asked[work.numbers[0]] = work, time.monotonic()
         later = tuple(step for step in self._study.rungs if step > work.from_step)
-        return Trial(work.numbers[0], work.specs[0], work.from_step, later)
+        return Trial(work.numbers[0], work.entrants[0].spec, work.from_step, later)
 
     def report(self, trial: Trial, step: int, score: float) -> bool:
         """Takes down the score at the next of `trial.steps`; whether to train on. False at the end,
@@ -172,7 +173,7 @@ class AskTell:
         self._study.close()
         self._lock.close()
 
-    def _work(self, trial: Trial) -> Work:
+    def _work(self, trial: Trial) -> Segment:
         if trial.number not in self._asked:
             record = self._study.records.get(trial.number)
             state = record.state if record else "unknown"

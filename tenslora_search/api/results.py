@@ -6,6 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.runs.paths import inside
+from tenslora_search.runs.provenance import printable
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
@@ -96,7 +98,7 @@ class Run:
                 "own (ask_tell) keeps them "
                 "itself: save_peft(adapter, DIR)."
             )
-        state = self.folder / name
+        state = inside(self.folder, str(name))
         if not state.is_file():
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: {name} is missing."
@@ -154,8 +156,10 @@ class Run:
             budget=self.file.budget,
             head_params=self.file.head_params,
             regression=self.file.regression,
-            command=f"{self._command(question)}\ntenslora-search export "
-            f"{shlex.quote(str(self.folder))} {export}",
+            command=printable(
+                f"{self._command(question)}\ntenslora-search export "
+                f"{shlex.quote(str(self.folder))} {export}"
+            ),
         )
 
     def _command(self, question: Question) -> str:

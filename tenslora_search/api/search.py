@@ -1,18 +1,20 @@
 """search(): from a question to a front. The one place where all parts meet."""
 
-import contextlib
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tenslora_search.api.checks import check_options
+from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.results import Run
+from tenslora_search.api.signals import Signals
 from tenslora_search.engine.executors import EXECUTORS
-from tenslora_search.engine.serving import Progress, Serving
+from tenslora_search.engine.progress import Progress
+from tenslora_search.engine.serving import Serving
 from tenslora_search.engine.source import Place
 from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
@@ -79,8 +81,12 @@ def search(
             f"{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of "
             'Ray Tune need executor="ray".'
         )
-    with run_folder(folder, asked, force=force), disk_errors(folder):
-        serve = get_ready(place)
+    with ExitStack() as context:
+        context.enter_context(run_folder(folder, asked, force=force))
+        context.enter_context(disk_errors(folder))
+        signals = context.enter_context(Signals())
+        serve = context.enter_context(get_ready(place))
+        signals.listen()  # again: Ray has a handler of its own
         run_file = _prepared(folder, asked)
         source = Serving(
             folder,
@@ -92,9 +98,12 @@ def search(
             progress=progress,
             listeners=listeners,
         )
-        with _ctrl_c(source):
-            serve(source)
-        return source.close()
+        signals.stop = source.stop
+        serve(source)
+        run = finish(source)
+        if signals.received is not None:
+            raise Interrupted(run, signals.received)
+        return run
 
 
 def _prepared(folder: Path, question: Question) -> RunFile:
@@ -151,23 +160,3 @@ def _prepared(folder: Path, question: Question) -> RunFile:
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
-
-
-@contextlib.contextmanager
-def _ctrl_c(source: Serving) -> Iterator[None]:
-    """The first Ctrl-C ends the search and lets the retest and the report follow; the second goes
-    straight to the report.
-    """
-
-    def stop(*_: object) -> None:
-        source.stop()
-
-    try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not the main thread: whoever is will hear it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

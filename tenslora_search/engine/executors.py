@@ -1,36 +1,42 @@
-"""EXECUTORS: who runs segments. `inline` in this process; `ray` through Ray Tune, one Tune trial a
-segment.
+"""EXECUTORS: who does the work of a search. `inline` in this process; `ray` through Ray Tune, one
+Tune trial a piece of work.
 
-An executor gets ready at a `Place`, and returns what serves a `Source`: takes segments from it and
-gives their rows and states back. What a worker needs besides the segment it loads once: backbone
-and data stay in it between segments.
+An executor gets ready at a `Place`; as a context it gives what serves a `Source`, and ends what it
+has started. What a worker needs besides the work it loads once: backbone and data stay in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
-from tenslora_search.engine.inline import one_by_one
 from tenslora_search.engine.source import Place, Source
 from tenslora_search.spec.table import Table
 
-
-def inline(place: Place) -> Callable[[Source], None]:
-    """One segment after another in this process."""
-    return partial(one_by_one, place.folder)
+Serve = Callable[[Source], None]
 
 
-def ray(place: Place) -> Callable[[Source], None]:
+@contextmanager
+def inline(place: Place) -> Generator[Serve]:
+    """One piece of work after another in this process."""
+    from tenslora_search.engine.inline import one_by_one
+
+    yield partial(one_by_one, place.folder)
+
+
+@contextmanager
+def ray(place: Place) -> Generator[Serve]:
     """Ray Tune places segments on CPU workers (one core each) or on GPUs, whole or shared, and runs
     a killed one again.
 
-    The workers import what they need while this process goes on.
+    The workers import what they need while this process goes on. A cluster that was started here is
+    shut down at the end; one that was there stays.
     """
     from tenslora_search.engine import ray_tune
 
-    ray_tune.start(place)
-    return partial(ray_tune.serve, place)
+    with ray_tune.started(place):
+        yield partial(ray_tune.serve, place)
 
 
-EXECUTORS: Table[Callable[[Place], Callable[[Source], None]]] = Table(
+EXECUTORS: Table[Callable[[Place], AbstractContextManager[Serve]]] = Table(
     "executor", {entry.__name__: entry for entry in (ray, inline)}
 )

@@ -1,11 +1,20 @@
-"""What of Ray is patched, and why: read against Ray 2.60.0, whose private classes these are."""
+"""What of Ray is patched, and why: private classes, read in the versions of READ_AGAINST.
 
+Where another version has them elsewhere or otherwise, `moved` names what moved, and the search goes
+on with Tune as it is: slower to start, the same results.
+"""
+
+import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from inspect import isclass
 from typing import Any
 from unittest.mock import patch
+
+READ_AGAINST = ("2.60.0",)
 
 os.environ.update(
     {
@@ -17,10 +26,14 @@ os.environ.update(
     }
 )  # before Ray is imported: it is quiet then, and leaves Ctrl-C to us
 
-from ray.tune import tune as tune_loop
-from ray.tune.execution import class_cache
-from ray.tune.execution.tune_controller import TuneController
-from ray.tune.utils.object_cache import _ObjectCache
+PRIVATE = (
+    "ray.tune.tune:TuneController",
+    "ray.tune.execution.class_cache:DEFAULT_ENV_VARS",
+    "ray.tune.execution.tune_controller:TuneController._maybe_reuse_cached_actor",
+    "ray.tune.utils.object_cache:_ObjectCache.cache_object",
+    "ray.tune.utils.object_cache:_ObjectCache.flush_cached_objects",
+)
+"""Module and name of what is used here though it is private."""
 
 WAITING_WORKERS = {
     "preload_python_modules": ["tenslora_search.training.segment"],
@@ -29,56 +42,89 @@ WAITING_WORKERS = {
 """Ray starts a worker a core at once: it imports this, and is not ended for having nothing to do
 before its first trial.
 """
+PATIENCE = 20.0
+"""Seconds; on a cluster where others hold the GPUs a worker may not start at all."""
+
+LOGGER = logging.getLogger("tenslora_search")
 
 
-class KeptWorkers(_ObjectCache):
-    """Tune ends workers that find nothing to do at once, all but one; here they wait, their
-    backbone loaded.
+def moved() -> list[str]:
+    """What of PRIVATE is not where it was."""
+    return [path for path in PRIVATE if _found(path) is None]
+
+
+def kept_workers() -> Any:
+    """A cache of workers. Tune ends those that find nothing to do at once, all but one; here they
+    wait, their backbone loaded.
     """
+    from ray.tune.utils.object_cache import _ObjectCache
 
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        self._cached_objects[key].append(obj)
-        self._num_cached_objects += 1
-        return True
+    class KeptWorkers(_ObjectCache):
+        def cache_object(self, key: Any, obj: Any) -> bool:
+            self._cached_objects[key].append(obj)
+            self._num_cached_objects += 1
+            return True
 
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        return super().flush_cached_objects(force_all=True) if force_all else iter(())
+        def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
+            return super().flush_cached_objects(force_all=True) if force_all else iter(())
+
+    return KeptWorkers()
 
 
-class Controller(TuneController):
+def controller() -> type:
     """Tune's loop, in which all workers start, and stay.
 
     Tune gives a segment whose worker is about to start to another that is free, and takes the start
     back: one worker does all the work where a start takes longer than a segment. Here a segment
     waits for its worker, if not for long.
     """
+    from ray.tune.execution.tune_controller import TuneController
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._actor_cache = KeptWorkers()
-        self._waits: dict[str, float] = {}
+    class Controller(TuneController):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._actor_cache = kept_workers()
+            self._waits: dict[str, float] = {}
 
-    def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
-        now = time.monotonic()
-        if (
-            trial in self._trial_to_actor
-            and now - self._waits.setdefault(trial.trial_id, now) < PATIENCE
-        ):
-            return False
-        return super()._maybe_reuse_cached_actor(trial)
+        def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
+            now = time.monotonic()
+            waits_since = self._waits.setdefault(trial.trial_id, now)
+            if trial in self._trial_to_actor and now - waits_since < PATIENCE:
+                return False
+            return super()._maybe_reuse_cached_actor(trial)
 
-
-PATIENCE = 20.0
-"""Seconds; on a cluster where others hold the GPUs a worker may not start at all."""
+    return Controller
 
 
 @contextmanager
-def tune_adapted() -> Iterator[None]:
+def tune_adapted() -> Generator[None]:
     """Within it Tune has our controller, and its trials take workers that wait: with a variable of
     its own, for PyTorch Lightning, each would start a new one.
     """
+    if gone := moved():
+        LOGGER.warning(
+            "this version of Ray differs from %s in %s: workers start anew between segments",
+            " and ".join(READ_AGAINST),
+            ", ".join(gone),
+        )
+        yield
+        return
+    from ray.tune import tune as tune_loop
+    from ray.tune.execution import class_cache
+
     with (
         patch.dict(class_cache.DEFAULT_ENV_VARS, clear=True),
-        patch.object(tune_loop, "TuneController", Controller),
+        patch.object(tune_loop, "TuneController", controller()),
     ):
         yield
+
+
+def _found(path: str) -> Any:
+    module, _, names = path.partition(":")
+    try:
+        found: Any = import_module(module)
+        for name in names.split("."):
+            found = getattr(found, name) if not isclass(found) else vars(found)[name]
+    except (ImportError, AttributeError, KeyError):
+        return None
+    return found

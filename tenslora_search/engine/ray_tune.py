@@ -6,33 +6,26 @@ import json
 import logging
 import math
 import os
+import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-os.environ.update(
-    {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }
-)  # before Ray is imported: it is quiet then, and leaves Ctrl-C to us
+from tenslora_search.engine.ray_internals import WAITING_WORKERS, moved, tune_adapted  # isort: skip
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from tenslora_search.engine.ray_internals import WAITING_WORKERS, tune_adapted
-from tenslora_search.engine.source import Place, Source, one_line
+from tenslora_search.engine.source import Place, Source, Work, n_threads, one_line
 from tenslora_search.runs.folder import disk_error
+from tenslora_search.runs.segment import Probe, Segment, TrialResult
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import Segment, TrialResult
+from tenslora_search.training.trainers import trainer
 
 
 def serve(place: Place, source: Source) -> None:
@@ -72,10 +65,12 @@ def serve(place: Place, source: Source) -> None:
         raise segments.error
 
 
-def start(place: Place) -> None:
-    """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`.
+@contextmanager
+def started(place: Place) -> Generator[None]:
+    """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`;
+    what was started or joined here is left at the end.
 
-    `QuestionError` if none answers there, and for what is no callback.
+    `QuestionError` if none answers there, if none can be started, and for what is no callback.
     """
     for one in place.tune_callbacks:
         if not isinstance(one, tune.Callback):
@@ -84,31 +79,74 @@ def start(place: Place) -> None:
                 f"{type(one).__name__}."
             )
     if ray.is_initialized():
+        yield
         return
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # failed segments are told of in trials.jsonl
-    if place.ray_address is not None:
-        _knock(place.ray_address)
-    options: dict[str, Any] = {}
-    if place.ray_address is None:
-        options = {
-            "include_dashboard": False,
-            "num_cpus": _cores_needed(place),
-            "_system_config": WAITING_WORKERS,
-        }
+    # Failed segments are told of in trials.jsonl.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with _short_folder() as folder:
+        try:
+            if place.ray_address is not None:
+                _join(place.ray_address)
+            else:
+                _start(place, folder)
+            workers(place)  # more GPUs than there are show before model and data are read
+            yield
+        finally:
+            ray.shutdown()
+
+
+LONGEST_TMPDIR = 30
+"""Characters: a socket's path has 107 at most, and Ray adds some 75 to the folder it is given."""
+
+
+@contextmanager
+def _short_folder() -> Generator[str | None]:
+    """Where Ray is to keep its files, if what the environment names is too long a path for it;
+    taken away in the end.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(folder) <= LONGEST_TMPDIR:
+        yield None
+        return
+    try:
+        short = tempfile.mkdtemp(prefix="ts-", dir="/tmp")
+    except OSError as error:
+        raise QuestionError(
+            f"TMPDIR is too long a path for Ray: {folder}. Set RAY_TMPDIR to one of at most "
+            f"{LONGEST_TMPDIR} characters."
+        ) from error
+    try:
+        yield short
+    finally:
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def _start(place: Place, folder: str | None) -> None:
+    """A cluster of this machine alone; `QuestionError` where it cannot be started."""
+    options: dict[str, Any] = {} if folder is None else {"_temp_dir": folder}
+    if not moved():
+        options["_system_config"] = WAITING_WORKERS
     try:
         ray.init(
-            address=place.ray_address or "local",
+            address="local",
+            include_dashboard=False,
+            num_cpus=_cores_needed(place),
             log_to_driver=False,
             logging_level=logging.ERROR,
             **options,
         )
-    except (ConnectionError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        raise QuestionError(f"Ray cannot be started: {one_line(error)}") from error
+
+
+def _join(address: str) -> None:
+    _knock(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
         raise QuestionError(
-            f"no Ray cluster at --ray-address {place.ray_address}: {one_line(error)}"
+            f"no Ray cluster at --ray-address {address}: {one_line(error)}"
         ) from error
-    workers(place)  # more GPUs than there are show before model and data are read
 
 
 def _knock(address: str) -> None:
@@ -168,30 +206,35 @@ def workers(place: Place) -> tuple[float, int]:
 
 
 def train_segment(config: dict[str, Any]) -> None:
-    """The trainable: a segment in, one row a trial and a folder of their states out."""
+    """The trainable: a segment in, one row a trial and a folder of their states out; or a probe in,
+    its answer out.
+    """
     import torch
-
-    from tenslora_search.training.segment import run_segment
 
     if not ray.get_gpu_ids():  # a worker without a share of a GPU still sees those of its machine
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    torch.set_num_threads(
-        int(os.environ.get("OMP_NUM_THREADS", "1"))
-    )  # a core a worker: Ray says so after torch was imported
-    segment = Segment.from_json(json.loads(config["segment"]))
+    torch.set_num_threads(n_threads())  # a core a worker: Ray says so after torch was imported
     began = time.perf_counter()
+    work = KINDS[config["kind"]].from_json(json.loads(config["work"]))
+    train = trainer(work.setting)
     with tempfile.TemporaryDirectory() as folder:
-        results = run_segment(segment, Path(folder))
-        scores = [] if segment.measures else [one.score for one in results if one.score is not None]
-        score = max(scores, default=math.nan)  # what loggers show
-        rows = [result.to_json() for result in results]
-        metrics = {
-            "results": rows,
-            "seconds": time.perf_counter() - began,
-            "trials": len(rows),
-            "score": score,
-        }
-        tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        if isinstance(work, Probe):
+            report = {"answer": list(train.probe(work)), "trials": 0, "score": math.nan}
+        else:
+            left = config["seconds_left"]
+            end = math.inf if left is None else began + left
+            results = train.run(work, Path(folder), lambda: time.perf_counter() > end)
+            scores = [one.score for one in results if one.score is not None]
+            report = {
+                "results": [one.to_json() for one in results],
+                "trials": len(results),
+                "score": max(scores, default=math.nan),  # what loggers show
+            }
+        report["seconds"] = time.perf_counter() - began
+        tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+KINDS: Mapping[str, type[Segment] | type[Probe]] = {"segment": Segment, "probe": Probe}
 
 
 def _name(trial: Any) -> str:
@@ -242,7 +285,7 @@ class Segments(Searcher):
             n_workers,
             folder,
         )
-        self.running: dict[str, Segment] = {}
+        self.running: dict[str, Work] = {}
         self.error: Exception | None = None
 
     @property
@@ -258,37 +301,48 @@ class Segments(Searcher):
     def suggest(self, trial_id: str) -> dict | str | None:
         if len(self.running) >= self.n_workers and not self.ended:
             return None
-        segment = None
+        work = None
         with self._errors_kept():
             if not self.ended:
-                segment = self.source.next_segment()
-        if segment is None:
+                work = self.source.next_work()
+        if work is None:
             return Searcher.FINISHED if self.ended or self.source.done else None
-        self.running[trial_id] = segment
-        return {"id": segment.id, "segment": json.dumps(segment.to_json())}
+        self.running[trial_id] = work
+        left = self.source.seconds_left
+        return {
+            "id": work.id,
+            "kind": "probe" if isinstance(work, Probe) else "segment",
+            "work": json.dumps(work.to_json()),
+            "seconds_left": left if math.isfinite(left) else None,  # loggers know no infinity
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict | None = None, error: bool = False
     ) -> None:
-        segment = self.running.pop(trial_id, None)
+        work = self.running.pop(trial_id, None)
         checkpoint = self.outcomes.checkpoints.pop(trial_id, None)
-        if segment is None or self.ended:
+        if work is None or self.ended:
             return
         with self._errors_kept():
-            if error or not result or "results" not in result or checkpoint is None:
-                reason = self.outcomes.reason(trial_id)
-                if wrong := disk_error(reason):
-                    raise QuestionError(
-                        f"cannot write in {self.folder}: {wrong}. What was done so far is kept."
-                    )
-                self.source.failed(segment, reason)
-                return
-            results = [TrialResult.from_json(row) for row in result["results"]]
-            with checkpoint.as_directory() as folder:
-                self.source.finished(segment, results, Path(folder), result["seconds"])
+            if error or not result or checkpoint is None:
+                self._failed(work, self.outcomes.reason(trial_id))
+            elif isinstance(work, Probe):
+                self.source.answered(work, tuple(map(float, result["answer"])))
+            else:
+                results = [TrialResult.from_json(row) for row in result["results"]]
+                with checkpoint.as_directory() as folder:
+                    self.source.finished(work, results, Path(folder), result["seconds"])
+
+    def _failed(self, work: Work, reason: str) -> None:
+        """`QuestionError` where the disk was at fault: no trial fails for that."""
+        if wrong := disk_error(reason):
+            raise QuestionError(
+                f"cannot write in {self.folder}: {wrong}. What was done so far is kept."
+            )
+        self.source.failed(work, reason)
 
     @contextmanager
-    def _errors_kept(self) -> Iterator[None]:
+    def _errors_kept(self) -> Generator[None]:
         try:
             yield
         except Exception as error:

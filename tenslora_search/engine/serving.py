@@ -1,33 +1,26 @@
-"""Serving: what a search hands to an executor, the segments of study and retest, and what becomes
-of what comes back.
+"""Serving: what a search hands to an executor, probes and the segments of study and retest, and
+what becomes of what comes back.
 """
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from tenslora_search.api.results import Run
-from tenslora_search.report.pareto import leading
-from tenslora_search.report.reading import read_run
-from tenslora_search.runs.events import Retest, RetestFailed
+from tenslora_search.engine.progress import Progress, progress_of
+from tenslora_search.engine.retest import Retests
+from tenslora_search.engine.source import Work
 from tenslora_search.runs.folder import move
 from tenslora_search.runs.journal import Line
+from tenslora_search.runs.paths import inside
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
-from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import Segment, TrialResult
-from tenslora_search.study.importance import importances
+from tenslora_search.runs.segment import Answer, Probe, Segment, Setting, TrialResult
+from tenslora_search.runs.states import clear, is_whole
 from tenslora_search.study.space import SearchSpace
-from tenslora_search.study.study import MOST_RETRIES, Study, Work
+from tenslora_search.study.study import Study
 
-NOISE = 0.005
-"""Trials of the front's neighbourhood this close to it, in score, are retested too."""
-MOST_RETESTED = 12
-"""Trials that are retested, and LoRA's best."""
 CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
 UNMEASURED_PACK = 16
@@ -36,43 +29,14 @@ SAMPLER_ROUNDS, LEAST_PACK = 4, 8
 """New trials come in this many packs at least, as long as a pack keeps so many."""
 RETEST_SHARE = 0.25
 """Of the time limit that is kept for the retest."""
-RETEST_SEEDS = 1_000_000
-"""Retest seeds are this far from the seeds of the search."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a search tells while it runs, after each segment."""
-
-    phase: str
-    """search or retest"""
-    counts: Mapping[str, int]
-    """trials by state"""
-    n_trials: int
-    best: float | None
-    front: Sequence[tuple[int, float, int, str]]
-    """(number, score, parameters, method) of the front so far, best score first"""
-    curves: Sequence[Sequence[float]]
-    """scores by rung of each member of the front, in the same order"""
-    worker_seconds: float
-    seconds: float
-    seconds_left: float | None
-    """by the time limit"""
-    n_retests: tuple[int, int]
-    """done, of"""
-
-
-class Interrupted(Exception):
-    """Ctrl-C came, and the report of what there is was written; `run` has it."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(f"interrupted; the report of what there is: {run.folder / 'report.html'}")
-        self.run = run
+PACK_SIZE = "pack_size"
+"""The probe that is asked on a GPU."""
 
 
 class Serving:
-    """The source of a search: the study's segments, then the retest's; writes down what comes
-    back."""
+    """The source of a search: probes, the study's segments, then the retest's; writes down what
+    comes back.
+    """
 
     def __init__(
         self,
@@ -99,204 +63,158 @@ class Serving:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
+            setting=_setting(question),
             listeners=listeners,
         )
+        self.retests = Retests(self.study, question.retest)
         self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
-        self._is_measuring, self._seconds_a_step = False, 0.0
-        self.interrupted = self._stopped = False
-        self._retested = {
-            (record.number, seed)
-            for record in self.study.records.values()
-            for seed in record.retests
-        }
-        self._retest_failures: Counter[tuple[int, int]] = Counter()
-        self._running: dict[str, Work] = {}
-        self._retests: list[Segment] | None = None
-        self._retests_running: set[str] = set()
-        self._n_retests = 0
+        self._is_probing, self._seconds_a_step = False, 0.0
+        self._running: dict[str, Segment] = {}
+        self.interrupted = self.stopped = False
+        clear(folder, self.study.records.values())
 
     @property
     def done(self) -> bool:
-        return (
-            self.study.done
-            and self._retests is not None
-            and not self._retests
-            and not self._retests_running
-        )
+        return self.study.done and self.retests.done
 
-    def stop(self) -> None:
-        """First call: no more search, only what is needed for the report; second: not even that."""
-        self.interrupted = self._stopped
-        self._stopped = True
+    @property
+    def seconds(self) -> float:
+        """Since the search began."""
+        return time.monotonic() - self.began
+
+    @property
+    def seconds_left(self) -> float:
+        """Until a segment that begins now is cut short: those of the study when the retest
+        begins.
+        """
+        end = self._seconds_of_search if self.retests.left is None else self.time_limit
+        return math.inf if end is None else max(0.0, end - self.seconds)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """First call: no more search, only what is needed for the report; second, or `at_once`: not
+        even that.
+        """
+        self.interrupted = self.interrupted or self.stopped or at_once
+        self.stopped = True
         self.study.stop()
 
     def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
         self._n_workers = n_workers
+        known = (self.run_file.probes or {}).get(PACK_SIZE)
         if self._pack is None and not on_gpu:
             self._pack = CPU_PACK
+        elif self._pack is None and known:
+            self._pack = max(1, int(known[0]))
 
-    def next_segment(self) -> Segment | None:
+    def next_work(self) -> Work | None:
         if self._pack is None:
-            return self._measurement()
-        if self._seconds > self._seconds_of_search:
+            return self._probe()
+        if self.seconds > self._seconds_of_search:
             self.study.stop()
         fresh = self._has_time_for_another
-        work = self.study.next_segment(self._limit(self._pack), fresh=fresh)
-        if work is None and not fresh and not self._running:
+        segment = self._next_segment(fresh)
+        if segment is None and not fresh and not self._running:
             self.study.stop()
-        if work is not None:
-            self._running[work.id] = work
-            return self._segment(
-                work.id,
-                zip(work.numbers, work.specs, strict=True),
-                work.states,
-                work.from_step,
-                work.to_step,
-            )
+        if segment is not None:
+            self._running[segment.id] = segment
+            return segment
         if not self.study.done:
             return None
-        if self._retests is None:
-            self._plan_retests()
-        if self._is_late:
-            self._retests = []
-        if not self._retests:
-            return None
-        segment = self._retests.pop(0)
-        self._retests_running.add(segment.id)
-        return segment
+        if self.interrupted or (self.time_limit is not None and self.seconds > self.time_limit):
+            self.retests.drop()
+        return self.retests.next_segment()
 
     def finished(
         self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float
     ) -> None:
-        if segment.measures:
-            self._pack = int(results[0].score or 1)
-        elif segment.id in self._retests_running:
-            self._record_retest(segment, results, folder)
-        elif (work := self._running.pop(segment.id, None)) is not None:
-            states = {}
-            for result in results:
-                if result.reason is None:
-                    states[result.number] = self._keep(
-                        folder, result, f"{result.number}-{result.step}"
-                    )
-            self.study.record(work, results, states, seconds)
-            self._seconds_a_step = seconds / (work.to_step - work.from_step)
-            for old in work.states:
-                if old is not None:
-                    (self.folder / old).unlink(missing_ok=True)
+        def keep(result: TrialResult, name: str) -> str:
+            """Moves a trial's state into the run folder; where it lies there, for the journal."""
+            state = f"states/{name}.safetensors"
+            move(folder / f"{result.number}.safetensors", inside(self.folder, state))
+            return state
+
+        if self.retests.holds(segment):
+            self.retests.record(segment, results, keep)
+        elif self._running.pop(segment.id, None) is not None:
+            self._record(segment, results, keep, seconds)
         self._tell()
 
-    def failed(self, segment: Segment, reason: str) -> None:
-        if segment.measures:
+    def answered(self, probe: Probe, answer: Answer) -> None:
+        if probe.name == PACK_SIZE:
+            self._pack = max(1, int(answer[0]))
+        probes = {**(self.run_file.probes or {}), probe.name: answer}
+        self.run_file = replace(self.run_file, probes=probes)
+        self.run_file.write(self.folder)
+        self._tell()
+
+    def failed(self, work: Work, reason: str) -> None:
+        if isinstance(work, Probe):
             self._pack = UNMEASURED_PACK
-        elif segment.id in self._retests_running:
-            self._record_retest(
-                segment,
-                [TrialResult(number, 0, None, None, reason, 0.0) for number, _ in segment.trials],
-                None,
-            )
-        elif (work := self._running.pop(segment.id, None)) is not None:
+        elif self.retests.holds(work):
+            rows = [TrialResult(one, 0, None, None, reason, 0.0) for one in work.numbers]
+            self.retests.record(work, rows, lambda result, name: "")
+        elif self._running.pop(work.id, None) is not None:
             self.study.fail(work, reason)
         self._tell()
 
-    def close(self) -> Run:
-        """The end of a search, whole or interrupted: the report, then the adapters."""
+    def close(self) -> None:
+        """The end of a search, whole or interrupted: what is no longer needed goes."""
         self.study.close()
-        file = RunFile.read(self.folder)
-        seconds = file.wall_seconds + self._seconds
-        replace(file, wall_seconds=seconds, **self._importances()).write(self.folder)
-        run = Run(self.folder)
-        run.report()
-        if not self.interrupted:
-            self._export(run)
-        if self._stopped:
-            raise Interrupted(run)
-        return run
+        clear(self.folder, self.study.records.values())
 
-    def _importances(self) -> dict[str, Any]:
-        try:
-            return importances(self.study.records, self.space.searched)
-        except (
-            Exception
-        ):  # whatever Optuna makes of unusual scores, the report is written: without this one page
-            return {}
+    def _next_segment(self, fresh: bool) -> Segment | None:
+        """The study's next, of trials whose states are whole; others begin again from nothing."""
+        while self._pack is not None:
+            segment = self.study.next_segment(self._limit(self._pack), fresh=fresh)
+            if segment is None or segment.from_step == 0:
+                return segment
+            lost = [
+                one.number
+                for one in segment.entrants
+                if one.state is None or not is_whole(Path(one.state))
+            ]
+            if not lost:
+                return segment
+            self.study.give_back(segment)
+            for number in lost:
+                self.study.lose(number)
+        return None
 
-    def _export(self, run: Run) -> None:
-        """What leads the front and all on it that were retested; takes away the earlier exports of
-        others.
-        """
-        from tenslora_search.export.target import remove_export
-
-        rows, adapters = run.front(), self.folder / "adapters"
-        retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
-        record = read_run(self.folder)
-        leaders = leading(record.rows, MOST_RETESTED, typical=record.typical_noise("select"))
-        numbers = dict.fromkeys([*leaders, *retested])
-        written, wrong = [], ""
-        for number in numbers:
-            try:
-                written.append(run.export(number, adapters / str(number)))
-            except QuestionError as error:
-                wrong = wrong or str(error)
-        for old in adapters.glob("[0-9]*"):
-            if written and old.name not in map(str, numbers):
-                remove_export(old, like=written[0])
-        if wrong:
-            raise QuestionError(f"{wrong} The report is written: {run.folder / 'report.html'}")
-
-    @property
-    def _seconds(self) -> float:
-        return time.monotonic() - self.began
+    def _record(
+        self,
+        segment: Segment,
+        results: Sequence[TrialResult],
+        keep: Callable[[TrialResult, str], str],
+        seconds: float,
+    ) -> None:
+        states: dict[int, str | None] = {
+            one.number: keep(one, f"{one.number}-{one.step}")
+            for one in results
+            if one.reason is None
+        }
+        self.study.record(segment, results, states, seconds)
+        n_steps = max((one.step for one in results), default=0) - segment.from_step
+        if n_steps > 0:
+            self._seconds_a_step = seconds / n_steps
+        kept = {str(inside(self.folder, state).resolve()) for state in states.values() if state}
+        for one in segment.entrants:
+            if one.state is not None and one.state not in kept:
+                Path(one.state).unlink(missing_ok=True)
 
     @property
     def _seconds_of_search(self) -> float:
         """When the search ends and the retest begins."""
         if self.time_limit is None:
             return math.inf
-        return self.time_limit * (1 - RETEST_SHARE * (self.question.retest > 0))
+        return self.time_limit * (1 - (RETEST_SHARE if self.question.retest else 0.0))
 
     @property
     def _has_time_for_another(self) -> bool:
         """Whether a trial begun now could reach the top in time; else those on their way go first,
         so that some do.
         """
-        return (
-            self._seconds + self._seconds_a_step * self.question.max_steps < self._seconds_of_search
-        )
-
-    @property
-    def _is_late(self) -> bool:
-        return self.interrupted or (self.time_limit is not None and self._seconds > self.time_limit)
-
-    def _plan_retests(self) -> None:
-        """What leads and LoRA's best, from fresh seeds; one segment a seed: all see the same rows
-        in order.
-
-        Asked again when all are back: a failed one has one more try, and `smallest`, once the noise
-        is known, may be another.
-        """
-        record = read_run(self.folder)
-        typical = record.typical_noise("select")
-        lora = [one for one in record.complete if one.method == "LoRA"]
-        members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE, typical))
-        if lora:
-            members |= {max(lora, key=lambda one: one.score).number: None}
-        self._retests = []
-        for seed in range(1, self.question.retest + 1):
-            keys = [(number, seed) for number in members if (number, seed) not in self._retested]
-            left = [key[0] for key in keys if self._retest_failures[key] <= MOST_RETRIES]
-            if left:
-                self._retests.append(self._retest(left, seed))
-        self._n_retests += len(self._retests)
-
-    def _retest(self, numbers: Sequence[int], seed: int) -> Segment:
-        specs = [self.study.records[number].spec for number in numbers]
-        fresh = [replace(spec, seed=spec.seed + seed * RETEST_SEEDS) for spec in specs]
-        trials = zip(numbers, fresh, strict=True)
-        segment = self._segment(
-            f"retest-{seed}", trials, [None] * len(numbers), 0, self.question.max_steps
-        )
-        return replace(segment, split="report", data_seed=self.question.seed + seed)
+        needed = self._seconds_a_step * self.question.max_steps
+        return self.seconds + needed < self._seconds_of_search
 
     def _limit(self, pack: int) -> int:
         """Trials a segment: as asked; else no worker goes without, and the sampler sees scores
@@ -305,104 +223,32 @@ class Serving:
         if self._is_asked:
             return pack
         trials = self.question.trials
-        return min(
-            pack,
-            max(LEAST_PACK, math.ceil(trials / SAMPLER_ROUNDS)),
-            math.ceil(trials / self._n_workers),
-        )
+        for_sampler = max(LEAST_PACK, math.ceil(trials / SAMPLER_ROUNDS))
+        return min(pack, for_sampler, math.ceil(trials / self._n_workers))
 
-    def _measurement(self) -> Segment | None:
+    def _probe(self) -> Probe | None:
         """Asks a worker, once, how many trials like the first ones it takes at a time."""
-        if self._is_measuring:
+        if self._is_probing:
             return None
-        self._is_measuring = True
-        trials = [
-            (number, self.space.trial(point, number))
-            for number, point in enumerate(self.space.seeds())
-        ]
-        return replace(
-            self._segment("measure", trials, [], 0, self.question.max_steps), measures=True
-        )
-
-    def _segment(
-        self, name: str, trials: Any, states: Sequence[str | None], from_step: int, to_step: int
-    ) -> Segment:
-        return Segment(
-            id=name,
-            trials=tuple(trials),
-            states=tuple(
-                str((self.folder / state).resolve()) if state else None for state in states
-            ),
-            from_step=from_step,
-            to_step=to_step,
-            max_steps=self.question.max_steps,
-            batch_size=self.question.batch_size,
-            model=self.question.model,
-            task=self.question.task_options,
-            data_seed=self.question.seed,
-        )
-
-    def _record_retest(
-        self, segment: Segment, results: Sequence[TrialResult], folder: Path | None
-    ) -> None:
-        """`folder` is None where the segment could not be run."""
-        seed = int(segment.id.rpartition("-")[2])
-        self._retests_running.discard(segment.id)
-        for result in results:
-            if folder is not None and result.score is not None:
-                state = self._keep(folder, result, f"retest-{result.number}-{seed}")
-                self.study.journal.append(
-                    Retest(result.number, seed, result.score, result.seconds, state)
-                )
-                self._retested.add((result.number, seed))
-                continue
-            self._retest_failures[result.number, seed] += 1
-            if self._retest_failures[result.number, seed] > MOST_RETRIES:
-                self.study.journal.append(
-                    RetestFailed(result.number, seed, result.reason or "it has no score")
-                )
-        if not self._retests and not self._retests_running:
-            self._plan_retests()
-
-    def _keep(self, folder: Path, result: TrialResult, name: str) -> str:
-        """Moves a trial's state into the run folder; where it lies there, for the journal."""
-        state = f"states/{name}.safetensors"
-        move(folder / f"{result.number}.safetensors", self.folder / state)
-        return state
+        self._is_probing = True
+        points = enumerate(self.space.seeds())
+        specs = tuple(self.space.trial(point, number) for number, point in points)
+        return Probe(PACK_SIZE, self.study.setting, specs)
 
     def _tell(self) -> None:
         if self.progress is None:
             return
-        records = self.study.records.values()
-        members = [self.study.records[number] for number in self.study.front()]
-        states = [one.state for one in records]
-        left = self._n_retests - len(self._retests or ()) - len(self._retests_running)
+        left = None if self.time_limit is None else max(0.0, self.time_limit - self.seconds)
         self.progress(
-            Progress(
-                phase="search" if self._retests is None else "retest",
-                counts={
-                    state: states.count(state)
-                    for state in ("complete", "paused", "running", "waiting", "failed")
-                },
-                n_trials=self.question.trials,
-                best=max(
-                    (
-                        one.score
-                        for one in records
-                        if one.state == "complete" and one.score is not None
-                    ),
-                    default=None,
-                ),
-                front=[
-                    (one.number, one.score or 0.0, one.n_params, one.spec.adapter.method)
-                    for one in members
-                ],
-                curves=[[one.curve[step] for step in sorted(one.curve)] for one in members],
-                worker_seconds=sum(one.seconds for one in records),
-                seconds=self._seconds,
-                seconds_left=None
-                if self.time_limit is None
-                else max(0.0, self.time_limit - self._seconds),
-                n_retests=(left, self._n_retests),
+            progress_of(
+                self.study,
+                phase="search" if self.retests.left is None else "retest",
+                seconds=self.seconds,
+                seconds_left=left,
+                n_retests=(self.retests.n_done, self.retests.n_planned),
             )
         )
+
+
+def _setting(question: Question) -> Setting:
+    return Setting(question.model, question.task_options, question.batch_size, question.max_steps)

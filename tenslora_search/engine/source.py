@@ -1,11 +1,14 @@
-"""Source: what an executor serves; Place: where its segments run."""
+"""Source: what an executor serves; Place: where its work is done."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tenslora_search.spec.trial import Segment, TrialResult
+from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
+
+Work = Segment | Probe
 
 
 class Source(Protocol):
@@ -18,15 +21,20 @@ class Source(Protocol):
 
     @property
     def interrupted(self) -> bool:
-        """Running segments are to be dropped."""
+        """Running work is to be dropped."""
+        ...
+
+    @property
+    def seconds_left(self) -> float:
+        """Until a segment that is handed out now is to be cut short; infinite without a limit."""
         ...
 
     def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
         """Said once, before the first segment."""
         ...
 
-    def next_segment(self) -> Segment | None:
-        """None: wait until a running segment is back, or nothing is left."""
+    def next_work(self) -> Work | None:
+        """None: wait until something that runs is back, or nothing is left."""
         ...
 
     def finished(
@@ -35,14 +43,18 @@ class Source(Protocol):
         """`folder` holds NUMBER.safetensors for each result without a reason."""
         ...
 
-    def failed(self, segment: Segment, reason: str) -> None:
-        """The segment could not be run, tries again included."""
+    def answered(self, probe: Probe, answer: Answer) -> None:
+        """What a worker found."""
+        ...
+
+    def failed(self, work: Work, reason: str) -> None:
+        """The work could not be done, tries again included."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where segments run."""
+    """Where work is done."""
 
     folder: Path
     """the run folder; on a cluster, one that all nodes share"""
@@ -64,3 +76,13 @@ def one_line(error: object) -> str:
     if isinstance(error, BaseException) and " " not in line:
         line = f"{type(error).__name__}: {line}".removesuffix(": ")
     return line[:300]
+
+
+def n_threads() -> int:
+    """Threads of a worker on a CPU: the first number of OMP_NUM_THREADS, else one.
+
+    Packs of small adapters gain nothing from a second thread, and threads that wait for each other
+    on a busy machine cost many times what they bring.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return max(1, int(first)) if first.isdecimal() and len(first) < 5 else 1

@@ -103,6 +103,19 @@ class Rung(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Cut(Event):
+    """A segment ended before its rung, because time was up: the trial is trained to `step`, without
+    a score.
+    """
+
+    kind = "cut"
+    number: Number
+    step: Number
+    state: InnerPath | None = None
+    seconds: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Promoted(Event):
     """A trial may climb to its next rung."""
 
@@ -180,8 +193,8 @@ EVENTS: Table[type[Event]] = Table(
     {
         one.kind: one
         for one in (
-            Opened, Proposed, Rung, Promoted, Paused, Complete, Failed, SegmentDone, Retest,
-            RetestFailed,
+            Opened, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
+            Retest, RetestFailed,
         )
     },
 )  # fmt: skip

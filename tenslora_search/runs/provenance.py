@@ -17,6 +17,11 @@ COMMAND: ContextVar[str | None] = ContextVar("COMMAND", default=None)
 """What was typed, for a shell; None where search() was called from Python."""
 
 
+def printable(text: str) -> str:
+    """A text that may name files whose names are not UTF-8, as UTF-8 can say it."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def versions() -> dict[str, str]:
     """Of the libraries that decide a result."""
     return {name: _version(name) for name in VERSIONS}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tenslora_search.runs.events import (
     Complete,
+    Cut,
     Event,
     Failed,
     Paused,
@@ -35,6 +36,10 @@ class Record:
     state: State = "waiting"
     rungs: list[Rung] = field(default_factory=list[Rung])
     """in the order of their steps"""
+    cut: Cut | None = None
+    """the last segment's end, if it came before its rung"""
+    is_lost: bool = False
+    """whether its paused state is no more; no event says so either"""
     reason: str = ""
     """why it failed"""
     retests: dict[int, Retest] = field(default_factory=dict[int, Retest])
@@ -71,8 +76,15 @@ class Record:
 
     @property
     def step(self) -> int:
-        """The last one it is trained to; 0 before its first rung."""
+        """The last one it was scored at; 0 before its first rung."""
         return self.rungs[-1].step if self.rungs else 0
+
+    @property
+    def begins_at(self) -> int:
+        """The step from which it goes on."""
+        if self.is_lost:
+            return 0
+        return self.cut.step if self.cut is not None else self.step
 
     @property
     def score(self) -> float | None:
@@ -81,7 +93,11 @@ class Record:
     @property
     def file(self) -> str | None:
         """Its paused state, relative to the run folder."""
-        return (self.rungs[-1].state or None) if self.rungs else None
+        last = self.cut if self.cut is not None else self.rungs[-1] if self.rungs else None
+        return (last.state or None) if last is not None else None
+
+
+Move = Rung | Cut | Promoted | Paused | Complete | Failed
 
 
 class Replay:
@@ -110,7 +126,7 @@ class Replay:
                 for record in self._completed:
                     record.completed_at = self.seconds
                 self._completed.clear()
-            case Rung() | Promoted() | Paused() | Complete() | Failed():
+            case Rung() | Cut() | Promoted() | Paused() | Complete() | Failed():
                 self._move(event, self._known(event, event.number))
             case Retest():
                 record = self._known(event, event.number)
@@ -126,14 +142,21 @@ class Replay:
             raise _wrong(event, number, "it was not proposed before")
         return self.records[number]
 
-    def _move(self, event: Rung | Promoted | Paused | Complete | Failed, record: Record) -> None:
+    def _move(
+        self, event: Rung | Cut | Promoted | Paused | Complete | Failed, record: Record
+    ) -> None:
         match event:
             case Rung():
                 if event.step <= record.step:
                     raise _wrong(event, record.number, f"it has reached step {record.step} before")
                 record.rungs.append(event)
                 record.seconds += event.seconds
-                record.state = "reached"
+                record.state, record.cut, record.is_lost = "reached", None, False
+            case Cut():
+                if event.step < record.begins_at:
+                    raise _wrong(event, record.number, f"it was trained to {record.begins_at}")
+                record.seconds += event.seconds
+                record.state, record.cut, record.is_lost = "waiting", event, False
             case Promoted():
                 record.state = "waiting"
             case Paused():

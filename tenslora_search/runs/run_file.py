@@ -58,7 +58,7 @@ class RunFile:
     rows: Mapping[str, Number] | None = None
     """of fit, select, report"""
     hardware: Hardware | None = None
-    probes: Mapping[str, float] | None = None
+    probes: Mapping[str, tuple[float, ...]] | None = None
     """answers of workers, by probe"""
     wall_seconds: Seconds = 0.0
     """of all openings of the search"""

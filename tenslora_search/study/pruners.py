@@ -146,7 +146,7 @@ def _mirror_trial(standing: Standing, eta: int) -> optuna.trial.FrozenTrial:
 def _candidate(study: optuna.Study, number: int, rung: int) -> optuna.trial.FrozenTrial:
     """The trial as it stood before its last rung was judged."""
     trial = copy(study.get_trials(deepcopy=False)[number])
-    trial._system_attrs = {
+    trial._system_attrs = {  # pyright: ignore[reportPrivateUsage]
         f"completed_rung_{k}": trial.system_attrs[f"completed_rung_{k}"] for k in range(rung)
     }
     return trial

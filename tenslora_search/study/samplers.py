@@ -1,36 +1,133 @@
-"""SAMPLERS: who proposes points; Optuna's own, by name. The space is flat, so that each of them can
-model all of it.
+"""SAMPLERS: who proposes points, by name. A proposer is a function of what all trials have reached,
+asked for a whole batch at once; Optuna's samplers become one by `of_optuna`.
+
+The space is flat, so that each of them can model all of it.
 """
 
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tenslora_search.runs.replay import State
 from tenslora_search.spec.table import Table
+from tenslora_search.study.space import Choice, Range, SearchSpace
+
+Point = dict[str, Any]
+"""A value for each name that a space searches."""
 
 
-def tpe(seed: int) -> BaseSampler:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A trial as a sampler sees it."""
+
+    number: int
+    point: Mapping[str, Any]
+    n_params: int
+    scores: Mapping[int, float]
+    """on select, by step, from the lowest rung to the last one reached"""
+    state: State
+
+    @property
+    def score(self) -> float | None:
+        """At the last rung that it has reached."""
+        return self.scores[max(self.scores)] if self.scores else None
+
+
+Proposer = Callable[[Sequence[Seen], int], list[Point]]
+"""(all trials so far, how many points) -> the points. It may repeat itself: the study moves a
+proposal that is not new.
+"""
+
+
+def of_optuna(space: SearchSpace, sampler: BaseSampler, objective: str) -> Proposer:
+    """A sampler of Optuna's, which sees each trial's score at the last rung it has reached.
+
+    Trials without a score are running to it, failed ones failed. With the objective "front" it
+    maximizes the score and minimizes log10 of the parameters.
+    """
+    quieten()
+    kinds = distributions(space)
+
+    def propose(seen: Sequence[Seen], count: int) -> list[Point]:
+        study = optuna.create_study(sampler=sampler, directions=directions(objective))
+        study.add_trials([_as_trial(one, kinds, objective) for one in seen])
+        return [study.ask(kinds).params for _ in range(count)]
+
+    return propose
+
+
+def tpe(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """Tree-structured Parzen estimator; running trials count as poor ones, so that packs are
     diverse.
     """
-    return TPESampler(seed=seed, n_startup_trials=16, constant_liar=True)
+    sampler = TPESampler(seed=seed, n_startup_trials=16, constant_liar=True)
+    return of_optuna(space, sampler, objective)
 
 
-def random(seed: int) -> BaseSampler:
+def random(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """Points drawn uniformly: the baseline."""
-    return RandomSampler(seed=seed)
+    return of_optuna(space, RandomSampler(seed=seed), objective)
 
 
-def nsga2(seed: int) -> BaseSampler:
+def nsga2(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """NSGA-II, a genetic algorithm that sorts by dominance."""
-    return NSGAIISampler(seed=seed, population_size=24)
+    return of_optuna(space, NSGAIISampler(seed=seed, population_size=24), objective)
 
 
-def gp(seed: int) -> BaseSampler:
+def gp(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """A Gaussian process with expected (hypervolume) improvement; some 0.3 s a proposal."""
-    return GPSampler(seed=seed, n_startup_trials=16)
+    return of_optuna(space, GPSampler(seed=seed, n_startup_trials=16), objective)
 
 
-SAMPLERS: Table[Callable[[int], BaseSampler]] = Table(
+SAMPLERS: Table[Callable[[SearchSpace, int, str], Proposer]] = Table(
     "sampler", {entry.__name__: entry for entry in (tpe, random, nsga2, gp)}
 )
+"""(space, seed, objective) -> who proposes."""
+
+
+def quieten() -> None:
+    """Optuna tells of every trial, and warns of what is new in it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=ExperimentalWarning)
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """A space in Optuna's terms."""
+    return {name: _distribution(one) for name, one in space.searched.items()}
+
+
+def directions(objective: str) -> list[StudyDirection]:
+    """Of the score, and for "front" of the parameters."""
+    both = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
+    return both if objective == "front" else both[:1]
+
+
+def values(score: float, n_params: int, objective: str) -> list[float]:
+    """What Optuna is told of a trial: the score, and for "front" log10 of its parameters."""
+    both = [float(score), math.log10(n_params)]
+    return both if objective == "front" else both[:1]
+
+
+def _as_trial(one: Seen, kinds: dict[str, BaseDistribution], objective: str) -> FrozenTrial:
+    point = dict(one.point)
+    if one.state == "failed":
+        return create_trial(params=point, distributions=kinds, state=TrialState.FAIL)
+    if one.score is None:
+        return create_trial(params=point, distributions=kinds, state=TrialState.RUNNING)
+    found = values(one.score, one.n_params, objective)
+    return create_trial(params=point, distributions=kinds, values=found)
+
+
+def _distribution(one: Choice | Range) -> BaseDistribution:
+    if isinstance(one, Choice):
+        return CategoricalDistribution(one.values)
+    return FloatDistribution(one.low, one.high, log=one.log)

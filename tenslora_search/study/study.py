@@ -1,34 +1,21 @@
 """Study: many trials as pure decisions: what to propose, who climbs, what to train next. It knows
 neither Ray nor torch.
 
-`trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. Optuna's study
-beside it shows the search in optuna-dashboard: a trial there is running until it is complete,
-failed, or, at the end, left paused ("pruned"). One that goes on after all, in a search taken
-further, ends there as a second one. The sampler proposes in view of a study in memory that knows
-more: every trial's score at the last rung it has reached.
+`trials.jsonl` is the truth: a Study on an existing folder replays it and goes on. The sampler
+proposes in view of every trial's score at the last rung it has reached.
 """
 
 import math
 import random
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
 
 from tenslora_search.report.pareto import front
 from tenslora_search.runs.events import (
     JOURNAL_VERSION,
     Complete,
+    Cut,
     Event,
     Failed,
     Opened,
@@ -38,13 +25,15 @@ from tenslora_search.runs.events import (
     Rung,
     SegmentDone,
 )
-from tenslora_search.runs.journal import Journal, Line, mend
+from tenslora_search.runs.journal import Journal, Line
+from tenslora_search.runs.paths import inside
 from tenslora_search.runs.replay import Record, Replay
+from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialResult, TrialSpec
+from tenslora_search.study.dashboard import Dashboard
 from tenslora_search.study.pruners import PRUNERS, Standing
-from tenslora_search.study.samplers import SAMPLERS
-from tenslora_search.study.space import Choice, SearchSpace
+from tenslora_search.study.samplers import SAMPLERS, Point, Seen
+from tenslora_search.study.space import SearchSpace
 
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
@@ -54,17 +43,11 @@ MOST_NUDGES = 300
 space is used up.
 """
 
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Trials on one rung, to be trained to the next; `states` are relative to the run folder."""
-
-    id: str
-    numbers: tuple[int, ...]
-    specs: tuple[TrialSpec, ...]
-    states: tuple[str | None, ...]
-    from_step: int
-    to_step: int
+Group = tuple[int, int]
+"""Of trials that can be trained together: the rung they stand on (-1: none), and the step that they
+are trained to.
+"""
+FRESH: Group = (-1, 0)
 
 
 class Study:
@@ -72,7 +55,7 @@ class Study:
     apart).
 
     `objective` is "front" (score and log10 parameters) or "score". The first LoRA, which has the
-    whole budget, always climbs.
+    whole budget, always climbs. Segments say what they train in by `setting`.
     """
 
     def __init__(
@@ -87,44 +70,32 @@ class Study:
         pruner: str = "front",
         objective: str = "front",
         seed: int = 0,
+        setting: Setting | None = None,
         listeners: Sequence[Callable[[Line], object]] = (),
     ) -> None:
-        self.space, self.n_trials, self.rungs, self.objective, self.seed = (
-            space,
-            n_trials,
-            tuple(rungs),
-            objective,
-            seed,
-        )
+        self.space, self.folder, self.n_trials = space, folder, n_trials
+        self.rungs, self.seed, self.setting = tuple(rungs), seed, setting or Setting()
         self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
         self._stopped = self._exhausted = False
+        self._retries: Counter[int] = Counter()
         self._told = Replay()
         events = self.journal.read()
         for event in events:
             self._told.apply(event)
+        self._check_records()
         self._n_segments = self._told.n_segments
-        self._retries: Counter[int] = Counter()
-        for record in self.records.values():
-            if not space.holds(record.point):
-                raise QuestionError(
-                    f"space {space.name} has changed since {folder} was begun: it no longer holds "
-                    f"its trial {record.number}. "
-                    "Choose another --out, or --force."
-                )
         self._keys = {space.key(record.spec) for record in self.records.values()}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        warnings.filterwarnings("ignore", category=ExperimentalWarning)
-        self._distributions = {name: _distribution(one) for name, one in space.searched.items()}
         drawn = _mixed(seed, len(self.records))
-        self._random, self._sampler = random.Random(drawn), SAMPLERS[sampler](drawn)
+        self._random, self._proposer = (
+            random.Random(drawn),
+            SAMPLERS[sampler](space, drawn, objective),
+        )
         self._seeds = {space.key(space.trial(point, 0)): point for point in space.seeds()}
-        self._seen: optuna.Study | None = None
-        self._optuna = self._open(folder / "study.journal")
+        self.dashboard = Dashboard(folder / "study.journal", space, objective, self.records)
         if not events:
             self.journal.append(Opened(JOURNAL_VERSION))
         self._finish_judging()
-        self._reconcile()
 
     @property
     def records(self) -> dict[int, Record]:
@@ -134,15 +105,15 @@ class Study:
     @property
     def done(self) -> bool:
         """Whether nothing is left to train, and nothing is running."""
-        return not self._running and (self._stopped or not (self._waiting or self._proposals_left))
+        return not self._running and (self._stopped or not (self._waiting or self._n_left))
 
     @property
     def exhausted(self) -> bool:
         """Whether the space held fewer configurations than trials were asked for."""
         return self._exhausted
 
-    def next_segment(self, limit: int, *, fresh: bool = True) -> Work | None:
-        """Up to `limit` trials to train next; None while running work has to come back first, or
+    def next_segment(self, limit: int, *, fresh: bool = True) -> Segment | None:
+        """Up to `limit` trials to train next; None while running ones have to come back first, or
         nothing is left.
 
         The highest rung with a full pack goes first, then new trials, then what is there. Without
@@ -151,24 +122,23 @@ class Study:
         if self._stopped:
             return None
         groups = self._waiting
-        full = [rung for rung, members in groups.items() if len(members) >= limit and rung >= 0]
+        full = [key for key, members in groups.items() if len(members) >= limit and key[0] >= 0]
         if full:
             return self._start(max(full), groups[max(full)][:limit])
         if not fresh:
             return self._start(max(groups), groups[max(groups)][:limit]) if groups else None
-        begun = groups.get(-1, [])
-        while len(begun) < limit and (record := self._propose()):
-            begun.append(record)
+        begun = groups.get(FRESH, [])
+        begun += self._propose(limit - len(begun))
         if begun:
-            return self._start(-1, begun[:limit])
+            return self._start(FRESH, begun[:limit])
         if groups:
-            rung = max(groups, key=lambda rung: (len(groups[rung]), rung))
-            return self._start(rung, groups[rung])
+            largest = max(groups, key=lambda key: (len(groups[key]), key))
+            return self._start(largest, groups[largest][:limit])
         return None
 
     def record(
         self,
-        work: Work,
+        segment: Segment,
         results: Sequence[TrialResult],
         states: Mapping[int, str | None],
         seconds: float,
@@ -178,62 +148,56 @@ class Study:
         `states`: files relative to the run folder; None for a trial whose weights are kept
         elsewhere.
         """
-        self._seen = None
         events: list[Event] = []
-        ended: list[Record] = []
-        for result in results:
-            record = self.records[result.number]
-            score, loss = result.score, result.loss
-            is_lost = loss is not None and not math.isfinite(loss)
-            if score is None or not math.isfinite(score) or is_lost:
-                reason = result.reason or "its score is not finite"
-                events.append(Failed(result.number, result.step, reason, result.seconds))
-                ended.append(record)
-                continue
-            about = score, loss, result.seconds, result.peak_memory_mb, states[result.number]
-            events.append(Rung(result.number, result.step, *about))
-            if result.step == self.rungs[-1]:
-                events.append(Complete(result.number, result.step, score))
-                ended.append(record)
-        events.append(SegmentDone(work.id, work.numbers, work.from_step, work.to_step, seconds))
-        self._write(events)
-        if work.to_step != self.rungs[-1]:
-            self._climb(self.rungs.index(work.to_step))
-        for record in ended:
-            self._tell(record)
+        for one in results:
+            events += self._events_of(one, states.get(one.number))
+        reached = max((one.step for one in results), default=segment.to_step)
+        about = segment.id, segment.numbers, segment.from_step, reached
+        self.write([*events, SegmentDone(*about, seconds)])
+        if segment.to_step != self.rungs[-1] and any(isinstance(one, Rung) for one in events):
+            self._climb(self.rungs.index(segment.to_step))
+        for number in segment.numbers:
+            if self.records[number].state in ("complete", "failed"):
+                self.dashboard.ended(self.records[number])
 
-    def go_on(self, number: int) -> Work | None:
+    def go_on(self, number: int) -> Segment | None:
         """The next rung of one trial, for whoever trains it alone; None if it is not cleared for
         it.
         """
         record = self.records[number]
-        return self._start(self._rung(record), [record]) if record.state == "waiting" else None
+        return self._start(self._group(record), [record]) if record.state == "waiting" else None
 
-    def give_back(self, work: Work) -> None:
-        """The work was not done and may be handed out again."""
-        for number in work.numbers:
+    def give_back(self, segment: Segment) -> None:
+        """The segment was not trained and may be handed out again."""
+        for number in segment.numbers:
             self.records[number].state = "waiting"
 
-    def fail(self, work: Work, reason: str) -> None:
-        """The work cannot be done: its trials are given back once, then they have failed."""
-        self.give_back(work)
-        for record in (self.records[number] for number in work.numbers):
+    def lose(self, number: int) -> None:
+        """A trial's paused state is no more: it begins again from nothing, on its way to the same
+        rung.
+        """
+        self.records[number].is_lost = True
+
+    def fail(self, segment: Segment, reason: str) -> None:
+        """The segment cannot be trained: its trials are given back once, then they have failed."""
+        self.give_back(segment)
+        for record in (self.records[number] for number in segment.numbers):
             self._retries[record.number] += 1
             if self._retries[record.number] > MOST_RETRIES:
-                self._write([Failed(record.number, record.step, reason)])
-                self._tell(record)
+                self.write([Failed(record.number, record.step, reason)])
+                self.dashboard.ended(record)
 
     def stop(self) -> None:
         """No more segments: the time is used up, or the user wants to see what there is."""
         self._stopped = self._stopped or not self.done
 
     def close(self) -> None:
-        """At the end of a search that was not stopped early: Optuna hears that what is paused will
-        not go on.
+        """At the end of a search that was not stopped early: the dashboard shows that what is
+        paused will not go on.
         """
         if self.done and not self._stopped:
             for record in self.records.values():
-                self._tell(record)
+                self.dashboard.ended(record)
 
     def front(self) -> list[int]:
         """Complete trials that no other beats in both score and parameters, best score first."""
@@ -244,119 +208,140 @@ class Study:
         return any(record.state in ("running", "reached") for record in self.records.values())
 
     @property
-    def _waiting(self) -> dict[int, list[Record]]:
-        """Trials cleared for their next rung, by the rung they stand on (-1: untrained)."""
-        groups: dict[int, list[Record]] = {}
+    def _waiting(self) -> dict[Group, list[Record]]:
+        """Trials cleared for their next rung."""
+        groups: dict[Group, list[Record]] = {}
         for record in self.records.values():
             if record.state == "waiting":
-                groups.setdefault(self._rung(record), []).append(record)
+                groups.setdefault(self._group(record), []).append(record)
         return groups
 
     @property
-    def _proposals_left(self) -> bool:
-        return len(self.records) < self.n_trials and not self._exhausted
+    def _n_left(self) -> int:
+        """Trials that are still to be proposed."""
+        return 0 if self._exhausted else max(0, self.n_trials - len(self.records))
 
     @property
     def _reference(self) -> int:
         """The first LoRA, which always climbs: every report compares with it."""
-        return min(
-            (one.number for one in self.records.values() if one.spec.adapter.method == "LoRA"),
-            default=-1,
-        )
+        numbers = [one.number for one in self.records.values() if one.proposed.method == "LoRA"]
+        return min(numbers, default=-1)
 
-    def _rung(self, record: Record) -> int:
-        return self.rungs.index(record.step) if record.step else -1
+    def _check_records(self) -> None:
+        """`QuestionError` for trials that this space and these rungs cannot have made."""
+        for record in self.records.values():
+            if not self.space.holds(record.point):
+                raise QuestionError(
+                    f"space {self.space.name} has changed since {self.folder} was begun: it no "
+                    f"longer holds its trial {record.number}. Choose another --out, or --force."
+                )
+            if record.spec.adapter.n_params != record.n_params:
+                raise QuestionError(
+                    f"trial {record.number} of {self.folder} was proposed with {record.n_params:,} "
+                    f"parameters, its specification has {record.spec.adapter.n_params:,}. Choose "
+                    "another --out, or --force."
+                )
+            strange = set(record.curve) - set(self.rungs)
+            if strange:
+                raise QuestionError(
+                    f"trial {record.number} of {self.folder} was scored at step {min(strange)}; "
+                    f"the rungs are {', '.join(map(str, self.rungs))}. Choose another --out, or "
+                    "--force."
+                )
 
-    def _start(self, rung: int, members: Sequence[Record]) -> Work:
+    def _events_of(self, result: TrialResult, state: str | None) -> list[Event]:
+        """Of one trial at the end of a segment, whole or cut short."""
+        number, step, score, loss = result.number, result.step, result.score, result.loss
+        if result.is_cut and step <= self.records[number].begins_at:
+            self.records[number].state = "waiting"  # it was not trained at all
+            return []
+        if result.is_cut:
+            return [Cut(number, step, state, result.seconds)]
+        is_good = loss is None or math.isfinite(loss)
+        if score is None or not math.isfinite(score) or not is_good:
+            reason = result.reason or "its score is not finite"
+            return [Failed(number, step, reason, result.seconds)]
+        rung = Rung(number, step, score, loss, result.seconds, result.peak_memory_mb, state)
+        return [rung, Complete(number, step, score)] if step == self.rungs[-1] else [rung]
+
+    def _group(self, record: Record) -> Group:
+        return (self.rungs.index(record.step) if record.step else -1), record.begins_at
+
+    def _start(self, group: Group, members: Sequence[Record]) -> Segment:
         for record in members:
             record.state = "running"
         self._n_segments += 1
-        return Work(
+        rung, from_step = group
+        entrants = [Entrant(one.number, one.spec, self._state(one)) for one in members]
+        return Segment(
             id=f"segment-{self._n_segments:05d}",
-            numbers=tuple(record.number for record in members),
-            specs=tuple(record.spec for record in members),
-            states=tuple(record.file for record in members),
-            from_step=self.rungs[rung] if rung >= 0 else 0,
+            entrants=tuple(entrants),
+            from_step=from_step,
             to_step=self.rungs[rung + 1],
+            setting=self.setting,
+            data_seed=self.seed,
         )
 
-    def _propose(self) -> Record | None:
-        """A new trial, unlike all before; None if enough are proposed, or the space holds no
-        other."""
-        if not self._proposals_left:
+    def _state(self, record: Record) -> str | None:
+        if record.file is None or record.is_lost:
             return None
+        return str(inside(self.folder, record.file).resolve())
+
+    def _propose(self, count: int) -> list[Record]:
+        """New trials, unlike all before; fewer than asked for if enough are proposed, or the space
+        holds no others.
+
+        The known methods come first, until they make up half of all trials; then the sampler is
+        asked for the others at once.
+        """
+        before = len(self.records)
+        count = min(count, self._n_left)
+        while len(self.records) < before + count and (point := self._seed()) is not None:
+            self._add(point)
+        n_sampled = before + count - len(self.records)
+        if n_sampled > 0:
+            points = self._proposer(self._seen(), n_sampled)
+            for point in points:
+                self._add(point)
+            self._exhausted = self._exhausted or len(points) < n_sampled
+        return [self.records[number] for number in range(before, len(self.records))]
+
+    def _add(self, point: Point) -> None:
+        """Writes a proposal down, moved as far as it takes to be a new one; none if the space holds
+        no other.
+        """
         number = len(self.records)
-        point = self._seed() or self._sampled()
         spec = self.space.trial(point, self.seed + number)
         n_nudges = 0
-        while self.space.key(spec) in self._keys:
-            if n_nudges == MOST_NUDGES:
-                self._exhausted = True
-                return None
+        while self.space.key(spec) in self._keys and not self._exhausted:
+            self._exhausted = n_nudges == MOST_NUDGES
             point = self.space.nudged(point, self._random, reach=0.02 * 1.1**n_nudges)
             spec = self.space.trial(point, self.seed + number)
             n_nudges += 1
-        adapter = spec.adapter
-        about = {
-            name: getattr(adapter, name)
-            for name in ("n_params", "method", "construction", "decomposition")
-        }
-        about["ranks"] = list(adapter.ranks)
-        attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
-        self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
-        self._write([Proposed.of(number, point, spec)])
+        if self._exhausted:
+            return
+        self.write([Proposed.of(number, point, spec)])
         self._keys.add(self.space.key(spec))
-        return self.records[number]
+        self.dashboard.proposed(self.records[number])
 
-    def _seed(self) -> dict[str, Any] | None:
+    def _seed(self) -> Point | None:
         """The first known method that is not proposed yet; None if they are, or make up half of all
         trials.
         """
         left = [point for key, point in self._seeds.items() if key not in self._keys]
-        return (
-            left[0] if left and len(self._seeds) - len(left) < max(1, self.n_trials // 2) else None
-        )
+        is_enough = len(self._seeds) - len(left) >= max(1, self.n_trials // 2)
+        return None if is_enough or not left else left[0]
 
-    def _sampled(self) -> dict[str, Any]:
-        """A point by the sampler; after each segment it looks anew at what all trials have
-        reached."""
-        if self._seen is None:
-            self._seen = optuna.create_study(
-                sampler=self._sampler, directions=self._optuna.directions
-            )
-            for record in self.records.values():
-                if record.state == "failed":
-                    trial = self._as_trial(record.point, TrialState.FAIL)
-                elif record.score is None:
-                    trial = self._as_trial(record.point, TrialState.RUNNING)
-                else:
-                    trial = self._as_trial(
-                        record.point, TrialState.COMPLETE, values=self._values(record)
-                    )
-                self._seen.add_trial(trial)
-        return self._seen.ask(self._distributions).params
-
-    def _as_trial(
-        self, point: Mapping[str, Any], state: TrialState, **more: Any
-    ) -> optuna.trial.FrozenTrial:
-        return create_trial(
-            params=dict(point), distributions=self._distributions, state=state, **more
-        )
-
-    def _values(self, record: Record) -> list[float]:
-        return [float(record.score or 0.0), math.log10(record.n_params)][
-            : len(self._optuna.directions)
+    def _seen(self) -> list[Seen]:
+        return [
+            Seen(one.number, one.point, one.n_params, one.curve, one.state)
+            for one in self.records.values()
         ]
 
     def _climb(self, rung: int) -> None:
         """Asks the pruner about all that stand on a rung and are not on their way."""
         standings = [
-            Standing(
-                one.number,
-                one.n_params,
-                tuple(one.curve[step] for step in sorted(one.curve)),
-                one.state == "complete",
-            )
+            Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
             for one in self.records.values()
             if one.curve and one.state != "failed"
         ]
@@ -368,79 +353,25 @@ class Study:
                     events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
-        self._write(events)
+        self.write(events)
 
     def _finish_judging(self) -> None:
         """After a crash between a segment's rows and their judgement."""
-        reached = sorted({one.step for one in self.records.values() if one.state == "reached"})
-        for step in reached:
-            if step == self.rungs[-1]:
-                done = [
-                    one
-                    for one in self.records.values()
-                    if one.state == "reached" and one.step == step
-                ]
-                self._write([Complete(one.number, step, one.score or 0.0) for one in done])
-            else:
+        reached = [one for one in self.records.values() if one.state == "reached"]
+        for step in sorted({one.step for one in reached}):
+            if step != self.rungs[-1]:
                 self._climb(self.rungs.index(step))
+        for one in reached:
+            if one.step == self.rungs[-1]:
+                self.write([Complete(one.number, one.step, one.score or 0.0)])
+                self.dashboard.ended(one)
 
-    def _write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Event]) -> None:
         """To the disk first, then into memory, by the way a replay takes."""
         if events:
             self.journal.append(*events)
         for event in events:
             self._told.apply(event)
-
-    def _open(self, path: Path) -> optuna.Study:
-        both = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-        mend(path)
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            study_name="tenslora-search",
-            directions=both if self.objective == "front" else both[:1],
-            load_if_exists=True,
-        )
-        if not study.trials and self.objective == "front":
-            study.set_metric_names(["score", "log10 parameters"])
-        return study
-
-    def _reconcile(self) -> None:
-        """After a crash: Optuna hears what it missed; what it proposed in vain no longer counts as
-        running.
-        """
-        shown = {trial.number for number, trial in self._shown.items() if number in self.records}
-        for trial in self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in shown:
-                self._optuna.tell(trial.number, state=TrialState.FAIL)
-        for record in self.records.values():
-            if record.state in ("complete", "failed"):
-                self._tell(record)
-
-    @property
-    def _shown(self) -> dict[int, optuna.trial.FrozenTrial]:
-        """Optuna's trial of each of ours, the last where it has several."""
-        return {
-            trial.user_attrs.get("number", -1): trial
-            for trial in self._optuna.get_trials(deepcopy=False)
-        }
-
-    def _tell(self, record: Record) -> None:
-        """How a trial ended; of one that was told as pruned and went on, as another trial: Optuna's
-        do not change any more.
-        """
-        trial = self._shown.get(record.number)
-        if trial is None:
-            return
-        state = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}.get(
-            record.state, TrialState.PRUNED
-        )
-        values = self._values(record) if state == TrialState.COMPLETE else None
-        if not trial.state.is_finished():
-            self._optuna.tell(trial.number, values, state=state)
-        elif trial.state == TrialState.PRUNED != state:
-            self._optuna.add_trial(
-                self._as_trial(record.point, state, values=values, user_attrs=trial.user_attrs)
-            )
 
 
 def _mixed(seed: int, n_trials: int) -> int:
@@ -448,11 +379,3 @@ def _mixed(seed: int, n_trials: int) -> int:
     propose the same again.
     """
     return random.Random(f"{seed} {n_trials}").getrandbits(32) if n_trials else seed
-
-
-def _distribution(one: Any) -> BaseDistribution:
-    return (
-        CategoricalDistribution(one.values)
-        if isinstance(one, Choice)
-        else FloatDistribution(one.low, one.high, log=one.log)
-    )

@@ -1,6 +1,4 @@
-"""pack_size(): how many trials side by side make full use of a GPU; measured once, then remembered
-for this model and card.
-"""
+"""PROBES: questions about model, data and card that a worker answers, once for a search."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +8,8 @@ import torch
 
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.cache import cache_folder, write_file
-from tenslora_search.spec.trial import Segment
+from tenslora_search.runs.segment import Answer, Probe, Setting
+from tenslora_search.spec.table import Table
 from tenslora_search.training.pack import Pack
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -19,20 +18,24 @@ GAIN = 1.1
 STEPS = 12
 
 
-def pack_size(segment: Segment, load: Callable[[Segment], tuple[torch.nn.Module, TaskData]]) -> int:
-    """The size at which trial-steps a second stop growing, of packs made of the segment's trials
-    again and again.
+Load = Callable[[Setting], tuple[torch.nn.Module, TaskData]]
+"""What gives a worker's backbone and data."""
 
-    Takes seconds, once for each model, card, batch and length.
+
+def pack_size(probe: Probe, load: Load) -> Answer:
+    """How many trials side by side make full use of a GPU: the size at which trial-steps a second
+    stop growing, of packs made of the probe's trials again and again.
+
+    Takes seconds, once for each model, card, batch and length; then it is remembered.
     """
-    key = capacity_key(segment)
+    key = capacity_key(probe.setting)
     if (known := known_sizes().get(key)) is not None:
-        return known
-    model, data = load(segment)
+        return (float(known),)
+    model, data = load(probe.setting)
     best, best_rate = 1, 0.0
     for size in SIZES:
         try:
-            rate = _rate(model, data, segment, size)
+            rate = _rate(model, data, probe, size)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break
@@ -40,13 +43,16 @@ def pack_size(segment: Segment, load: Callable[[Segment], tuple[torch.nn.Module,
             break
         best, best_rate = size, rate
     remember(key, best)
-    return best
+    return (float(best),)
 
 
-def capacity_key(segment: Segment) -> str:
+PROBES: Table[Callable[[Probe, Load], Answer]] = Table("probe", {"pack_size": pack_size})
+
+
+def capacity_key(setting: Setting) -> str:
     """What decides how many trials fit and pay."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return f"{segment.model} | {card} | {segment.batch_size} x {segment.task.get('max_length')}"
+    return f"{setting.model} | {card} | {setting.batch_size} x {setting.task.get('max_length')}"
 
 
 def known_sizes() -> dict[str, int]:
@@ -64,10 +70,11 @@ def remember(key: str, size: int) -> None:
     write_file(cache_folder() / "packs.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _rate(model: torch.nn.Module, data: TaskData, segment: Segment, size: int) -> float:
+def _rate(model: torch.nn.Module, data: TaskData, probe: Probe, size: int) -> float:
     """Trial-steps a second of a pack."""
-    specs = [replace(segment.trials[k % len(segment.trials)][1], seed=k) for k in range(size)]
+    specs = [replace(probe.specs[k % len(probe.specs)], seed=k) for k in range(size)]
+    setting = probe.setting
     with Pack(
-        model, data, specs, max_steps=segment.max_steps, batch_size=segment.batch_size
+        model, data, specs, max_steps=setting.max_steps, batch_size=setting.batch_size
     ) as pack:
         return size / pack.seconds_a_step(STEPS)

@@ -1,12 +1,14 @@
-"""run_segment(): the unit of work. A worker keeps its backbone and data between segments and halves
-packs that do not fit.
+"""run(): trains a segment, the unit of work; probe(): answers a question about the worker.
+
+A worker keeps its backbone and data between segments and halves packs that do not fit.
 """
 
 import gc
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,41 +20,48 @@ from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.nn.sites import PackError
-from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
+from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.probes import capacity_key, pack_size, remember
-
-Member = tuple[tuple[int, TrialSpec], str | None]
-"""A trial's number and specification, and the file of its paused state."""
+from tenslora_search.training.probes import PROBES, capacity_key, remember
 
 _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
 
 
-def run_segment(segment: Segment, state_folder: Path) -> list[TrialResult]:
+IsOver = Callable[[], bool]
+"""Asked between steps: whether the segment is to end where it is."""
+
+
+def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[TrialResult]:
     """Trains the trials to `to_step`, scores them on the segment's split and writes
-    `state_folder/NUMBER.safetensors` for each.
+    `folder/NUMBER.safetensors` for each.
 
     A pure function of the segment, so it can be run again. A trial whose loss is not finite fails
     alone; a pack that runs out of memory is halved, down to a single trial, which then fails with
-    the reason.
+    the reason. Once `is_over` says so, trials are cut short: saved at the step they stand on, not
+    scored.
     """
-    if segment.measures:
-        return [TrialResult(0, 0, float(pack_size(segment, worker_backbone)), None, None, 0.0)]
-    return _run(segment, list(zip(segment.trials, segment.states, strict=True)), state_folder)
+    return _run(segment, segment.entrants, folder, is_over)
 
 
-def _run(segment: Segment, trials: list[Member], folder: Path) -> list[TrialResult]:
-    key = capacity_key(segment)
+def probe(probe: Probe) -> Answer:
+    """The answer of PROBES' function of that name."""
+    return PROBES[probe.name](probe, worker_backbone)
+
+
+def _run(
+    segment: Segment, trials: Sequence[Entrant], folder: Path, is_over: IsOver | None
+) -> list[TrialResult]:
+    key = capacity_key(segment.setting)
     limit = _largest.get(key, len(trials))
     if len(trials) > limit:
         return [
             result
             for start in range(0, len(trials), limit)
-            for result in _run(segment, trials[start : start + limit], folder)
+            for result in _run(segment, trials[start : start + limit], folder, is_over)
         ]
     try:
-        return _train(segment, trials, folder)
+        return _train(segment, trials, folder, is_over)
     except (MemoryError, RuntimeError, PackError) as error:
         if not is_out_of_memory(error) and not isinstance(error, PackError):
             raise
@@ -63,60 +72,81 @@ def _run(segment: Segment, trials: list[Member], folder: Path) -> list[TrialResu
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(trials) == 1:
-        return [TrialResult(trials[0][0][0], segment.to_step, None, None, reason, 0.0)]
+        return [TrialResult(trials[0].number, segment.to_step, None, None, reason, 0.0)]
     _largest[key] = len(trials) // 2
     if torch.cuda.is_available():
         remember(key, _largest[key])
-    return _run(segment, trials, folder)
+    return _run(segment, trials, folder, is_over)
 
 
-def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[TrialResult]:
-    model, data = worker_backbone(segment)
+def _train(
+    segment: Segment, trials: Sequence[Entrant], folder: Path, is_over: IsOver | None
+) -> list[TrialResult]:
+    model, data = worker_backbone(segment.setting)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
     scorer, split = _scorer(segment, model, data), _scored_on(segment, data)
-    files = [folder / f"{number}.safetensors" for (number, _), _ in trials]
+    files = [folder / f"{one.number}.safetensors" for one in trials]
     with _pack(segment, model, data, trials, segment.from_step) as pack:
-        losses = pack.advance(segment.to_step)
+        losses = _advance(pack, segment.to_step, is_over)
         reasons = [pack.failure(place) for place in range(len(trials))]
         for place, file in enumerate(files):
             pack.save(place, file)
-        scores = pack.scores(split) if scorer is model else []
-    if scorer is not model:
-        ended = [(trial, str(file)) for (trial, _), file in zip(trials, files, strict=True)]
+        step = pack.step
+        is_cut = step < segment.to_step
+        scores = pack.scores(split) if scorer is model and not is_cut else []
+    if scorer is not model and not is_cut:
+        ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
             scores = pack.scores(split)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
-    results = []
-    for ((number, _), _), file, loss, score, failure in zip(
-        trials, files, losses, scores, reasons, strict=True
-    ):
-        reason = failure or (None if math.isfinite(score) else "its predictions are not finite")
+    results: list[TrialResult] = []
+    for place, (one, file) in enumerate(zip(trials, files, strict=True)):
+        score = None if is_cut else scores[place]
+        reason = reasons[place]
+        if score is not None and not math.isfinite(score):
+            reason = reason or "its predictions are not finite"
         if reason:
             file.unlink()
-            results.append(
-                TrialResult(number, segment.to_step, None, None, reason, seconds, memory)
-            )
-        else:
-            results.append(TrialResult(number, segment.to_step, score, loss, None, seconds, memory))
+        known = (None, None) if reason else (score, losses[place])
+        results.append(TrialResult(one.number, step, *known, reason, seconds, memory))
     return results
 
 
+FIRST_STEPS, LEAST_SECONDS = 4, 0.5
+"""Steps between two looks at the time: they double until they take this long."""
+
+
+def _advance(pack: Pack, to_step: int, is_over: IsOver | None) -> list[float]:
+    """Trains to `to_step`, or to where `is_over` said so; each trial's mean loss meanwhile."""
+    if is_over is None:
+        return pack.advance(to_step)
+    from_step, n_steps = pack.step, FIRST_STEPS
+    sums = [0.0] * len(pack.specs)
+    while pack.step < to_step and not is_over():
+        began, start = time.perf_counter(), pack.step
+        losses = pack.advance(min(to_step, start + n_steps))
+        sums = [sum_ + loss * (pack.step - start) for sum_, loss in zip(sums, losses, strict=True)]
+        if time.perf_counter() - began < LEAST_SECONDS:
+            n_steps *= 2
+    return [one / max(1, pack.step - from_step) for one in sums]
+
+
 def _pack(
-    segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Member], from_step: int
+    segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Entrant], from_step: int
 ) -> Pack:
     return Pack(
         model,
         data,
-        [spec for (_, spec), _ in trials],
-        max_steps=segment.max_steps,
-        batch_size=segment.batch_size,
+        [one.spec for one in trials],
+        max_steps=segment.setting.max_steps,
+        batch_size=segment.setting.batch_size,
         data_seed=segment.data_seed,
         from_step=from_step,
-        states=[Path(state) if state else None for _, state in trials],
+        states=[Path(one.state) if one.state else None for one in trials],
     )
 
 
@@ -124,7 +154,9 @@ def _scorer(segment: Segment, model: nn.Module, data: TaskData) -> nn.Module:
     """The backbone that trials are scored with: in a retest in float32, as users load an export."""
     is_exact = segment.split == "select" or next(model.parameters()).dtype == torch.float32
     return (
-        model if is_exact else _backbone(segment.model, data.n_labels, data.regression, exact=True)
+        model
+        if is_exact
+        else _backbone(segment.setting.model, data.n_labels, data.regression, exact=True)
     )
 
 
@@ -134,18 +166,18 @@ def _scored_on(segment: Segment, data: TaskData) -> Split:
     """
     if segment.split == "report":
         return data.report
-    n_learnt = segment.to_step * segment.batch_size
+    n_learnt = segment.to_step * segment.setting.batch_size
     return (
         data.select
-        if segment.to_step == segment.max_steps or n_learnt >= len(data.select)
+        if segment.to_step == segment.setting.max_steps or n_learnt >= len(data.select)
         else data.glance
     )
 
 
-def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
+def worker_backbone(setting: Setting) -> tuple[nn.Module, TaskData]:
     """This process's backbone, on its GPU if it has one, and the task's data; loaded once."""
-    data = _data(segment.model, json.dumps(dict(segment.task), sort_keys=True))
-    return _backbone(segment.model, data.n_labels, data.regression), data
+    data = _data(setting.model, json.dumps(dict(setting.task), sort_keys=True))
+    return _backbone(setting.model, data.n_labels, data.regression), data
 
 
 @lru_cache(maxsize=2)

@@ -12,8 +12,9 @@ from tenslora_search.api.results import load_run
 from tenslora_search.api.search import search
 from tenslora_search.engine.serving import Serving
 from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
+from tenslora_search.runs.segment import Probe
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialResult
 
 ASKED = {
     "task": "digits",
@@ -312,8 +313,12 @@ def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
     for name, pack in (("auto", None), ("asked", 40)):
         segments: list[int] = []
         question = Question.of(budget=20_000, task="digits", trials=80)
-        run = {"geometry": question.geometry.to_json(), "budget": 20_000}
-        (tmp_path / name).mkdir()
+        run = RunFile(
+            question=question, budget=20_000, head_params=0, task="digits", model="digits-vit",
+            metric="accuracy", labels=(), regression=False, geometry=question.geometry,
+            rungs=question.rungs, versions={}, data_digest=None, command=None,
+        )  # fmt: skip
+        (tmp_path / name / "states").mkdir(parents=True)
         serving = Serving(
             tmp_path / name,
             question,
@@ -324,10 +329,10 @@ def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
             progress=None,
         )
         serving.served_by(1, on_gpu=True)
-        while (segment := serving.next_segment()) is not None:
-            if segment.measures:
-                serving.finished(segment, [TrialResult(0, 0, 64.0, None, None, 0.0)], tmp_path, 1.0)
+        while (work := serving.next_work()) is not None:
+            if isinstance(work, Probe):
+                serving.answered(work, (64.0,))
             else:
-                segments.append(len(segment.trials))
+                segments.append(len(work.entrants))
         sizes[name] = segments
     assert sizes == {"auto": [20, 20, 20, 20], "asked": [40, 40]}

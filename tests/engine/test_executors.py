@@ -1,21 +1,22 @@
 """Executors: every segment comes back once, with its rows and states or with the reason."""
 
 import json
+import math
 import os
 import socket
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tenslora_search.engine.executors import EXECUTORS, inline
-from tenslora_search.engine.source import Place, one_line
+from tenslora_search.engine.executors import EXECUTORS
+from tenslora_search.engine.source import Place, n_threads, one_line
+from tenslora_search.runs.segment import Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.probes import capacity_key, remember
 
 ADAPTER = AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit"))
@@ -23,18 +24,19 @@ ADAPTER = AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit"))
 
 def segment(name: str, model: str = "digits-vit") -> Segment:
     trial = TrialSpec(ADAPTER, 1e-2, 5e-3)
-    return Segment(
-        name, ((0, trial), (1, trial)), (None, None), 0, 2, 2, 8, model, {"name": "digits"}
-    )
+    setting = Setting(model, {"name": "digits"}, batch_size=8, max_steps=2)
+    return Segment(name, (Entrant(0, trial), Entrant(1, trial)), 0, 2, setting)
 
 
 class Given:
     """A source of given segments that remembers what came back."""
 
     interrupted = False
+    seconds_left = math.inf
 
-    def __init__(self, *segments: Segment) -> None:
+    def __init__(self, *segments: Segment | Probe) -> None:
         self.left, self.out = list(segments), 0
+        self.answers: dict[str, tuple[float, ...]] = {}
         self.rows: dict[str, list[TrialResult]] = {}
         self.files: dict[str, list[str]] = {}
         self.reasons: dict[str, str] = {}
@@ -46,7 +48,7 @@ class Given:
     def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
         self.n_workers = n_workers
 
-    def next_segment(self) -> Segment | None:
+    def next_work(self) -> Segment | Probe | None:
         if not self.left:
             return None
         self.out += 1
@@ -58,31 +60,36 @@ class Given:
         self.rows[segment.id] = list(results)
         self.files[segment.id] = sorted(path.name for path in folder.glob("*.safetensors"))
 
+    def answered(self, probe, answer) -> None:
+        self.out -= 1
+        self.answers[probe.id] = answer
+
     def failed(self, segment, reason: str) -> None:
         self.out -= 1
         self.reasons[segment.id] = reason
 
 
+def serve(executor: str, folder: Path, source) -> None:
+    with EXECUTORS[executor](Place(folder)) as run:
+        run(source)
+
+
 @pytest.fixture
 def worker(monkeypatch):
-    """Puts a function in the place of `run_segment`."""
-    return lambda function: monkeypatch.setattr(
-        "tenslora_search.training.segment.run_segment", function
-    )
+    """Puts a function in the place of the trainer's `run`."""
+    return lambda function: monkeypatch.setattr("tenslora_search.training.segment.run", function)
 
 
-def scored(segment: Segment, folder: Path) -> list[TrialResult]:
-    for number, _ in segment.trials:
+def scored(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
+    for number in segment.numbers:
         (folder / f"{number}.safetensors").touch()
-    return [
-        TrialResult(number, segment.to_step, 0.5, 1.0, None, 0.1) for number, _ in segment.trials
-    ]
+    return [TrialResult(number, segment.to_step, 0.5, 1.0, None, 0.1) for number in segment.numbers]
 
 
 def test_inline_brings_back_rows_and_states(worker, tmp_path):
     worker(scored)
     source = Given(segment("a"), segment("b"))
-    inline(Place(tmp_path))(source)
+    serve("inline", tmp_path, source)
     assert source.done
     assert [row.number for row in source.rows["a"] + source.rows["b"]] == [0, 1, 0, 1]
     assert source.files == {
@@ -93,37 +100,37 @@ def test_inline_brings_back_rows_and_states(worker, tmp_path):
 
 
 def test_inline_goes_on_after_an_error(worker, tmp_path):
-    def fails_once(segment: Segment, folder: Path) -> list[TrialResult]:
+    def fails_once(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
         if segment.id == "a":
             raise ArithmeticError("first line\n  singular matrix  \n")
         return scored(segment, folder)
 
     worker(fails_once)
     source = Given(segment("a"), segment("b"))
-    inline(Place(tmp_path))(source)
+    serve("inline", tmp_path, source)
     assert source.reasons == {"a": "singular matrix"}
     assert list(source.rows) == ["b"]
 
 
 def test_a_wrong_question_ends_the_search(worker, tmp_path):
-    def asks(segment: Segment, folder: Path) -> list[TrialResult]:
+    def asks(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
         raise QuestionError("no such data")
 
     worker(asks)
     with pytest.raises(QuestionError, match="no such data"):
-        inline(Place(tmp_path))(Given(segment("a")))
+        serve("inline", tmp_path, Given(segment("a")))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_source_gets_no_more_segments(worker, tmp_path):
     source = Given(segment("a"), segment("b"))
 
-    def interrupts(segment: Segment, folder: Path) -> list[TrialResult]:
+    def interrupts(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
         source.interrupted = True
         return scored(segment, folder)
 
     worker(interrupts)
-    inline(Place(tmp_path))(source)
+    serve("inline", tmp_path, source)
     assert list(source.rows) == ["a"]
     assert [one.id for one in source.left] == ["b"]
 
@@ -139,14 +146,18 @@ def test_one_line_is_the_last_that_says_something():
 
 
 def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
-    from tenslora_search.engine.ray_tune import start
+    from tenslora_search.engine.ray_tune import started
 
     with (
         socket.socket() as bound
     ):  # bound but not listening: nobody else has the port, and nobody answers
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(QuestionError, match="no Ray cluster at --ray-address"):
-            start(Place(tmp_path, ray_address=f"127.0.0.1:{bound.getsockname()[1]}"))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with (
+            pytest.raises(QuestionError, match="no Ray cluster at --ray-address"),
+            started(Place(tmp_path, ray_address=address)),
+        ):
+            pass
 
 
 @pytest.mark.slow
@@ -155,22 +166,19 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if "TENSLORA_CACHE" not in os.environ:
         monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path / "cache"))
-    measure = replace(segment("measure"), measures=True)
-    remember(capacity_key(measure), 24)
+    probe = Probe("pack_size", segment("a").setting, (segment("a").entrants[0].spec,))
+    remember(capacity_key(probe.setting), 24)
     results = {}
     for name in ("inline", "ray"):
         source = Given(
             segment("a"),
-            measure,
+            probe,
             segment("b"),
             *([segment("lost", "no/such-model")] if name == "ray" else []),
         )
         (tmp_path / name).mkdir()
-        try:
-            EXECUTORS[name](Place(tmp_path / name))(source)
-        finally:
-            if name == "ray":
-                ray.shutdown()
+        serve(name, tmp_path / name, source)
+        assert not ray.is_initialized(), "what was started for a search ends with it"
         results[name] = source
     both = results["ray"], results["inline"]
     assert both[0].files == both[1].files
@@ -182,30 +190,26 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
         assert [row.loss for row in both[0].rows[key]] == pytest.approx(
             [row.loss for row in both[1].rows[key]], abs=1e-5
         )
-    assert [one.rows["measure"][0].score for one in both] == [24, 24]
+    assert [one.answers["probe-pack_size"] for one in both] == [(24.0,), (24.0,)]
     assert "no/such-model" in both[0].reasons["lost"]
     assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))
 
 
 @pytest.mark.slow
 def test_workers_wait_with_all_imported(tmp_path):
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray")
     from ray import tune
 
     from tenslora_search.engine.ray_internals import tune_adapted
-    from tenslora_search.engine.ray_tune import start
+    from tenslora_search.engine.ray_tune import started
 
     def trainable(config: dict) -> None:
         tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
 
-    start(Place(tmp_path))
-    try:
-        with tune_adapted():
-            results = tune.Tuner(
-                trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
-            ).fit()
-    finally:
-        ray.shutdown()
+    with started(Place(tmp_path)), tune_adapted():
+        results = tune.Tuner(
+            trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
+        ).fit()
     assert results[0].metrics["waited"]
 
 
@@ -220,7 +224,7 @@ def two_workers():
 
 def test_workers_that_find_nothing_to_do_are_kept():
     """Tune ends all idle workers but one, and with each the backbone that it has loaded."""
-    cache = pytest.importorskip("tenslora_search.engine.ray_tune").KeptWorkers()
+    cache = pytest.importorskip("tenslora_search.engine.ray_internals").kept_workers()
     assert all(cache.cache_object("a GPU", worker) for worker in ("first", "second"))
     assert list(cache.flush_cached_objects()) == []
     assert [cache.pop_cached_object("a GPU") for _ in range(3)] == ["first", "second", None]
@@ -240,10 +244,10 @@ class UntilTwoWork(Given):
         texts = [path.read_text() for path in self.folder.glob("ray/segments/s*/result.json")]
         return {json.loads(text)["pid"] for text in texts if text}
 
-    def next_segment(self) -> Segment | None:
+    def next_work(self) -> Segment | Probe | None:
         if len(self.workers) < 2 and len(self.rows) < 200:
             self.left = [segment(f"s{len(self.rows)}-{self.out}")]
-        return super().next_segment()
+        return super().next_work()
 
 
 @pytest.mark.slow
@@ -259,7 +263,7 @@ def test_a_segment_waits_for_its_worker_to_start(two_workers, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["next_segment", "finished"])
+@pytest.mark.parametrize("where", ["next_work", "finished"])
 def test_an_error_of_the_source_ends_the_search(two_workers, tmp_path, where):
     """Tune itself would swallow it and wait for ever."""
     from tenslora_search.engine.ray_tune import serve
@@ -311,7 +315,107 @@ def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        ray_tune.train_segment({"segment": json.dumps(segment("a").to_json())})
+        work = json.dumps(segment("a").to_json())
+        ray_tune.train_segment({"kind": "segment", "work": work, "seconds_left": None})
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [(None, 1), ("", 1), ("4", 4), ("4,2", 4), (" 3 ", 3), ("0", 1), ("many", 1), ("9" * 30, 1)],
+)
+def test_threads_whatever_the_environment_says(monkeypatch, said, expected):
+    if said is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert n_threads() == expected
+
+
+def test_inline_gives_the_threads_back(worker, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    used = []
+
+    def counts(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
+        used.append(torch.get_num_threads())
+        return scored(segment, folder)
+
+    worker(counts)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        serve("inline", tmp_path, Given(segment("a")))
+        assert (used, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_segment_is_told_when_time_is_up(worker, tmp_path):
+    told = []
+
+    def asks(segment: Segment, folder: Path, is_over=None) -> list[TrialResult]:
+        told.append(is_over())
+        source.interrupted = True
+        told.append(is_over())
+        return scored(segment, folder)
+
+    worker(asks)
+    source = Given(segment("a"))
+    serve("inline", tmp_path, source)
+    source = Given(segment("b"))
+    source.seconds_left = -1.0
+    serve("inline", tmp_path, source)
+    assert told == [False, True, True, True]
+
+
+def test_what_is_private_in_ray_is_where_it_was():
+    """Fails with the names of what moved: read ray_internals against the new version."""
+    pytest.importorskip("ray")
+    from tenslora_search.engine.ray_internals import moved
+
+    assert moved() == []
+
+
+def test_another_ray_is_used_as_it_is(monkeypatch, caplog):
+    pytest.importorskip("ray")
+    from ray.tune import tune as tune_loop
+
+    from tenslora_search.engine import ray_internals
+
+    gone = "ray.tune.nowhere:Gone"
+    monkeypatch.setattr(ray_internals, "PRIVATE", (*ray_internals.PRIVATE, gone))
+    before = tune_loop.TuneController
+    with ray_internals.tune_adapted():
+        assert tune_loop.TuneController is before
+    assert gone in caplog.text
+
+
+def test_a_start_of_ray_that_fails_is_one_line(monkeypatch, tmp_path):
+    ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
+
+    def fails(**options):
+        raise OSError("AF_UNIX path length cannot exceed 107 bytes")
+
+    monkeypatch.setattr(ray_tune.ray, "init", fails)
+    with (
+        pytest.raises(QuestionError, match="Ray cannot be started: AF_UNIX path length"),
+        ray_tune.started(Place(tmp_path)),
+    ):
+        pass
+
+
+def test_a_long_tmpdir_gives_ray_a_short_folder_of_its_own(monkeypatch):
+    ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/a/long/folder/of/a/cluster/that/schedules/jobs")
+    with ray_tune._short_folder() as folder:
+        assert len(folder) <= ray_tune.LONGEST_TMPDIR
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    with ray_tune._short_folder() as folder:
+        assert folder is None

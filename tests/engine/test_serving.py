@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from tenslora_search.api.results import Run
 from tenslora_search.api.search import search
-from tenslora_search.engine import serving
+from tenslora_search.engine.retest import MOST_RETESTED
 from tenslora_search.report.pareto import PICKS
+from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialResult
 
 ASKED = {"task": "digits", "budget": "20k", "max_steps": 12, "executor": "inline"}
 
@@ -46,11 +46,12 @@ def fails(monkeypatch) -> set[str]:
     """
     names: set[str] = set()
 
-    def run_segment(segment, folder):
+    def run(segment, folder, is_over=None):
         if segment.id in names:
             raise KeyError("pixel_values")
         rows = []
-        for number, spec in segment.trials:
+        for one in segment.entrants:
+            number, spec = one.number, one.spec
             save_file({"a": torch.zeros(1)}, folder / f"{number}.safetensors")
             score = 0.95 - 0.5 * spec.adapter.n_params**-0.2
             rows.append(
@@ -60,21 +61,19 @@ def fails(monkeypatch) -> set[str]:
             )
         return rows
 
-    monkeypatch.setattr("tenslora_search.training.segment.run_segment", run_segment)
+    monkeypatch.setattr("tenslora_search.training.segment.run", run)
     return names
 
 
 def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, exported):
     run = search(**ASKED, trials=40, pruner="none", out=tmp_path / "run")
     front, told = run.front(), run.trials().set_index("number")
-    assert len(front) > serving.MOST_RETESTED
+    assert len(front) > MOST_RETESTED
     picks = {run.pick(name) for name in PICKS}
     lora = told[told["method"] == "LoRA"]["score"].idxmax()
     assert all(told.loc[number, "n_retests"] == 2 for number in {*picks, lora})
     retested = set(told.index[told["n_retests"] > 0])
-    assert (
-        len(retested) <= serving.MOST_RETESTED + 2
-    )  # LoRA's best; `smallest` once the noise is known
+    assert len(retested) <= MOST_RETESTED + 2  # LoRA's best; `smallest` once the noise is known
     assert set(exported) == picks | (retested & set(front["number"]))
     n_left = len(front) - len(retested & set(front["number"]))
     assert (
@@ -145,6 +144,27 @@ def test_an_error_in_the_importances_costs_that_page_alone(tmp_path, fails, expo
     def breaks(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(serving, "importances", breaks)
+    monkeypatch.setattr("tenslora_search.api.finish.importances", breaks)
     run = search(**ASKED, trials=2, retest=0, out=tmp_path / "run")
     assert (run.folder / "report.html").is_file()
+
+
+def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, fails, exported):
+    """Seen by a search that is taken further; no trial fails for it."""
+    folder = tmp_path / "run"
+    asked = {**ASKED, "retest": 0, "pack": 4, "out": folder, "max_steps": 36}
+    search(**asked, trials=6)
+    paused = list((folder / "states").glob("*-4.safetensors"))
+    assert paused
+    for path, content in zip(paused, (b"garbage", b"", b"\0" * 99), strict=False):
+        path.write_bytes(content)
+    (folder / ".segment-left").mkdir()
+    (folder / "states" / "77-4.safetensors").touch()
+    (folder / "states" / "0-12.part").touch()
+    (folder / "states" / "notes.txt").touch()
+    run = search(**asked, trials=40)
+    assert set(run.trials()["state"]) <= {"complete", "paused"}
+    names = {path.name for path in (folder / "states").iterdir()}
+    assert not names & {"77-4.safetensors", "0-12.part"}
+    assert "notes.txt" in names
+    assert not (folder / ".segment-left").exists()

@@ -10,13 +10,13 @@ import shutil
 import optuna
 import pytest
 
+from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.table import Table
-from tenslora_search.spec.trial import TrialResult
+from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
-from tenslora_search.study.study import Study
+from tenslora_search.study.study import FRESH, Study
 
 BUDGET, RUNGS = 6_000, (3, 9, 27)
 GEOMETRY = Geometry.attention(32, 4, 3)
@@ -35,10 +35,9 @@ def score(spec, step: int) -> float:
 
 
 def results(work) -> list[TrialResult]:
-    pairs = zip(work.numbers, work.specs, strict=True)
     return [
-        TrialResult(number, work.to_step, score(spec, work.to_step), 0.5, None, 1.0)
-        for number, spec in pairs
+        TrialResult(one.number, work.to_step, score(one.spec, work.to_step), 0.5, None, 1.0)
+        for one in work.entrants
     ]
 
 
@@ -180,7 +179,7 @@ def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
     n_known = len(SearchSpace.load("default", GEOMETRY, BUDGET).seeds())
     for _ in range(n_known + 6):
         study = open_study(tmp_path, n_trials=40, sampler=sampler, pruner="none")
-        begun = study._start(-1, [study._propose()])
+        begun = study._start(FRESH, study._propose(1))
         study.record(begun, results(begun), {begun.numbers[0]: None}, 1.0)
         study.close()
     points = [study.records[number].point for number in range(n_known, n_known + 6)]
@@ -226,8 +225,8 @@ def test_optuna_sees_the_same_study(tmp_path, kind):
         assert trials[number].params == record.point
         if record.state == "complete":
             assert trials[number].values == [record.score, math.log10(record.n_params)]
-    n_told = len(study._optuna.trials)
-    assert len(open_study(tmp_path)._optuna.trials) == n_told
+    n_told = len(study.dashboard.study.trials)
+    assert len(open_study(tmp_path).dashboard.study.trials) == n_told
 
 
 def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
@@ -238,8 +237,10 @@ def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
     study.close()
     again = {number for number in pruned if study.records[number].state == "complete"}
     assert again
-    assert len(study._optuna.trials) == 30 + len(again)
-    assert {trial.user_attrs["number"] for trial in study._optuna.best_trials} == set(study.front())
+    assert len(study.dashboard.study.trials) == 30 + len(again)
+    assert {trial.user_attrs["number"] for trial in study.dashboard.study.best_trials} == set(
+        study.front()
+    )
 
 
 def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
@@ -358,28 +359,124 @@ def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
     )
 
 
-@pytest.mark.parametrize("sampler", list(SAMPLERS))
-def test_the_sampler_sees_every_score_there_is(tmp_path, sampler, monkeypatch):
+def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
+    tmp_path, monkeypatch
+):
     """Paused trials and those on their way too, each with the score at its last rung."""
-    seen: list[dict[int, float]] = []
+    asked: list[tuple[dict, int]] = []
 
-    class Spy(type(SAMPLERS[sampler](0))):  # type: ignore[misc]
-        def infer_relative_search_space(self, study, trial):
-            finished = [
-                one for one in study.trials if one.state == optuna.trial.TrialState.COMPLETE
-            ]
-            seen.append({one.number: one.values[0] for one in finished})
-            return super().infer_relative_search_space(study, trial)
+    def spying(space, seed, objective):
+        propose = SAMPLERS["random"](space, seed, objective)
 
-    spies = Table("sampler", {sampler: lambda seed: Spy(seed=seed)})
-    monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", spies)
-    study = serve(open_study(tmp_path, sampler=sampler, n_trials=40), segments=4)
+        def spy(seen, count):
+            asked.append(({one.number: one.score for one in seen if one.scores}, count))
+            return propose(seen, count)
+
+        return spy
+
+    monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", Table("sampler", {"spy": spying}))
+    study = serve(open_study(tmp_path, sampler="spy", n_trials=40), segments=4)
     reached = {
         number: record.score for number, record in study.records.items() if record.score is not None
     }
     assert len(reached) >= 16
     study.next_segment(8)
-    assert seen[-1] == pytest.approx(reached)
+    assert asked[-1] == (reached, 8)
+
+
+def test_a_sampler_that_has_no_more_to_propose_ends_the_search(tmp_path, monkeypatch):
+    table = Table("sampler", {"silent": lambda *_: lambda seen, count: []})
+    monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", table)
+    study = serve(open_study(tmp_path, sampler="silent"))
+    assert study.done
+    assert study.exhausted
+
+
+def cut(work, step: int) -> list[TrialResult]:
+    return [TrialResult(number, step, None, 0.5, None, 1.0) for number in work.numbers]
+
+
+def test_a_trial_that_was_cut_short_goes_on_from_there(tmp_path):
+    study = open_study(tmp_path, n_trials=8)
+    work = study.next_segment(8)
+    files = {number: f"states/{number}-2" for number in work.numbers}
+    study.record(work, cut(work, 2), files, 1.0)
+    again = open_study(tmp_path, n_trials=8).next_segment(8)
+    assert (again.numbers, again.from_step, again.to_step) == (work.numbers, 2, RUNGS[0])
+    assert [one.state for one in again.entrants] == [
+        str(tmp_path / files[number]) for number in work.numbers
+    ]
+    assert all(record.score is None for record in study.records.values())
+    serve(open_study(tmp_path, n_trials=8))
+
+
+def test_a_segment_that_was_cut_before_its_first_step_is_as_if_it_was_not(tmp_path):
+    study = open_study(tmp_path, n_trials=8)
+    work = study.next_segment(8)
+    study.record(work, cut(work, 0), dict.fromkeys(work.numbers), 1.0)
+    again = study.next_segment(8)
+    assert (again.numbers, again.from_step) == (work.numbers, 0)
+
+
+def test_a_trial_whose_state_is_lost_begins_again_on_its_way_to_the_same_rung(tmp_path):
+    study = serve(open_study(tmp_path, pruner="none", n_trials=8), limit=4, segments=1)
+    work = study.next_segment(4)
+    assert work.from_step == RUNGS[0]
+    lost, *others = work.numbers
+    study.give_back(work)
+    study.lose(lost)
+    segments = [study.next_segment(4) for _ in range(3)]
+    alone = next(one for one in segments if one.numbers == (lost,))
+    assert (alone.from_step, alone.to_step, alone.entrants[0].state) == (0, RUNGS[1], None)
+    for one in segments:
+        study.record(one, results(one), dict.fromkeys(one.numbers), 1.0)
+    assert set(study.records[lost].curve) == {RUNGS[0], RUNGS[1]}
+    assert not study.records[lost].is_lost
+    assert others
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage\n", b"\xff\x00", "cut", "foreign"])
+def test_the_dashboard_is_made_anew_where_it_does_not_tell_of_the_search(tmp_path, content):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    study = serve(open_study(folder))
+    study.close()
+    path, expected = folder / "study.journal", shown(folder)
+    if content == "foreign":
+        (tmp_path / "other").mkdir()
+        serve(open_study(tmp_path / "other", seed=9)).close()
+        shutil.copy(tmp_path / "other" / "study.journal", path)
+    elif content == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    (folder / "study.journal.lock").symlink_to("study.journal")
+    (folder / "study.journal.lock.rename").touch()
+    open_study(folder).close()
+    found = shown(folder)
+    assert {number: (one.state, one.params, one.values) for number, one in found.items()} == {
+        number: (one.state, one.params, one.values) for number, one in expected.items()
+    }
+    assert not list(folder.glob("study.journal.lock*"))
+
+
+def test_a_journal_of_other_rungs_is_refused(tmp_path):
+    serve(open_study(tmp_path, n_trials=8))
+    text = (tmp_path / "trials.jsonl").read_text()
+    (tmp_path / "trials.jsonl").write_text(text.replace('"step":3,', '"step":2,'))
+    with pytest.raises(QuestionError, match="was scored at step 2; the rungs are 3, 9, 27"):
+        open_study(tmp_path)
+
+
+def test_a_state_outside_the_folder_is_refused(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    serve(open_study(folder, n_trials=8), segments=1)
+    (folder / "states").symlink_to(tmp_path)
+    with pytest.raises(QuestionError, match="leads out of the run folder"):
+        serve(open_study(folder, n_trials=8))
 
 
 def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):

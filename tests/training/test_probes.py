@@ -5,15 +5,15 @@ machine that is made up.
 import pytest
 import torch
 
+from tenslora_search.runs.segment import Probe, Setting
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
-from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training import probes
 
 TRIAL = TrialSpec(AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit")), 1e-2, 5e-3)
-SEGMENT = Segment(
-    "measure", ((0, TRIAL),), (), 0, 9, 9, 8, "digits-vit", {"name": "digits"}, measures=True
-)
+SETTING = Setting("digits-vit", {"name": "digits"}, batch_size=8, max_steps=9)
+PROBE = Probe("pack_size", SETTING, (TRIAL,))
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def machine(monkeypatch, tmp_path):
     def build(rates: dict[int, float]) -> list[int]:
         tried: list[int] = []
 
-        def rate(model, data, segment, size: int) -> float:
+        def rate(model, data, probe, size: int) -> float:
             tried.append(size)
             if size not in rates:
                 raise torch.OutOfMemoryError
@@ -38,8 +38,9 @@ def machine(monkeypatch, tmp_path):
     return build
 
 
-def size(segment: Segment = SEGMENT) -> int:
-    return probes.pack_size(segment, lambda _: (None, None))
+def size(probe: Probe = PROBE) -> int:
+    (found,) = probes.PROBES[probe.name](probe, lambda _: (None, None))
+    return int(found)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_it_is_measured_once_for_each_model_and_batch(machine):
     assert tried == [8, 16, 32]
     from dataclasses import replace
 
-    size(replace(SEGMENT, batch_size=16))
+    size(replace(PROBE, setting=replace(SETTING, batch_size=16)))
     assert tried == [8, 16, 32] * 2
 
 
@@ -70,10 +71,10 @@ def test_a_cache_that_is_no_json_is_measured_anew(machine, tmp_path):
     machine({8: 800})
     (tmp_path / "packs.json").write_text("{")
     assert size() == 8
-    assert probes.known_sizes() == {probes.capacity_key(SEGMENT): 8}
+    assert probes.known_sizes() == {probes.capacity_key(SETTING): 8}
 
 
 def test_rates_are_measured_with_real_packs():
     from tenslora_search.training.segment import worker_backbone
 
-    assert probes._rate(*worker_backbone(SEGMENT), SEGMENT, 2) > 0
+    assert probes._rate(*worker_backbone(SETTING), PROBE, 2) > 0

@@ -1,4 +1,4 @@
-"""run_segment on real digits: a result and a state for every trial, a pack that halves itself, a
+"""run() on real digits: a result and a state for every trial, a pack that halves itself, a
 worker's caches.
 """
 
@@ -11,9 +11,10 @@ from tenslora_search.backbone import ready
 from tenslora_search.data import task as data_module
 from tenslora_search.export.trained import load_trained
 from tenslora_search.nn.sites import PackError
+from tenslora_search.runs.segment import Entrant, Segment, Setting
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
-from tenslora_search.spec.trial import Segment, TrialSpec
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training import segment as worker
 from tenslora_search.training.pack import Pack, read_state
 
@@ -35,14 +36,13 @@ def make(
     specs = [AdapterSpec.of("none", "cp", (1 + k,), geometry) for k in range(n_trials)]
     return Segment(
         id="s",
-        trials=tuple((10 + k, TrialSpec(spec, 1e-2, 5e-3, seed=k)) for k, spec in enumerate(specs)),
-        states=tuple(states or [None] * n_trials),
+        entrants=tuple(
+            Entrant(10 + k, TrialSpec(spec, 1e-2, 5e-3, seed=k), states[k] if states else None)
+            for k, spec in enumerate(specs)
+        ),
         from_step=from_step,
         to_step=to_step,
-        max_steps=6,
-        batch_size=16,
-        model="digits-vit",
-        task={"name": "digits"},
+        setting=Setting("digits-vit", {"name": "digits"}, batch_size=16, max_steps=6),
         split=split,
     )
 
@@ -77,7 +77,7 @@ def small_memory(monkeypatch):
 
 
 def test_each_trial_has_a_score_and_a_state(tmp_path):
-    results = worker.run_segment(make(), tmp_path)
+    results = worker.run(make(), tmp_path)
     assert [result.number for result in results] == [10, 11, 12, 13]
     for result in results:
         assert result.reason is None
@@ -85,12 +85,12 @@ def test_each_trial_has_a_score_and_a_state(tmp_path):
         assert 0 <= result.score <= 1
         assert read_state(tmp_path / f"{result.number}.safetensors")[0]["step"] == 3
     states = [str(tmp_path / f"{result.number}.safetensors") for result in results]
-    later = worker.run_segment(make(from_step=3, to_step=6, states=states), tmp_path / "later")
+    later = worker.run(make(from_step=3, to_step=6, states=states), tmp_path / "later")
     assert [result.step for result in later] == [6] * 4
 
 
 def test_it_is_a_pure_function_of_the_segment(tmp_path):
-    first, second = (worker.run_segment(make(), tmp_path / name) for name in ("first", "second"))
+    first, second = (worker.run(make(), tmp_path / name) for name in ("first", "second"))
     assert [(r.score, r.loss) for r in first] == [(r.score, r.loss) for r in second]
     for number in range(10, 14):
         files = [
@@ -101,10 +101,9 @@ def test_it_is_a_pure_function_of_the_segment(tmp_path):
 
 def test_report_is_scored_where_asked(tmp_path):
     select, report = (
-        worker.run_segment(make(1, to_step=6, split=split), tmp_path)
-        for split in ("select", "report")
+        worker.run(make(1, to_step=6, split=split), tmp_path) for split in ("select", "report")
     )
-    _, data = worker.worker_backbone(make())
+    _, data = worker.worker_backbone(make().setting)
     assert select[0].score * len(data.select) == pytest.approx(
         round(select[0].score * len(data.select))
     )
@@ -117,8 +116,8 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
     monkeypatch.setattr(ready, "cpu_multiplies_bfloat16", lambda: True)
     worker._backbone.cache_clear()
     asked = make(4, to_step=6, split="report")
-    results = worker.run_segment(asked, tmp_path)
-    model, data = worker.worker_backbone(asked)
+    results = worker.run(asked, tmp_path)
+    model, data = worker.worker_backbone(asked.setting)
     worker._backbone.cache_clear()
     assert next(model.parameters()).dtype == torch.bfloat16
     images = data.report.processor.normalise(data.report.inputs["pixel_values"])
@@ -134,7 +133,7 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
 def test_a_backbone_in_float32_is_not_loaded_again_for_the_retest(tmp_path, monkeypatch):
     monkeypatch.setattr(ready, "cpu_multiplies_bfloat16", lambda: False)
     worker._backbone.cache_clear()
-    worker.run_segment(make(1, split="report"), tmp_path)
+    worker.run(make(1, split="report"), tmp_path)
     assert worker._backbone.cache_info().misses == 1
     worker._backbone.cache_clear()
 
@@ -143,10 +142,10 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
     monkeypatch.setattr(data_module, "GLANCE_ROWS", 50)
     worker._data.cache_clear()
     early, top = (
-        worker.run_segment(make(to_step=3), tmp_path / "early"),
-        worker.run_segment(make(to_step=6), tmp_path / "top"),
+        worker.run(make(to_step=3), tmp_path / "early"),
+        worker.run(make(to_step=6), tmp_path / "top"),
     )
-    model, data = worker.worker_backbone(make())
+    model, data = worker.worker_backbone(make().setting)
     worker._data.cache_clear()
     assert len(data.select) > 3 * 16
     for results, folder, step, split in (
@@ -154,7 +153,7 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
         (top, "top", 6, data.select),
     ):
         states = [tmp_path / folder / f"{result.number}.safetensors" for result in results]
-        specs = [spec for _, spec in make().trials]
+        specs = [one.spec for one in make().entrants]
         with Pack(
             model, data, specs, max_steps=6, batch_size=16, from_step=step, states=states
         ) as pack:
@@ -163,20 +162,20 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("error", DOES_NOT_FIT, ids=lambda error: type(error).__name__)
 def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_memory, error):
-    expected = worker.run_segment(make(), tmp_path / "expected")
+    expected = worker.run(make(), tmp_path / "expected")
     tried = small_memory(2, error)
-    results = worker.run_segment(make(), tmp_path / "halved")
+    results = worker.run(make(), tmp_path / "halved")
     assert tried == [4, 2, 2]
     for one, other in zip(results, expected, strict=True):
         assert (one.number, one.reason) == (other.number, None)
         assert one.loss == pytest.approx(other.loss, abs=1e-5)
-    worker.run_segment(make(), tmp_path / "again")
+    worker.run(make(), tmp_path / "again")
     assert tried == [4, 2, 2, 2, 2]
 
 
 def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_memory):
     small_memory(0, DOES_NOT_FIT[1])
-    results = worker.run_segment(make(2), tmp_path)
+    results = worker.run(make(2), tmp_path)
     assert [result.score for result in results] == [None, None]
     assert all("out of memory with 1 trial" in result.reason for result in results)
 
@@ -184,20 +183,39 @@ def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_
 def test_other_errors_are_not_swallowed(tmp_path, small_memory):
     small_memory(0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        worker.run_segment(make(2), tmp_path)
-    model, _ = worker.worker_backbone(make())
+        worker.run(make(2), tmp_path)
+    model, _ = worker.worker_backbone(make().setting)
     assert not hasattr(model, "adapter")
 
 
 def test_the_worker_keeps_its_backbone_and_data(tmp_path):
-    model, data = worker.worker_backbone(make())
-    again = worker.worker_backbone(make(2))
+    model, data = worker.worker_backbone(make().setting)
+    again = worker.worker_backbone(make(2).setting)
     assert again[0] is model
     assert again[1] is data
 
 
 def test_columns_that_the_question_names(tmp_path):
-    named = replace(
-        make(1), task={"name": "digits", "columns": {"image": "image", "label": "label"}}
-    )
-    assert [result.reason for result in worker.run_segment(named, tmp_path)] == [None]
+    task = {"name": "digits", "columns": {"image": "image", "label": "label"}}
+    named = replace(make(1), setting=replace(make(1).setting, task=task))
+    assert [result.reason for result in worker.run(named, tmp_path)] == [None]
+
+
+def test_a_segment_that_is_cut_short_goes_on_to_where_it_would_have_been(tmp_path):
+    """At a step, its states kept: cut and gone on with is the same as in one go."""
+    looks = iter([False, True])
+    cut = worker.run(make(to_step=6), tmp_path / "cut", lambda: next(looks))
+    assert [(one.step, one.score, one.reason, one.is_cut) for one in cut] == [
+        (worker.FIRST_STEPS, None, None, True)
+    ] * 4
+    states = [str(tmp_path / "cut" / f"{one.number}.safetensors") for one in cut]
+    rest = make(from_step=worker.FIRST_STEPS, to_step=6, states=states)
+    found = worker.run(rest, tmp_path / "rest", lambda: False)
+    whole = worker.run(make(to_step=6), tmp_path / "whole")
+    assert [one.score for one in found] == [one.score for one in whole]
+    assert all(one.step == 6 for one in found)
+
+
+def test_time_is_up_before_the_first_step(tmp_path):
+    results = worker.run(make(), tmp_path, lambda: True)
+    assert {(one.step, one.is_cut) for one in results} == {(0, True)}

@@ -1,5 +1,5 @@
-"""Ctrl-C: the search ends, what is complete is retested and reported, exit code 130; the same
-command goes on later.
+"""Signals: the search ends, what there is is reported, exit code 128 and the signal's number; the
+same command goes on later.
 """
 
 import os
@@ -40,3 +40,19 @@ def test_ctrl_c_writes_the_report_and_loses_nothing(start, command, tmp_path, ex
     assert command(*asked)[0] == 0
     assert before.items() <= scores(tmp_path / "run").items()
     assert len([event for event in events(tmp_path / "run") if event["event"] == "proposed"]) == 24
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_preempted_job_leaves_a_report_and_no_scratch(start, tmp_path, executor, number):
+    folder = tmp_path / "run"
+    asked = [*SMALL, "--trials", "24", "--executor", executor, "--pack", "2", "--out", str(folder)]
+    running = start(*asked)
+    wait_for(lambda: any(event["event"] == "segment" for event in events(folder)), running)
+    os.kill(running.pid, number)
+    out, err = running.communicate(timeout=120)
+    assert (running.returncode, err) == (128 + number, "")
+    assert "report:" in out
+    assert (folder / "report.html").is_file()
+    assert not list(folder.glob(".segment-*"))
+    assert not list(folder.glob("study.journal.lock*"))

@@ -14,22 +14,24 @@ import json, resource, sys, torch
 from pathlib import Path
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
-from tenslora_search.spec.trial import Segment, TrialSpec
-from tenslora_search.training import ready, segment as worker
+from tenslora_search.runs.segment import Entrant, Segment, Setting
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.backbone import ready
+from tenslora_search.training import segment as worker
 
 ready.cpu_multiplies_bfloat16 = lambda: False  # the same need of memory on every machine
 torch.set_num_threads(1)
 geometry = geometry_of_model("digits-vit")
 trial = TrialSpec(AdapterSpec.of("none", "cp", (2,), geometry), 1e-2, 5e-3)
-trials = tuple((k, trial) for k in range(16))
-asked = Segment("s", trials, (None,) * 16, 0, 2, 2, 256, "digits-vit", {"name": "digits"})
-worker.worker_backbone(asked)
+setting = Setting("digits-vit", {"name": "digits"}, batch_size=256, max_steps=2)
+asked = Segment("s", tuple(Entrant(k, trial) for k in range(16)), 0, 2, setting)
+worker.worker_backbone(setting)
 if sys.argv[2] == "limited":
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     # sixteen trials need over 800, eight under 500
     limit = pages * resource.getpagesize() + 650 * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-results = worker.run_segment(asked, Path(sys.argv[1]))
+results = worker.run(asked, Path(sys.argv[1]))
 print(json.dumps({"losses": [r.loss for r in results], "reasons": [r.reason for r in results],
                   "largest": list(worker._largest.values())}))
 """

@@ -1,0 +1,60 @@
+"""Progress: what a search tells while it runs, after each segment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tenslora_search.study.study import Study
+
+TOLD = ("complete", "paused", "running", "waiting", "failed")
+"""The states whose counts are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a search tells while it runs, after each segment."""
+
+    phase: str
+    """search or retest"""
+    counts: Mapping[str, int]
+    """trials by state"""
+    n_trials: int
+    best: float | None
+    front: Sequence[tuple[int, float, int, str]]
+    """(number, score, parameters, method) of the front so far, best score first"""
+    curves: Sequence[Sequence[float]]
+    """scores by rung of each member of the front, in the same order"""
+    worker_seconds: float
+    seconds: float
+    seconds_left: float | None
+    """by the time limit"""
+    n_retests: tuple[int, int]
+    """done, of"""
+
+
+def progress_of(
+    study: Study,
+    *,
+    phase: str,
+    seconds: float,
+    seconds_left: float | None,
+    n_retests: tuple[int, int],
+) -> Progress:
+    """What a study has come to."""
+    records = study.records.values()
+    members = [study.records[number] for number in study.front()]
+    states = [one.state for one in records]
+    scores = [one.score for one in records if one.state == "complete" and one.score is not None]
+    return Progress(
+        phase=phase,
+        counts={state: states.count(state) for state in TOLD},
+        n_trials=study.n_trials,
+        best=max(scores, default=None),
+        front=[
+            (one.number, one.score or 0.0, one.n_params, one.proposed.method) for one in members
+        ],
+        curves=[list(one.curve.values()) for one in members],
+        worker_seconds=sum(one.seconds for one in records),
+        seconds=seconds,
+        seconds_left=seconds_left,
+        n_retests=n_retests,
+    )

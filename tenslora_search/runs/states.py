@@ -1,0 +1,51 @@
+"""States: the files in which trials rest between segments; which are whole, which are needed."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from tenslora_search.runs.paths import inside
+from tenslora_search.runs.replay import Record
+
+OURS = re.compile(r"(retest-)?\d+-\d+\.(safetensors|part)")
+SCRATCH = ".segment-"
+"""What the scratch folders of segments begin with."""
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says, and the header can be read."""
+    try:
+        with path.open("rb") as file:
+            n_header = int.from_bytes(file.read(8), "little")
+            size = path.stat().st_size
+            if not 0 < n_header <= size - 8:
+                return False
+            header = cast("Mapping[str, Any]", json.loads(file.read(n_header)))
+        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
+        return 8 + n_header + max(ends, default=0) == size
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return False
+
+
+def clear(folder: Path, records: Iterable[Record]) -> None:
+    """Takes away what a killed search left: scratch, half-copied files, states that no trial goes
+    on from or is exported from. Files of other names stay.
+    """
+    needed: set[str] = set()
+    for record in records:
+        states = [record.rungs[-1].state if record.rungs else None, record.file]
+        states += [one.state for one in record.retests.values()]
+        if record.state != "failed":
+            needed |= {state for state in states if state}
+    for path in folder.glob(f"{SCRATCH}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+    for path in inside(folder, "states").glob("*"):
+        if OURS.fullmatch(path.name) and f"states/{path.name}" not in needed:
+            path.unlink(missing_ok=True)
+    for path in inside(folder, "adapters").glob(".*.part"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
