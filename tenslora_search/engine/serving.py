@@ -17,11 +17,10 @@ from tenslora_search.runs.folder import move
 from tenslora_search.runs.journal import Event
 from tenslora_search.runs.question import Question, write_run_file
 from tenslora_search.runs.run_file import read_run_file
-from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 from tenslora_search.study.importance import importances
-from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.space import SearchSpace, geometries_of
 from tenslora_search.study.study import MOST_RETRIES, Study, Work
 
 NOISE = 0.005
@@ -88,9 +87,7 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, Geometry.from_json(run_file["geometry"]), run_file["budget"]
-        )
+        self.space = SearchSpace.load(question.space, geometries_of(run_file), run_file["budget"])
         self.study = Study(
             self.space,
             folder,

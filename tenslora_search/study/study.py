@@ -337,9 +337,9 @@ class Study:
             n_nudges += 1
         adapter = spec.adapter
         about = {
-            name: getattr(adapter, name)
-            for name in ("n_params", "method", "construction", "decomposition")
+            name: getattr(adapter, name) for name in ("n_params", "construction", "decomposition")
         }
+        about["method"] = spec.method
         about["ranks"] = list(adapter.ranks)
         attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
         self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))
