@@ -336,16 +336,17 @@ def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_js
 
 def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     from tenslora_search.display import print_front
+    from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
 
     checked, over = run.proof
-    front = run.front()
     if as_json:
-        rows = json.loads(front.to_json(orient="records"))
+        rows = json.loads(run.front().to_json(orient="records"))
         proof = {"checked": checked, "over": over}
         print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
     elif not quiet:
-        print_front(front, read_run(run.folder).curves, run.file["metric"])
+        record = read_run(run.folder)
+        print_front(front(record.rows), record.curves, run.file["metric"])
         print(
             f"proof: {over} of {checked} configurations over budget "
             f"({format_count(run.file['budget'])} parameters)"

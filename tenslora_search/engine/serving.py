@@ -227,7 +227,7 @@ class Serving:
 
         rows, adapters = run.front(), self.folder / "adapters"
         retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
-        numbers = dict.fromkeys([*leading(run.trials(), MOST_RETESTED), *retested])
+        numbers = dict.fromkeys([*leading(run.rows, MOST_RETESTED), *retested])
         written, wrong = [], ""
         for number in numbers:
             try:
@@ -271,11 +271,11 @@ class Serving:
         Asked again when all are back: a failed one has one more try, and `smallest`, once the noise
         is known, may be another.
         """
-        trials = read_run(self.folder).trials
-        lora = trials[(trials["method"] == "LoRA") & (trials["state"] == "complete")]
-        members = dict.fromkeys(leading(trials, MOST_RETESTED, NOISE))
-        if not lora.empty:
-            members |= {int(lora.loc[lora["score"].idxmax(), "number"]): None}
+        record = read_run(self.folder)
+        lora = [one for one in record.complete if one.method == "LoRA"]
+        members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE))
+        if lora:
+            members |= {max(lora, key=lambda one: one.score).number: None}
         self._retests = []
         for seed in range(1, self.question.retest + 1):
             keys = [(number, seed) for number in members if (number, seed) not in self._retested]
