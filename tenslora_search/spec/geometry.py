@@ -77,8 +77,8 @@ class Geometry:
         fused_up: bool = False,
         projections: Sequence[str] = ("query", "key", "value"),
     ) -> "Geometry":
-        """The maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and values
-        form a group.
+        """The maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and
+        values form a group.
 
         `out`, the output projection, is stacked transposed, so that its heads meet the others'
         (methods.md 2.5), and so is `down`. Those of the MLP (`up`, `gate`, `down`) have one head
