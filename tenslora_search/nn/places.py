@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from tenslora_search.nn.sites import Place, Site
-from tenslora_search.spec.backbones import ATTENTION, MLP, TRANSPOSED, family_of, read_config
+from tenslora_search.spec.backbones import read_config
+from tenslora_search.spec.families import ATTENTION, MLP, TRANSPOSED, family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
