@@ -68,7 +68,9 @@ def filled(structure: Structure, size: int) -> tuple[int, ...]:
 def advance(trial: Trial, images: Tensor, labels: Tensor, steps: range) -> None:
     """Trains a trial from one rung to the next (`training/pack.py` does it for many at a time)."""
     if trial.model is None:
-        trial.model = AutoModelForImageClassification.from_pretrained(digits_backbone(), num_labels=5)
+        trial.model = AutoModelForImageClassification.from_pretrained(
+            digits_backbone(), num_labels=5
+        )
         nn.init.normal_(trial.model.classifier.weight, std=0.02)
         attach(trial.model, trial.spec, seeds=trial.number)
         learnt = [one for one in trial.model.parameters() if one.requires_grad]
@@ -133,7 +135,9 @@ def main() -> None:
     options = parser.parse_args()
     for trial in search(options.budget, options.trials):
         ranks = ",".join(map(str, trial.spec.ranks))
-        print(f"{trial.spec.method:<28}{ranks:<14}{trial.spec.n_params:>6,}  {trial.scores[-1]:.4f}")
+        print(
+            f"{trial.spec.method:<28}{ranks:<14}{trial.spec.n_params:>6,}  {trial.scores[-1]:.4f}"
+        )
 
 
 if __name__ == "__main__":

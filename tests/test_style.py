@@ -13,7 +13,9 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_COLUMNS = 350, 40, 100
 def functions(path: Path) -> list[tuple[str, int]]:
     """Each function of a file, and its lines from `def` to its end."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = [
+        one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     return [(one.name, (one.end_lineno or one.lineno) - one.lineno + 1) for one in found]
 
 
