@@ -126,7 +126,7 @@ class AdapterSpec:
         for net, copies in zip(self.networks, self.copy_ranks, strict=True):
             for ranks in copies:
                 sizes = net.sizes(ranks)
-                for factor in net.factors:
+                for factor in net.form.counted:
                     size = 1
                     for axis in factor.axes:
                         size *= sizes[axis.name]
@@ -149,8 +149,12 @@ class AdapterSpec:
         )
 
     def scales(self, group: int) -> tuple[float, ...]:
-        """What stands in front of the update of each copy of a shape group."""
+        """What stands in front of the update of each copy of a shape group: 1 where the form bounds
+        itself.
+        """
         net, rule = self.networks[group], SCALES[self.scale]
+        if not net.form.scaled:
+            return (1.0,) * net.copies
         by_ranks = {
             ranks: rule(self.alpha, net.slice_rank(ranks), net.first_step(ranks), net.group.output)
             for ranks in set(self.copy_ranks[group])

@@ -13,7 +13,7 @@ from itertools import product
 
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
-from tenslora_search.spec.form import Axis, Factor
+from tenslora_search.spec.form import Axis, Factor, Form
 from tenslora_search.spec.geometry import STACKED, Group
 
 UNBOUNDED = 1 << 40
@@ -38,7 +38,12 @@ class Network:
     """
 
     group: Group
-    factors: tuple[Factor, ...]
+    form: Form
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """What is contracted; `form.learnt` is what is drawn, `form.counted` what is trained."""
+        return self.form.factors
 
     @cached_property
     def bonds(self) -> tuple[str, ...]:
@@ -122,7 +127,7 @@ class Network:
         """The length of every axis by name."""
         modes = {
             axis.name: axis.size
-            for factor in self.factors
+            for factor in (*self.factors, *self.form.learnt)
             for axis in factor.axes
             if axis.size is not None
         }
@@ -135,7 +140,7 @@ class Network:
                 math.prod(axis.size for axis in factor.axes if axis.size is not None),
                 tuple(self.bonds.index(axis.name) for axis in factor.axes if axis.is_bond),
             )
-            for factor in self.factors
+            for factor in self.form.counted
         )
 
     @cached_property
@@ -208,4 +213,4 @@ def _cut(network: Network, ranks: tuple[int, ...]) -> Cut:
 def network(construction: str, decomposition: str, group: Group) -> Network:
     """The network of a construction x decomposition over a shape group."""
     modes = tuple(Axis(name, group.size(name)) for name in CONSTRUCTIONS[construction].split())
-    return Network(group, DECOMPOSITIONS[decomposition](modes).factors)
+    return Network(group, DECOMPOSITIONS[decomposition](modes))

@@ -28,7 +28,8 @@ from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 MAX_STEPS = 12
 
