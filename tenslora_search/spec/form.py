@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones")
 
@@ -127,7 +127,13 @@ class Learner(Protocol):
         ...
 
     @property
-    def factors(self) -> tuple[Factor, ...]: ...
+    def factors(self) -> tuple[Factor, ...]:
+        """What the trial's form learns, frozen factors included."""
+        ...
+
+    def generator(self) -> "Generator":
+        """Made anew from the trial's seed and the step: the same draws paused and unbroken."""
+        ...
 
     def value(self, factor: Factor) -> "list[Tensor]": ...
     def gradient(self, factor: Factor) -> "list[Tensor]":

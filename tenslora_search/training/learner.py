@@ -38,15 +38,20 @@ class TrialLearner:
         self,
         tensors: Sequence[tuple[FactoredTensor, int]],
         kept: Mapping[int, Kept],
+        *,
         n_steps: int,
+        seed: int,
     ) -> None:
         self.step: int | Tensor = 0
         self.n_steps = n_steps
-        self._tensors, self._kept = tensors, kept
+        self._tensors, self._kept, self._seed = tensors, kept, seed
 
     @property
     def factors(self) -> tuple[Factor, ...]:
         return self._tensors[0][0].network.form.learnt
+
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed((self._seed * RULE_SEED + int(self.step)) % 2**63)
 
     def value(self, factor: Factor) -> list[Tensor]:
         return [
@@ -134,3 +139,7 @@ class Rules:
         lengths = [rule.every for rule in self.rules if rule.restarts and rule.every]
         begun = {start for every in lengths for start in range(every, self.n_steps, every)}
         return [0, *sorted(begun), max(1, self.n_steps)]
+
+
+RULE_SEED = 2_000_003
+"""Times a trial's seed, plus the step: what a rule draws from is not what factors and head drew."""

@@ -83,8 +83,10 @@ class Pack:
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
             self._learners = [
-                TrialLearner(self.adapter.tensors_of(row), self._kept, max_steps)
-                for row in range(len(specs))
+                TrialLearner(
+                    self.adapter.tensors_of(row), self._kept, n_steps=max_steps, seed=spec.seed
+                )
+                for row, spec in enumerate(self.specs)
             ]
             self._inputs = _Inputs.of(len(specs), batch_size, self.device)
             self._replay = Replay(self._train, self.device)

@@ -106,7 +106,7 @@ def test_same_seed_same_curve(kind, tiny):
     missing = {name: curve for name, curve in found.items() if name not in known}
     if os.environ.get("TENSLORA_WRITE_GOLDEN"):
         with GOLDEN.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(
+            csv.writer(file).writerows(
                 [*name.split(","), *(f"{loss:.8f}" for loss in curve)]
                 for name, curve in missing.items()
             )
