@@ -97,7 +97,7 @@ class Rules:
 
     @classmethod
     def of(cls, spec: TrialSpec, n_steps: int) -> "Rules":
-        own = RULES[spec.rule]()
+        own = spec.rule.make(RULES)
         forms = spec.adapter.networks[0].form.rule
         return cls((own, forms) if forms else (own,), spec.warmup, n_steps)
 

@@ -7,10 +7,9 @@ import torch
 
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.decompositions import DECOMPOSITIONS, nb_lora
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.form import Axis, Factor, Form, bond
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.network import network
 
 SMALL = Geometry.attention(hidden=12, heads=3, layers=2)
 
@@ -83,14 +82,12 @@ def test_copies_of_unequal_ranks_are_made_apart(small_spec):
 
 
 @pytest.mark.parametrize(("delta", "p", "eta"), [(1.0, 2.0, 1.0), (0.1, 1.0, 0.2), (5.0, 8.0, 3.0)])
-def test_nb_lora_keeps_its_bound_at_every_step(monkeypatch, delta, p, eta, construction):
+def test_nb_lora_keeps_its_bound_at_every_step(delta, p, eta, construction):
     """However it is trained: the Schatten-p norm of the unfolding, and so of each slice, and each
     singular value by its own bound.
     """
-    bounded = lambda modes: nb_lora(modes, delta=delta, p=p, eta=eta)  # noqa: E731
-    monkeypatch.setitem(DECOMPOSITIONS._entries, "nb_lora", bounded)
-    network.cache_clear()
-    tensor = tensor_of(AdapterSpec.of(construction, "nb_lora", (3,), SMALL))
+    knobs = {"delta": delta, "p": p, "eta": eta}
+    tensor = tensor_of(AdapterSpec.of(construction, "nb_lora", (3,), SMALL, options=knobs))
     optimizer = torch.optim.Adam(tensor.parameters(), lr=0.1)
     target = 20 * torch.randn(1, 3, 2, 12, 12)
     largest = 0.0
@@ -111,7 +108,6 @@ def test_nb_lora_keeps_its_bound_at_every_step(monkeypatch, delta, p, eta, const
         assert (norms <= delta * (1 + 1e-4)).all()
         largest = max(largest, float(norms.max()))
     assert largest > 0.3 * delta
-    network.cache_clear()
 
 
 def test_nb_lora_steps_about_as_far_as_lora_at_its_defaults():
@@ -144,9 +140,6 @@ def half_frozen(monkeypatch):
         )
 
     monkeypatch.setitem(DECOMPOSITIONS._entries, "half_frozen", entry)
-    network.cache_clear()
-    yield
-    network.cache_clear()
 
 
 def test_frozen_factors_are_held_and_not_trained(half_frozen):

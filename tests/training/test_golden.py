@@ -23,6 +23,7 @@ from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 
@@ -85,7 +86,7 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     for members in packs():
         trials = []
         for *pair, rule in members:
-            ranks = proportional(*pair, geometry, BUDGET)
+            ranks = proportional(Structure.of(*pair, geometry), BUDGET)
             adapter = AdapterSpec.of(*pair, ranks, geometry)
             trials.append(TrialSpec(adapter, 1e-3, 1e-3, rule=rule, seed=7))
         with Pack(model, data, trials, max_steps=N_STEPS, batch_size=8) as pack:

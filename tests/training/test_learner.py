@@ -11,7 +11,6 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.decompositions import DECOMPOSITIONS, sora
 from tenslora_search.spec.form import Axis, Care, Factor, Form, Learner, Rule, bond
-from tenslora_search.spec.network import network
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.learner import Rules
@@ -61,9 +60,6 @@ def frozen_side(modes: tuple[Axis, ...]) -> Form:
 def entries(monkeypatch):
     monkeypatch.setitem(RULES._entries, "chain", chain)
     monkeypatch.setitem(DECOMPOSITIONS._entries, "frozen_side", frozen_side)
-    network.cache_clear()
-    yield
-    network.cache_clear()
 
 
 @pytest.fixture
@@ -178,7 +174,6 @@ def test_gates_shut_and_others_do_not(monkeypatch, bert, data):
     )
     for entry, shut in ((wide, True), (none, False)):
         monkeypatch.setitem(DECOMPOSITIONS._entries, "sora", entry)
-        network.cache_clear()
         adapter = AdapterSpec.of("none", "sora", (4,), geometry_of(bert))
         with pack(bert, data, [TrialSpec(adapter, 1e-3, 1e-3)]) as one:
             one.advance(MAX_STEPS)
