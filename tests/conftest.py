@@ -235,7 +235,8 @@ def dense_update():
         output = "".join(
             letters[name] for name in ("projection", "layer", *chain(*ends)) if name in letters
         )
-        parameters = [tensor.factors[factor.name][trial] for factor in net.factors]
+        contracted = tensor.contracted()
+        parameters = [contracted[factor.name][trial] for factor in net.factors]
         full = torch.einsum(f"{','.join(terms)}->{output}", *parameters)
         scale = tensor.scale[trial].reshape(
             *(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1
