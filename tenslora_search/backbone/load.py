@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import head_parameters
-from tenslora_search.spec.backbones import family_of
+from tenslora_search.spec.families import family_of
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:

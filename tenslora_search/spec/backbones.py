@@ -1,191 +1,18 @@
-"""FAMILIES: where the linear maps live in a model, as patterns; BACKBONES: the shapes of models
-people name.
-
-A pattern is the end of a module's name: `attention.self.query`. `*` stands for a number, `|` parts
-alternatives (two generations of transformers name ViT's maps differently), `1/3` takes the second
-third of a fused map's outputs.
-"""
+"""BACKBONES: the shapes of models people name; a model's geometry by its config."""
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from tenslora_search.spec.families import ATTENTION, Family, family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, Table
 
-ATTENTION = ("query", "key", "value")
-TRANSPOSED = ("out", "down")
-"""Projections whose heads (or hidden features) stand at the input; they join a shape group
-transposed.
-"""
-MLP = ("up", "gate", "down")
-"""Projections without heads."""
 OWN_MODEL = "digits-vit"
 """The backbone that this tool trains itself: it is on no hub."""
-
-
-def one_map(hidden: int, n_labels: int) -> int:
-    """Parameters of a task head that is one linear map."""
-    return hidden * n_labels + n_labels
-
-
-def no_bias(hidden: int, n_labels: int) -> int:
-    return hidden * n_labels
-
-
-def two_maps(hidden: int, n_labels: int) -> int:
-    return hidden * hidden + hidden + one_map(hidden, n_labels)
-
-
-def two_maps_one_bias(hidden: int, n_labels: int) -> int:
-    return hidden * hidden + one_map(hidden, n_labels)
-
-
-def first_and_mean(hidden: int, n_labels: int) -> int:
-    return one_map(2 * hidden, n_labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """The patterns of one architecture. `model_types` are those of the model's config."""
-
-    model_types: tuple[str, ...]
-    query: str
-    key: str
-    value: str
-    out: str
-    up: str
-    down: str
-    gate: str = ""
-    reads: Literal["text", "image"] = "text"
-    decoder_layers: str = ""
-    """the config's name for the layers of a decoder beside the encoder; each counts twice, for
-    self- and cross-attention
-    """
-    positions_after_pad: bool = False
-    """whether a text's positions are numbered from the pad token's number on"""
-    head: Callable[[int, int], int] = one_map
-    """parameters of the task head that transformers gives it, by width and labels"""
-
-    def patterns(self, projections: Sequence[str]) -> dict[str, str]:
-        known = [name for name in (*ATTENTION, "out", *MLP) if getattr(self, name)]
-        for name in projections:
-            if name not in known:
-                raise QuestionError(
-                    f"no projection named {name!r} in {self.model_types[0]}. Known: "
-                    f"{', '.join(known)}."
-                )
-        return {name: getattr(self, name) for name in projections}
-
-
-def _bert(*types: str, end: str = "", **more: Any) -> Family:
-    return Family(
-        types,
-        *(f"attention.self.{name}{end}" for name in ATTENTION),
-        out="attention.output.dense",
-        up="intermediate.dense",
-        down="layer.*.output.dense",
-        **more,
-    )
-
-
-def _vit(*types: str, **more: Any) -> Family:
-    return Family(
-        types,
-        *(
-            f"attention.attention.{old} | attention.{new}"
-            for old, new in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj"))
-        ),
-        out="attention.output.dense | attention.o_proj",
-        up="intermediate.dense | mlp.fc1",
-        down="layer.*.output.dense | mlp.fc2",
-        reads="image",
-        **more,
-    )
-
-
-def _llama(*types: str) -> Family:
-    attention, mlp = "self_attn.", "mlp."
-    return Family(
-        types,
-        *(attention + name for name in ("q_proj", "k_proj", "v_proj", "o_proj")),
-        up=mlp + "up_proj",
-        gate=mlp + "gate_proj",
-        down=mlp + "down_proj",
-        head=no_bias,
-    )
-
-
-FAMILIES: Table[Family] = Table(
-    "family",
-    {
-        "bert": _bert("bert"),
-        "electra": _bert("electra", head=two_maps),
-        "roberta": _bert(
-            "roberta", "xlm-roberta", "camembert", positions_after_pad=True, head=two_maps
-        ),
-        "mpnet": Family(
-            ("mpnet",),
-            *(f"attention.attn.{name}" for name in "qkvo"),
-            up="intermediate.dense",
-            down="layer.*.output.dense",
-            positions_after_pad=True,
-            head=two_maps,
-        ),
-        "deberta-v2": _bert("deberta-v2", end="_proj", head=two_maps),
-        "distilbert": Family(
-            ("distilbert",),
-            *(f"attention.{name}" for name in ("q_lin", "k_lin", "v_lin", "out_lin")),
-            up="ffn.lin1",
-            down="ffn.lin2",
-            head=two_maps,
-        ),
-        "modernbert": Family(
-            ("modernbert",),
-            *(f"attn.Wqkv {k}/3" for k in range(3)),
-            out="attn.Wo",
-            up="mlp.Wi",
-            down="mlp.Wo",
-            head=two_maps_one_bias,
-        ),
-        "vit": _vit("vit", "deit"),
-        "dinov2": _vit("dinov2", "dinov2_with_registers", head=first_and_mean),
-        "llama": _llama("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
-        "gpt2": Family(
-            ("gpt2",),
-            *(f"attn.c_attn {k}/3" for k in range(3)),
-            out="attn.c_proj",
-            up="mlp.c_fc",
-            down="mlp.c_proj",
-            head=no_bias,
-        ),
-        "t5": Family(
-            ("t5",),
-            *(f"SelfAttention.{name} | EncDecAttention.{name}" for name in "qkvo"),
-            up="DenseReluDense.wi | DenseReluDense.wi_1",
-            gate="DenseReluDense.wi_0",
-            down="DenseReluDense.wo",
-            decoder_layers="num_decoder_layers",
-            head=two_maps,
-        ),
-    },
-)
-
-
-def family_of(model_type: str | None) -> Family:
-    """The family whose config says `model_type`; `QuestionError` names those there are."""
-    for family in FAMILIES.values():
-        if model_type in family.model_types:
-            return family
-    known = ", ".join(name for family in FAMILIES.values() for name in family.model_types)
-    raise QuestionError(
-        f"no patterns for a model of type {model_type!r}. Known: {known}; any other works in a "
-        "training loop of your own: "
-        "ask_tell(geometry=geometry_of(model, targets=...))."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +76,7 @@ _CONFIG_KEYS = {
     "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
     "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "kv_heads": ("num_key_value_heads",),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "head_dim": ("head_dim", "d_kv"),
 }
 
@@ -268,7 +95,25 @@ def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str
             f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers "
             "instead."
         )
-    return found
+    return {**found, "kv_heads": _kv_heads(config, found["kv_heads"])}
+
+
+def heads_of(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """How many heads a model's config says there are, and how wide; None where it does not."""
+    heads, head_dim = (
+        next((config[key] for key in _CONFIG_KEYS[name] if config.get(key) is not None), None)
+        for name in ("heads", "head_dim")
+    )
+    return heads, head_dim
+
+
+def _kv_heads(config: Mapping[str, Any], said: int | None) -> int | None:
+    """Falcon and GPT-BigCode say by other words that all heads share one key and value, or none
+    do.
+    """
+    if config.get("new_decoder_architecture") or "multi_query" not in config:
+        return said
+    return 1 if config["multi_query"] else None
 
 
 def geometry_of_config(

@@ -15,7 +15,8 @@ from tenslora_search.nn.attach import Adapter, attach
 from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.backbones import family_of, geometry_of_config
+from tenslora_search.spec.backbones import geometry_of_config
+from tenslora_search.spec.families import family_of
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
