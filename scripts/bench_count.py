@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tenslora_search.spec.adapter import AdapterSpec, count
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.structure import Structure
 
 REPEATS, ROUNDS = 400, 5
 COMMANDS = {  # with the seconds they may take
@@ -64,7 +65,7 @@ def main() -> None:
     lines = [
         "# Quick answers: counts and commands without torch",
         "",
-        "Microseconds on roberta-base at 300,000 parameters: of the bare `count(...)` / of "
+        "Microseconds on roberta-base at 300,000 parameters: of the bare `Structure.count(...)` / of "
         "`AdapterSpec.of(...).n_params`,",
         f"which checks names, ranks and caps too; best of {ROUNDS} rounds of {REPEATS}.",
         "Made by `python scripts/bench_count.py --out reports/bench_count.md`.",
@@ -75,13 +76,10 @@ def main() -> None:
     for construction in CONSTRUCTIONS:
         cells = []
         for decomposition in DECOMPOSITIONS:
-            what = (
-                construction,
-                decomposition,
-                proportional(construction, decomposition, geometry, 300_000),
-                geometry,
-            )
-            bare = microseconds(lambda what=what: count(*what))
+            structure = Structure.of(construction, decomposition, geometry)
+            ranks = proportional(structure, 300_000)
+            what = (construction, decomposition, ranks, geometry)
+            bare = microseconds(lambda one=structure, ranks=ranks: one.count(ranks))
             whole = microseconds(lambda what=what: AdapterSpec.of(*what).n_params)
             cells.append(f"{bare:.1f} / {whole:.1f}")
         lines.append(f"| {construction} | {' | '.join(cells)} |")

@@ -41,6 +41,7 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 
@@ -227,7 +228,7 @@ def trials(
     n: int, structures: Sequence[tuple[str, str]], geometry: Geometry, budget: int
 ) -> list[TrialSpec]:
     specs = [
-        AdapterSpec.of(*pair, proportional(*pair, geometry, budget), geometry)
+        AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), budget), geometry)
         for pair in structures
     ]
     return [TrialSpec(specs[k % len(specs)], 1e-3, 1e-3, seed=k) for k in range(n)]

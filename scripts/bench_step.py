@@ -30,7 +30,7 @@ from transformers import AutoModelForSequenceClassification, RobertaConfig
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS
+from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -111,8 +111,8 @@ def specs(model: nn.Module, options: argparse.Namespace) -> Iterator[AdapterSpec
     geometry = geometry_of(model)
     for construction in options.constructions:
         for decomposition in options.decompositions:
-            ranks = ALLOCATORS["proportional"](
-                construction, decomposition, geometry, options.budget
+            ranks = proportional(
+                Structure.of(construction, decomposition, geometry), options.budget
             )
             yield AdapterSpec.of(construction, decomposition, ranks, geometry)
 

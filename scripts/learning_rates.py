@@ -15,6 +15,7 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import Segment, TrialSpec
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.segment import worker_backbone
@@ -68,8 +69,8 @@ def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> lis
 
 
 def structures(geometry: Geometry) -> Sequence[AdapterSpec]:
-    tucker = proportional("att_qkv_depth", "tucker", geometry, 100_000)
-    shared = proportional("qkv_depth", "cp", geometry, 20_000)
+    tucker = proportional(Structure.of("att_qkv_depth", "tucker", geometry), 100_000)
+    shared = proportional(Structure.of("qkv_depth", "cp", geometry), 20_000)
     return [
         AdapterSpec.of("none", "cp", (8,), geometry),
         AdapterSpec.of("none", "cp", (1,), geometry),

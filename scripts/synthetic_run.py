@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.adapter import AdapterSpec, bonds, clip
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 
 BUDGET = 300_000
@@ -139,17 +140,10 @@ def _spec(number: int, geometry: Geometry, generator: random.Random) -> TrialSpe
     while True:
         construction = "none" if number % 12 == 0 else generator.choice(list(CONSTRUCTIONS))
         decomposition = "cp" if number % 12 == 0 else generator.choice(list(DECOMPOSITIONS))
-        n_bonds, reach = (
-            len(bonds(construction, decomposition, geometry)),
-            1 + 60 * generator.random() ** 2,
-        )
-        wanted = [max(1, round(reach ** generator.random())) for _ in range(n_bonds)]
-        adapter = AdapterSpec.of(
-            construction,
-            decomposition,
-            clip(construction, decomposition, wanted, geometry),
-            geometry,
-        )
+        structure = Structure.of(construction, decomposition, geometry)
+        reach = 1 + 60 * generator.random() ** 2
+        wanted = [max(1, round(reach ** generator.random())) for _ in structure.bonds]
+        adapter = AdapterSpec.over(structure, structure.clip(wanted))
         if adapter.n_params <= BUDGET:
             rate = float(f"{10 ** generator.uniform(-3, -1.5):.2g}")
             return TrialSpec(

@@ -171,7 +171,7 @@ def count(
     as_json: Annotated[bool, typer.Option("--json", help="the parts too")] = False,
 ) -> None:
     """The exact number of trainable parameters of an adapter."""
-    from tenslora_search.spec.adapter import AdapterSpec, bonds
+    from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
@@ -193,7 +193,7 @@ def count(
         "method": spec.method,
         "construction": construction,
         "decomposition": decomposition,
-        "ranks": dict(zip(bonds(construction, decomposition, geometry), spec.ranks, strict=True)),
+        "ranks": dict(zip(spec.structure.bonds, spec.ranks, strict=True)),
         "slice_rank": spec.slice_rank,
         "factors": spec.factor_counts,
     }

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tenslora_search.spec.adapter import AdapterSpec, bonds, clip
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 
 SIZES = {
     "hidden_size": 32,
@@ -140,9 +141,9 @@ def ranks_of():
     from hypothesis import strategies as st
 
     def draw(choose, construction: str, decomposition: str, geometry: Geometry) -> tuple[int, ...]:
-        n_bonds = len(bonds(construction, decomposition, geometry))
-        wanted = choose(st.tuples(*[st.integers(1, 6)] * n_bonds))
-        return clip(construction, decomposition, wanted, geometry)
+        structure = Structure.of(construction, decomposition, geometry)
+        wanted = choose(st.tuples(*[st.integers(1, 6)] * len(structure.bonds)))
+        return structure.clip(wanted)
 
     return draw
 
@@ -252,14 +253,9 @@ def small_spec():
     def make(
         construction: str, decomposition: str, geometry: Geometry, rank: int = 2, **options
     ) -> AdapterSpec:
-        wanted = [rank] * len(bonds(construction, decomposition, geometry))
-        return AdapterSpec.of(
-            construction,
-            decomposition,
-            clip(construction, decomposition, wanted, geometry),
-            geometry,
-            **options,
-        )
+        structure = Structure.of(construction, decomposition, geometry)
+        ranks = structure.clip([rank] * len(structure.bonds))
+        return AdapterSpec.of(construction, decomposition, ranks, geometry, **options)
 
     return make
 

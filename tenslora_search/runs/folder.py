@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.spec.table import QuestionError
 
 OURS = {
@@ -35,25 +35,37 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Iterator[Non
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("a")
     except OSError as error:
-        raise QuestionError(f"cannot write the run folder {folder}: {error.strerror}. Choose another --out.") from error
+        raise QuestionError(
+            f"cannot write the run folder {folder}: {error.strerror}. Choose another --out."
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise QuestionError(f"another search runs in {folder}; wait for it, or choose another --out.") from error
+            raise QuestionError(
+                f"another search runs in {folder}; wait for it, or choose another --out."
+            ) from error
         try:
             _make_ready(folder, question, force=force)
         except OSError as error:
             where = error.filename or folder
-            raise QuestionError(f"cannot write {where}: {error.strerror or error}. Choose another --out.") from error
+            raise QuestionError(
+                f"cannot write {where}: {error.strerror or error}. Choose another --out."
+            ) from error
         yield
 
 
 def _make_ready(folder: Path, question: Question, *, force: bool) -> None:
-    ours = [path for path in folder.iterdir() if path.name in OURS or path.name.startswith(".segment-")]
-    foreign = sorted({path.name for path in folder.iterdir()} - {path.name for path in ours} - {".lock"})
+    ours = [
+        path for path in folder.iterdir() if path.name in OURS or path.name.startswith(".segment-")
+    ]
+    foreign = sorted(
+        {path.name for path in folder.iterdir()} - {path.name for path in ours} - {".lock"}
+    )
     if foreign and not (folder / "run.json").exists():
-        raise QuestionError(f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out.")
+        raise QuestionError(
+            f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out."
+        )
     if force:
         for path in ours:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -78,7 +90,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        raise QuestionError(f"cannot write in {folder}: {error.strerror}. What was done so far is kept.") from error
+        raise QuestionError(
+            f"cannot write in {folder}: {error.strerror}. What was done so far is kept."
+        ) from error
 
 
 def move(source: Path, target: Path) -> None:
@@ -91,4 +105,6 @@ def move(source: Path, target: Path) -> None:
             shutil.copyfile(source, part)
             part.replace(target)
         except OSError as error:
-            raise QuestionError(f"cannot write {target}: {error.strerror}. What was done so far is kept.") from error
+            raise QuestionError(
+                f"cannot write {target}: {error.strerror}. What was done so far is kept."
+            ) from error

@@ -25,7 +25,9 @@ class Journal:
 
     def append(self, *events: Event) -> None:
         """Writes the events and waits until they are on the disk; `QuestionError` where that cannot be done."""
-        lines = [json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events]
+        lines = [
+            json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n" for event in events
+        ]
         try:
             with self.path.open("ab") as file:
                 start = file.tell()
@@ -37,7 +39,9 @@ class Journal:
                     os.truncate(self.path, start)
                     raise
         except OSError as error:
-            raise QuestionError(f"cannot write {self.path}: {error.strerror}. What was done so far is kept.") from error
+            raise QuestionError(
+                f"cannot write {self.path}: {error.strerror}. What was done so far is kept."
+            ) from error
         for listener in self.listeners:
             for line in lines:
                 if "number" in (event := json.loads(line)):

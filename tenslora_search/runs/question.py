@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search.runs.run_file import RUN_VERSION
-from tenslora_search.spec.backbones import BACKBONES, geometry_of_model, head_of_model, known_backbone
+from tenslora_search.spec.backbones import (
+    BACKBONES,
+    geometry_of_model,
+    head_of_model,
+    known_backbone,
+)
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
@@ -49,18 +54,32 @@ class Question:
     eta: int = 3
 
     @classmethod
-    def of(cls, *, budget: str | int, task: str | None = None, data: str | Path | None = None, **options: Any) -> "Question":
+    def of(
+        cls,
+        *,
+        budget: str | int,
+        task: str | None = None,
+        data: str | Path | None = None,
+        **options: Any,
+    ) -> "Question":
         """From what a user says; what is left out (None) takes the task's default, else the tool's.
 
         `QuestionError` for anything that cannot be, before torch, Ray or Optuna are imported.
         """
         row = TASKS[task] if task is not None else None
         if row is None and data is None:
-            raise QuestionError(f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}.")
+            raise QuestionError(
+                f"name a task with --task or give your own data with --data. Tasks: {', '.join(TASKS)}."
+            )
         path = _data_path(data)
         chosen = cls._checked(options, [field.name for field in fields(cls)])
         if row is not None:
-            chosen = {"model": row.model, "max_steps": row.max_steps, "batch_size": row.batch_size, **chosen}
+            chosen = {
+                "model": row.model,
+                "max_steps": row.max_steps,
+                "batch_size": row.batch_size,
+                **chosen,
+            }
         if "model" not in chosen:
             raise QuestionError(
                 "own data needs --model: minilm or roberta-base for text, google/vit-base-patch16-224 for images."
@@ -69,7 +88,9 @@ class Question:
             _check_kind(row, chosen["model"])
             if "labels" in chosen:
                 has = "numbers" if row.regression else "classes"
-                raise QuestionError(f"--labels is for own data without --task; the labels of task {row.name} are {has}.")
+                raise QuestionError(
+                    f"--labels is for own data without --task; the labels of task {row.name} are {has}."
+                )
         folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and folder.is_dir():
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
@@ -79,7 +100,9 @@ class Question:
     def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
         """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where `max_steps` is left out."""
         return cls(
-            budget=parse_count(budget), model=str(model), **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
+            budget=parse_count(budget),
+            model=str(model),
+            **{"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)},
         )
 
     @staticmethod
@@ -94,7 +117,9 @@ class Question:
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
         if chosen.get("seed", 0) >= 2**32:
-            raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
+            raise QuestionError(
+                f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}."
+            )
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
@@ -152,17 +177,23 @@ class Question:
         """`QuestionError` if the folder's question (self) is another than the one asked now."""
         before, now = self.to_json(), other.to_json()
         changed = [
-            f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name] and name not in FREE
+            f"{name} was {before[name]}, now {now[name]}"
+            for name in before
+            if before[name] != now[name] and name not in FREE
         ]
         if changed:
-            raise QuestionError(f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force.")
+            raise QuestionError(
+                f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or --force."
+            )
 
 
 def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
     """Writes run.json whole or not at all."""
     temporary = folder / "run.json.part"
     try:
-        temporary.write_text(json.dumps({"version": RUN_VERSION, **run}, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps({"version": RUN_VERSION, **run}, indent=2) + "\n", encoding="utf-8"
+        )
         temporary.replace(folder / "run.json")
     except OSError as error:
         raise QuestionError(f"cannot write {folder / 'run.json'}: {error.strerror}.") from error
@@ -181,9 +212,16 @@ def _check_kind(task: Task, model: str) -> None:
     """Of a model known by name; what others read shows when they are loaded."""
     backbone = known_backbone(model)
     if backbone is not None:
-        check_reads(f"task {task.name}", "image" if task.kind == "image" else "text", model, backbone.family.reads)
+        check_reads(
+            f"task {task.name}",
+            "image" if task.kind == "image" else "text",
+            model,
+            backbone.family.reads,
+        )
 
 
 def _at_least(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise QuestionError(f"--{name.replace('_', '-')} is a whole number of {least} or more; got {value}.")
+        raise QuestionError(
+            f"--{name.replace('_', '-')} is a whole number of {least} or more; got {value}."
+        )

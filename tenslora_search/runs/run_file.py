@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.table import QuestionError
 from tenslora_search.runs.versions import check_version
-
+from tenslora_search.spec.table import QuestionError
 
 RUN_VERSION = 1
 """Of run.json's form."""

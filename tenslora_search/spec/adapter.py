@@ -1,6 +1,4 @@
-"""AdapterSpec: a construction, a decomposition and ranks over a geometry; validated, counted
-exactly, comparable.
-"""
+"""AdapterSpec: a structure and its ranks; validated, counted exactly, comparable."""
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,15 +7,14 @@ from functools import lru_cache
 from itertools import combinations
 from typing import Any, cast
 
-from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.knobs import Named, Options
 from tenslora_search.spec.methods import method_name
-from tenslora_search.spec.network import UNBOUNDED, Network, network
+from tenslora_search.spec.network import Network
 from tenslora_search.spec.scales import SCALES
+from tenslora_search.spec.structure import AS_IS, Ranks, Structure
 from tenslora_search.spec.table import QuestionError, Table
-
-Ranks = tuple[int, ...]
 
 HEAD_LAYOUTS: Table[str] = Table(
     "head layout",
@@ -33,16 +30,14 @@ class AdapterSpec:
     """What is trained on a model: make it with `AdapterSpec.of`, which refuses what cannot be
     built.
 
-    `ranks` are the sizes of the bonds, in the order of `bonds(...)`: one tuple for all copies, or a
-    tuple for each copy (groups in order; within a group the looped axes projection, layer, in
+    `ranks` are the sizes of the bonds, in the order of `structure.bonds`: one tuple for all copies,
+    or a tuple for each copy (groups in order; within a group the looped axes projection, layer, in
     row-major order). A shape group with shorter modes than the largest takes as much of each rank
     as it can use.
     """
 
-    construction: str
-    decomposition: str
+    structure: Structure
     ranks: Ranks | tuple[Ranks, ...]
-    geometry: Geometry
     scale: str = "matched"
     alpha: float = 1.0
     head_layout: str = "true"
@@ -58,34 +53,76 @@ class AdapterSpec:
         scale: str = "matched",
         alpha: float = 1.0,
         head_layout: str = "true",
+        options: Mapping[str, Any] | Options = (),
+        after: str | Mapping[str, Any] | Named = AS_IS,
     ) -> "AdapterSpec":
         """The validated spec; a lone number is one rank, numpy's numbers are numbers.
 
+        `options` are knobs of the decomposition, `after` is the map on the whole update.
         `QuestionError` on unknown names, a wrong number of ranks, ranks below 1 or above their cap.
+
+        >>> geometry = Geometry.attention(hidden=768, heads=12, layers=12)
+        >>> AdapterSpec.of("qkv_depth", "tucker", (59, 59, 3, 12), geometry).n_params
+        216093
         """
-        for table, name in (
-            (CONSTRUCTIONS, construction),
-            (DECOMPOSITIONS, decomposition),
-            (SCALES, scale),
-            (HEAD_LAYOUTS, head_layout),
-        ):
-            table[name]
+        structure = Structure.of(
+            construction, decomposition, geometry, options=options, after=after
+        )
+        return cls.over(structure, ranks, scale=scale, alpha=alpha, head_layout=head_layout)
+
+    @classmethod
+    def over(
+        cls,
+        structure: Structure,
+        ranks: int | Sequence[int] | Sequence[Sequence[int]],
+        *,
+        scale: str = "matched",
+        alpha: float = 1.0,
+        head_layout: str = "true",
+    ) -> "AdapterSpec":
+        """As `of`, over a structure that is made already."""
+        _ = SCALES[scale], HEAD_LAYOUTS[head_layout]
         if not 0 < alpha < float("inf"):
             raise QuestionError(f"alpha is a positive number; got {alpha}.")
         plain = _plain(ranks)
         as_tuple = cast(Ranks | tuple[Ranks, ...], plain if isinstance(plain, tuple) else (plain,))
-        spec = cls(
-            construction, decomposition, as_tuple, geometry, scale, float(alpha), head_layout
-        )
+        spec = cls(structure, as_tuple, scale, float(alpha), head_layout)
         per_copy = spec.ranks if spec.is_per_copy else (spec.ranks,)
-        if spec.is_per_copy and len(per_copy) != spec.n_copies:
+        if spec.is_per_copy and len(per_copy) != structure.n_copies:
             raise QuestionError(
-                f"{construction} makes {spec.n_copies} copies on this model; got ranks for "
-                f"{len(per_copy)}."
+                f"{structure.construction} makes {structure.n_copies} copies on this model; got "
+                f"ranks for {len(per_copy)}."
             )
         for one in dict.fromkeys(per_copy):
-            _check_ranks(construction, decomposition, one, geometry)  # type: ignore[arg-type]
+            _check_ranks(structure, one)  # type: ignore[arg-type]
         return spec
+
+    @property
+    def construction(self) -> str:
+        return self.structure.construction
+
+    @property
+    def decomposition(self) -> str:
+        return self.structure.decomposition
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.structure.geometry
+
+    @property
+    def options(self) -> Options:
+        """All knobs of the decomposition and their values."""
+        return self.structure.options
+
+    @property
+    def after(self) -> Named:
+        """The map on the whole update."""
+        return self.structure.after
+
+    @property
+    def is_low_rank(self) -> bool:
+        """Whether each update is a low-rank pair; any map but `as_is` makes it dense."""
+        return self.after == AS_IS
 
     @property
     def is_per_copy(self) -> bool:
@@ -94,13 +131,11 @@ class AdapterSpec:
     @property
     def networks(self) -> tuple[Network, ...]:
         """One network a shape group."""
-        return tuple(
-            network(self.construction, self.decomposition, group) for group in self.geometry.groups
-        )
+        return self.structure.networks
 
     @property
     def n_copies(self) -> int:
-        return sum(net.copies for net in self.networks)
+        return self.structure.n_copies
 
     @property
     def copy_ranks(self) -> tuple[tuple[Ranks, ...], ...]:
@@ -112,7 +147,7 @@ class AdapterSpec:
     def n_params(self) -> int:
         """Trainable parameters of the adapter, exactly; the task head is not among them."""
         if not self.is_per_copy:
-            return count(self.construction, self.decomposition, self.ranks, self.geometry)  # type: ignore[arg-type]
+            return self.structure.count(self.ranks)  # type: ignore[arg-type]
         return sum(
             net.count(ranks)
             for net, copies in zip(self.networks, self.copy_ranks, strict=True)
@@ -121,12 +156,14 @@ class AdapterSpec:
 
     @property
     def factor_counts(self) -> dict[str, int]:
-        """Parameters by factor, all copies and shape groups together."""
+        """Trained parameters by factor, all copies and shape groups together."""
         parts: dict[str, int] = {}
         for net, copies in zip(self.networks, self.copy_ranks, strict=True):
             for ranks in copies:
                 sizes = net.sizes(ranks)
-                for factor in net.factors:
+                for factor in net.form.learnt:
+                    if factor.frozen:
+                        continue
                     size = 1
                     for axis in factor.axes:
                         size *= sizes[axis.name]
@@ -136,8 +173,7 @@ class AdapterSpec:
     @property
     def method(self) -> str:
         """The name people know: LoRA, LoTR, TensLoRA qkv_depth, ..."""
-        canonical = self.canonical()
-        return method_name(canonical.construction, canonical.decomposition)
+        return method_name(self.canonical().structure)
 
     @property
     def slice_rank(self) -> int:
@@ -149,8 +185,12 @@ class AdapterSpec:
         )
 
     def scales(self, group: int) -> tuple[float, ...]:
-        """What stands in front of the update of each copy of a shape group."""
+        """What stands in front of the update of each copy of a shape group; 1 where the form bounds
+        itself.
+        """
         net, rule = self.networks[group], SCALES[self.scale]
+        if not net.form.scaled:
+            return (1.0,) * net.copies
         by_ranks = {
             ranks: rule(self.alpha, net.slice_rank(ranks), net.first_step(ranks), net.group.output)
             for ranks in set(self.copy_ranks[group])
@@ -168,7 +208,8 @@ class AdapterSpec:
         return _canonical(self)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        """The fields by name; knobs of the decomposition and the map where there are any."""
+        fields: dict[str, Any] = {
             "construction": self.construction,
             "decomposition": self.decomposition,
             "ranks": self.ranks,
@@ -177,21 +218,20 @@ class AdapterSpec:
             "alpha": self.alpha,
             "head_layout": self.head_layout,
         }
+        if self.options:
+            fields["options"] = dict(self.options)
+        if self.after != AS_IS:
+            fields["after"] = self.after.to_json()
+        return fields
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterSpec":
         """The spec of `to_json`, validated again."""
-        known = {
-            "construction",
-            "decomposition",
-            "ranks",
-            "geometry",
-            "scale",
-            "alpha",
-            "head_layout",
-        }
-        if set(data) != known:
-            odd = sorted(set(data) ^ known)
+        needed = {
+            "construction", "decomposition", "ranks", "geometry", "scale", "alpha", "head_layout",
+        }  # fmt: skip
+        odd = sorted((set(data) ^ needed) - {"options", "after"})
+        if odd:
             raise QuestionError(
                 f"this is no adapter spec of ours: {', '.join(odd)} is missing or unknown."
             )
@@ -200,52 +240,9 @@ class AdapterSpec:
         return cls.of(**fields)
 
 
-def bonds(construction: str, decomposition: str, geometry: Geometry) -> tuple[str, ...]:
-    """The names of the ranks, in the order they are written."""
-    return network(construction, decomposition, geometry.groups[0]).bonds
-
-
-def count(construction: str, decomposition: str, ranks: Sequence[int], geometry: Geometry) -> int:
-    """Trainable parameters for valid ranks, the same for all copies; checks nothing."""
-    networks = [network(construction, decomposition, group) for group in geometry.groups]
-    if len(networks) == 1:
-        return networks[0].copies * networks[0].count(ranks)
-    return sum(net.copies * net.count(net.clip(ranks)) for net in networks)
-
-
-def caps(construction: str, decomposition: str, ranks: Sequence[int], geometry: Geometry) -> Ranks:
-    """The largest useful value of each rank while the others stay as given, in the shape group that
-    can use most.
-    """
-    return tuple(
-        max(column)
-        for column in zip(
-            *(network(construction, decomposition, g).caps(ranks) for g in geometry.groups),
-            strict=True,
-        )
-    )
-
-
-def clip(construction: str, decomposition: str, ranks: Sequence[int], geometry: Geometry) -> Ranks:
-    """The ranks, lowered to what the shape group that can use most of each can use."""
-    return tuple(
-        max(column)
-        for column in zip(
-            *(network(construction, decomposition, g).clip(ranks) for g in geometry.groups),
-            strict=True,
-        )
-    )
-
-
-def limits(construction: str, decomposition: str, geometry: Geometry) -> Ranks:
-    """The largest each rank can be on this geometry, whatever the others are."""
-    n_bonds = len(bonds(construction, decomposition, geometry))
-    return caps(construction, decomposition, (UNBOUNDED,) * n_bonds, geometry)
-
-
-def _check_ranks(construction: str, decomposition: str, ranks: Ranks, geometry: Geometry) -> None:
-    names = bonds(construction, decomposition, geometry)
-    what = f"{decomposition} over {construction}"
+def _check_ranks(structure: Structure, ranks: Ranks) -> None:
+    names = structure.bonds
+    what = f"{structure.decomposition} over {structure.construction}"
     if len(ranks) != len(names):
         noun = "rank" if len(ranks) == 1 else "ranks"
         raise QuestionError(
@@ -255,9 +252,7 @@ def _check_ranks(construction: str, decomposition: str, ranks: Ranks, geometry: 
     for name, rank in zip(names, ranks, strict=True):
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QuestionError(f"{name} of {what} is a whole number of 1 or more; got {rank!r}.")
-    for name, rank, cap in zip(
-        names, ranks, caps(construction, decomposition, ranks, geometry), strict=True
-    ):
+    for name, rank, cap in zip(names, ranks, structure.caps(ranks), strict=True):
         if rank > cap:
             raise QuestionError(
                 f"{name} of {what} is {rank}, above its cap {cap} on this model: more would be "
@@ -291,37 +286,40 @@ def _copy_ranks(spec: AdapterSpec) -> tuple[tuple[Ranks, ...], ...]:
 
 @lru_cache(maxsize=4096)
 def _canonical(spec: AdapterSpec) -> AdapterSpec:
+    structure = spec.structure
+    if not structure.networks[0].form.scaled:
+        spec = replace(spec, scale="matched", alpha=1.0)  # they are left out of such an update
     if spec.is_per_copy:
         if len(set(spec.ranks)) > 1:
             return spec
         return _canonical(replace(spec, ranks=spec.ranks[0]))
-    ranks: Ranks = clip(spec.construction, spec.decomposition, spec.ranks, spec.geometry)  # type: ignore[arg-type]
-    wanted = _signatures(spec.construction, spec.decomposition, ranks, spec.geometry)
-    sizes = _joined_bonds(
-        network(spec.construction, spec.decomposition, spec.geometry.groups[0]), ranks
-    )
+    ranks = structure.clip(spec.ranks)  # type: ignore[arg-type]
+    spec = replace(spec, ranks=ranks)
+    if not structure.networks[0].form.is_plain:
+        return spec
+    wanted = _signatures(structure, ranks)
+    sizes = _joined_bonds(structure.networks[0], ranks)
     for name in DECOMPOSITIONS:
-        if name == spec.decomposition:
+        if name == structure.decomposition:
             break
-        n_bonds = len(bonds(spec.construction, name, spec.geometry))
-        for places in combinations(range(n_bonds), len(sizes)) if len(sizes) <= n_bonds else ():
-            candidate = [1] * n_bonds
+        options = Named.of(DECOMPOSITIONS, name).options
+        other = replace(structure, decomposition=name, options=options)
+        if not other.networks[0].form.is_plain:
+            continue
+        for places in combinations(range(len(other.bonds)), len(sizes)):
+            candidate = [1] * len(other.bonds)
             for place, size in zip(places, sizes.values(), strict=True):
                 candidate[place] = size
-            if _signatures(spec.construction, name, tuple(candidate), spec.geometry) == wanted:
-                return replace(spec, decomposition=name, ranks=tuple(candidate))
-    return replace(spec, ranks=ranks)
+            if _signatures(other, candidate) == wanted:
+                return replace(spec, structure=other, ranks=tuple(candidate))
+    return spec
 
 
-def _signatures(
-    construction: str, decomposition: str, ranks: Ranks, geometry: Geometry
-) -> list[object]:
+def _signatures(structure: Structure, ranks: Sequence[int]) -> list[object]:
     result: list[object] = []
-    for group in geometry.groups:
-        net = network(construction, decomposition, group)
-        clipped = net.clip(ranks)
+    for net in structure.networks:
         factors = {(_modes(net, k), factor.start) for k, factor in enumerate(net.factors)}
-        result.append((factors, _joined_bonds(net, clipped)))
+        result.append((factors, _joined_bonds(net, net.clip(ranks))))
     return result
 
 

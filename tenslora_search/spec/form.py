@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tenslora_search.spec.table import QuestionError, unknown
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones")
+OUTPUT_MODES = ("output", "head", "head_dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,20 @@ Made = Mapping[str, "Tensor"]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a decomposition makes of a tensor's modes.
+    """What a decomposition makes of a tensor's modes. `QuestionError` where it is not well formed.
 
     `factors` are contracted: cut, slice rank and caps follow from them. Where what is trained is
     not what is contracted, `trained` is counted, drawn, learnt and saved, and `make` turns it into
     the factors, for copies of equal ranks without padding: a softmax over padded entries would be
-    another one. A `rule` is how it must be trained on top of the trial's own; a form that is not
-    `scaled` bounds itself, and the trial's scale is left out.
+    another one. Every bond of a trained factor is one of the contracted factors. A `rule` is how
+    the form must be trained on top of the trial's own; a form that is not `scaled` bounds itself,
+    and the trial's scale is left out.
+
+    One trained factor starts at zero, and so does the update. Where none does, `starts_at_zero`
+    says why the update is zero all the same. `first_step` gives the Frobenius norm of one site's
+    update after Adam's first step, in units of learning rate x scale, by the length of every axis;
+    it is needed where the form is scaled and the norm does not follow from `Factor.start`: with
+    `make`, or without a factor that starts at zero.
     """
 
     factors: tuple[Factor, ...]
@@ -69,11 +79,67 @@ class Form:
     make: Callable[[Made], Made] | None = None
     rule: "Rule | None" = None
     scaled: bool = True
+    starts_at_zero: str = ""
+    first_step: Callable[[Mapping[str, int]], float] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = _wrong(self)
+        if wrong:
+            raise QuestionError(f"this form is not well formed: {wrong}.")
 
     @property
     def learnt(self) -> tuple[Factor, ...]:
         """The factors that are drawn and saved: `trained`, or the contracted ones themselves."""
         return self.trained or self.factors
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the contracted factors says what the adapter is and how it learns."""
+        is_made = bool(self.trained) or any(factor.frozen for factor in self.factors)
+        return self.rule is None and self.scaled and not is_made
+
+
+def _wrong(form: Form) -> str:
+    """What keeps a form from being contracted and trained; empty if nothing does."""
+    if bool(form.trained) != (form.make is not None):
+        return "trained factors and make are given together or not at all"
+    for factors in (form.factors, form.learnt):
+        names = [factor.name for factor in factors]
+        if len(set(names)) < len(names):
+            return f"two factors have one name among {', '.join(names)}"
+    carried = [axis.name for factor in form.factors for axis in _bonds(factor)]
+    for factor in form.factors:
+        modes = {axis.mode for axis in factor.axes}
+        if "input" in modes and modes.intersection(OUTPUT_MODES):
+            return f"{factor.name} holds axes of both the input and the output"
+        alone = [axis.name for axis in _bonds(factor) if carried.count(axis.name) < 2]
+        if alone:
+            return f"bond {alone[0]} of {factor.name} joins no other factor"
+    for factor in form.learnt:
+        if factor.start not in STARTS:
+            return unknown("start", factor.start, STARTS).rstrip(".")
+        new = [axis.name for axis in _bonds(factor) if axis.name not in carried]
+        if new:
+            return f"bond {new[0]} of {factor.name} is none of the contracted factors"
+    return _wrong_start(form)
+
+
+def _wrong_start(form: Form) -> str:
+    zeros = [factor for factor in form.learnt if factor.start == "zero"]
+    stuck = [factor.name for factor in zeros if factor.frozen]
+    if stuck:
+        return f"{stuck[0]} is frozen at zero, so the update would be zero for ever"
+    if len(zeros) != 1 and not form.starts_at_zero:
+        names = ", ".join(factor.name for factor in zeros) or "none"
+        return f"exactly one factor starts at zero, or starts_at_zero says why; found {names}"
+    is_derived = form.make is None and len(zeros) == 1
+    if form.scaled and form.first_step is None and not is_derived:
+        return "its first step does not follow from its factors; give first_step"
+    return ""
+
+
+def _bonds(factor: Factor) -> tuple[Axis, ...]:
+    return tuple(axis for axis in factor.axes if axis.is_bond)
 
 
 class Care(NamedTuple):

@@ -59,6 +59,11 @@ class Geometry:
 
     groups: tuple[Group, ...]
 
+    @property
+    def projections(self) -> tuple[str, ...]:
+        """The maps that are adapted, group by group."""
+        return tuple(name for group in self.groups for name in group.projections)
+
     @classmethod
     def attention(
         cls,

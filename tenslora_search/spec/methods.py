@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import Table
 
 
@@ -52,9 +53,12 @@ METHODS: Table[Method] = Table(
 )
 
 
-def method_name(construction: str, decomposition: str) -> str:
-    """The known name of a construction x decomposition, or the two with a cross between them."""
+def method_name(structure: Structure) -> str:
+    """The known name of a structure, or the structure in words."""
     for name, method in METHODS.items():
-        if (method.construction, method.decomposition) == (construction, decomposition):
+        if (method.construction, method.decomposition) == (
+            structure.construction,
+            structure.decomposition,
+        ):
             return name
-    return f"{construction} x {decomposition}"
+    return str(structure)

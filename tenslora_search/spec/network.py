@@ -6,15 +6,14 @@ formula of its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
 
-from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
-from tenslora_search.spec.form import Axis, Factor
+from tenslora_search.spec.form import OUTPUT_MODES, Axis, Factor, Form
 from tenslora_search.spec.geometry import STACKED, Group
+from tenslora_search.spec.knobs import Options
 
 UNBOUNDED = 1 << 40
 """Stands for the size of a bond when only the limits set by the modes are asked for."""
@@ -33,12 +32,19 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The factors of each of `copies` tensors over a shape group. Ranks are given in the order of
+    """The form of each of `copies` tensors over a shape group. Ranks are given in the order of
     `bonds`.
+
+    What is contracted decides cut, caps and slice rank; what is learnt, the count.
     """
 
     group: Group
-    factors: tuple[Factor, ...]
+    form: Form
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """The factors that are contracted."""
+        return self.form.factors
 
     @cached_property
     def bonds(self) -> tuple[str, ...]:
@@ -59,7 +65,9 @@ class Network:
         return math.prod(self.group.size(axis) for axis in self.looped)
 
     def count(self, ranks: Sequence[int]) -> int:
-        """Parameters of one copy: the sizes along each factor, multiplied, then added."""
+        """Trained parameters of one copy: the sizes along each factor that is learnt and not
+        frozen, multiplied, then added.
+        """
         return sum(size * math.prod([ranks[k] for k in carried]) for size, carried in self._terms)
 
     def caps(self, ranks: Sequence[int]) -> tuple[int, ...]:
@@ -108,9 +116,12 @@ class Network:
         scale (methods.md 2.7).
 
         Entries are independent with mean zero, so squares add: input x output x product of bonds x
-        product of variances, where the factor that started at zero holds +1 and -1.
+        product of variances, where the factor that started at zero holds +1 and -1. A form of which
+        that is not true says its own.
         """
         sizes = self.sizes(ranks)
+        if self.form.first_step is not None:
+            return self.form.first_step(sizes)
         variance = 1.0
         for factor in self.factors:
             variance /= math.prod(sizes[name] for name in factor.fan) * (
@@ -122,7 +133,7 @@ class Network:
         """The length of every axis by name."""
         modes = {
             axis.name: axis.size
-            for factor in self.factors
+            for factor in (*self.factors, *self.form.trained)
             for axis in factor.axes
             if axis.size is not None
         }
@@ -135,7 +146,8 @@ class Network:
                 math.prod(axis.size for axis in factor.axes if axis.size is not None),
                 tuple(self.bonds.index(axis.name) for axis in factor.axes if axis.is_bond),
             )
-            for factor in self.factors
+            for factor in self.form.learnt
+            if not factor.frozen
         )
 
     @cached_property
@@ -186,7 +198,7 @@ def _cut(network: Network, ranks: tuple[int, ...]) -> Cut:
     modes = [{axis.mode for axis in factor.axes} for factor in network.factors]
     names = [{axis.name for axis in factor.axes if axis.is_bond} for factor in network.factors]
     sides = [
-        [True] if "input" in m else [False] if m & {"output", "head", "head_dim"} else [False, True]
+        [True] if "input" in m else [False] if m.intersection(OUTPUT_MODES) else [False, True]
         for m in modes
     ]
     best: tuple[int, int, Cut] | None = None
@@ -205,7 +217,9 @@ def _cut(network: Network, ranks: tuple[int, ...]) -> Cut:
 
 
 @lru_cache(maxsize=4096)
-def network(construction: str, decomposition: str, group: Group) -> Network:
-    """The network of a construction x decomposition over a shape group."""
-    modes = tuple(Axis(name, group.size(name)) for name in CONSTRUCTIONS[construction].split())
-    return Network(group, DECOMPOSITIONS[decomposition](modes).factors)
+def network(axes: str, entry: Callable[..., Form], options: Options, group: Group) -> Network:
+    """The network of a decomposition, an entry of its table with its knobs set, over the axes of a
+    construction in a shape group.
+    """
+    modes = tuple(Axis(name, group.size(name)) for name in axes.split())
+    return Network(group, entry(modes, **dict(options)))

@@ -12,13 +12,14 @@ import math
 import random
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tenslora_search.spec.adapter import AdapterSpec, bonds, clip, count, limits
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
@@ -26,6 +27,7 @@ from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import METHODS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.scales import SCALES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError, Table, unknown
 from tenslora_search.spec.trial import TrialSpec
 
@@ -122,12 +124,11 @@ class SearchSpace:
         """
         values = {**{name: _middle(one) for name, one in self.parameters.items()}, **point}
         construction, decomposition = _split(values["structure"])
-        weights = [values[role] for role in bond_roles(construction, decomposition, self.geometry)]
+        structure = Structure.of(construction, decomposition, self.geometry)
+        weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
-        ranks = fill(construction, decomposition, self.geometry, weights, size)
-        adapter = AdapterSpec.of(
-            construction, decomposition, ranks, self.geometry, scale=values["scale"]
-        )
+        ranks = ALLOCATORS["level"]().divide(structure, size, weights)
+        adapter = AdapterSpec.over(structure, ranks, scale=values["scale"])
         return TrialSpec(
             adapter.canonical(),
             learning_rate=_rounded(values["learning_rate"]),
@@ -197,28 +198,25 @@ class SearchSpace:
         """Rank tuples that fit: exact for one bond; else estimated by importance sampling from the
         log-uniform box.
         """
-        what = (construction, decomposition)
-        n_bonds, smallest = len(bonds(*what, self.geometry)), _smallest(what, self.geometry)
-        best = fill(*what, self.geometry, [0.5] * n_bonds, self.budget)
-        largest = count(*what, best, self.geometry)
+        what, structure = (
+            (construction, decomposition),
+            Structure.of(construction, decomposition, self.geometry),
+        )
+        n_bonds, smallest = len(structure.bonds), structure.smallest
+        best = ALLOCATORS["level"]().divide(structure, self.budget, [0.5] * n_bonds)
+        largest = structure.count(best)
         if n_bonds == 1:
             return Row(*what, smallest, largest, best[0], False)
         top = []
-        for place, limit in enumerate(limits(*what, self.geometry)):
+        for place, limit in enumerate(structure.limits):
             # The count is linear in each rank, so this is the most that fits beside ones; 0 where
             # ones are the cap.
-            step = (
-                count(*what, tuple(1 + (place == k) for k in range(n_bonds)), self.geometry)
-                - smallest
-            )
+            step = structure.count(tuple(1 + (place == k) for k in range(n_bonds))) - smallest
             top.append(min(limit, 1 + (self.budget - smallest) // step) if step else limit)
         generator, total = random.Random(0), 0.0
         for _ in range(SAMPLES):
             ranks = tuple(min(limit, int((limit + 1) ** generator.random())) for limit in top)
-            if (
-                count(*what, ranks, self.geometry) <= self.budget
-                and clip(*what, ranks, self.geometry) == ranks
-            ):
+            if structure.count(ranks) <= self.budget and structure.clip(ranks) == ranks:
                 total += math.prod(
                     math.log(limit + 1) / math.log1p(1 / rank)
                     for rank, limit in zip(ranks, top, strict=True)
@@ -226,39 +224,10 @@ class SearchSpace:
         return Row(*what, smallest, largest, max(1, round(total / SAMPLES)), True)
 
 
-def fill(
-    construction: str, decomposition: str, geometry: Geometry, weights: Sequence[float], size: int
-) -> tuple[int, ...]:
-    """Ranks min(limit, level e^(SPREAD (weight - 1/2))), at least 1 and lowered to their caps, at
-    the highest level whose exact count is at most `size`; all ones if nothing else fits. `weights`
-    in [0, 1], one a bond.
-    """
-    limit_logs = [math.log(limit) for limit in limits(construction, decomposition, geometry)]
-    offsets = [SPREAD * (weight - 0.5) for weight in weights]
-
-    def at(level: float) -> tuple[int, ...]:
-        wanted = [
-            max(1, round(math.exp(min(top, level + offset))))
-            for top, offset in zip(limit_logs, offsets, strict=True)
-        ]
-        return clip(construction, decomposition, wanted, geometry)
-
-    low, high = -SPREAD, min(math.log(max(1, size)), max(limit_logs)) + SPREAD
-    best = (1,) * len(offsets)
-    for _ in range(24):
-        middle = (low + high) / 2
-        ranks = at(middle)
-        if count(construction, decomposition, ranks, geometry) <= size:
-            low, best = middle, ranks
-        else:
-            high = middle
-    return best
-
-
-def bond_roles(construction: str, decomposition: str, geometry: Geometry) -> list[str]:
+def bond_roles(structure: Structure) -> list[str]:
     """For each bond the role whose weight it takes."""
     roles = []
-    for place, bond in enumerate(bonds(construction, decomposition, geometry)):
+    for place, bond in enumerate(structure.bonds):
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
     return roles
@@ -282,8 +251,6 @@ def about_spaces() -> Table[str]:
 
 
 SAMPLES = 500
-SPREAD = 6.0
-"""Weights 0 and 1 are this far apart in log rank: a factor of 400."""
 KEYS: dict[str, Mapping[str, object] | type | None] = {
     "about": None,
     "construction": None,
@@ -406,7 +373,7 @@ def _rounded(rate: float) -> float:
 
 
 def _smallest(pair: tuple[str, str], geometry: Geometry) -> int:
-    return count(*pair, (1,) * len(bonds(*pair, geometry)), geometry)
+    return Structure.of(*pair, geometry).smallest
 
 
 def _nothing_fits(smallest: Mapping[tuple[str, str], int], budget: int) -> str:

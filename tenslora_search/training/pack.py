@@ -274,7 +274,7 @@ class Pack:
         for tensor, trials in self.adapter.tensors_and_trials():
             for factor in tensor.network.factors:
                 rates = [
-                    self.specs[k].learning_rate * RULES[self.specs[k].rule]().care(factor).rate
+                    self.specs[k].learning_rate * self.specs[k].rule.make(RULES).care(factor).rate
                     for k in trials
                 ]
                 parts.append(Part(tensor.factors[factor.name], trials, rates))

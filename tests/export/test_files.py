@@ -18,7 +18,8 @@ from tenslora_search.export.peft import save_peft
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import linear
+from tenslora_search.spec.allocators import ramp
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
 KINDS = ("bert", "roberta", "vit", "llama", "gpt2")
@@ -135,9 +136,9 @@ def test_ranks_of_their_own(tiny, decomposition, perturb, dense_update, tmp_path
     """A ramp over the layers: peft's ranks and the native file's size follow each copy."""
     model, inputs = tiny("llama")
     geometry = geometry_of(model)
-    spec = AdapterSpec.of(
-        "none", decomposition, linear("none", decomposition, geometry, 3000), geometry
-    )
+    structure = Structure.of("none", decomposition, geometry)
+    weights = [0.5] * len(structure.bonds)
+    spec = AdapterSpec.over(structure, ramp().divide(structure, 3000, weights))
     assert len(set(spec.ranks)) > 1
     check_everywhere(model, inputs, logits(model, inputs), spec, tmp_path, perturb, dense_update)
     head = sum(p.numel() for p in model.score.parameters())

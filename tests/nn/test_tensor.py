@@ -16,11 +16,12 @@ from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.nn.tensor import STARTS, FactoredTensor
-from tenslora_search.spec.adapter import AdapterSpec, bonds
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.scales import SCALES
+from tenslora_search.spec.structure import Structure
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "tucker_updates.npz")
 SMALL = Geometry.attention(hidden=12, heads=3, layers=2)
@@ -170,12 +171,7 @@ def test_any_geometry(data, construction, decomposition, geometries, ranks_of, d
 def test_ranks_for_each_copy(data, construction, decomposition, geometries, ranks_of, dense_update):
     """Copies of unequal ranks are counted exactly, and padding changes nothing."""
     geometry = data.draw(geometries)
-    n_copies = AdapterSpec.of(
-        construction,
-        decomposition,
-        (1,) * len(bonds(construction, decomposition, geometry)),
-        geometry,
-    ).n_copies
+    n_copies = Structure.of(construction, decomposition, geometry).n_copies
     ranks = [ranks_of(data.draw, construction, decomposition, geometry) for _ in range(n_copies)]
     spec = AdapterSpec.of(construction, decomposition, ranks, geometry)
     made = tensors(spec)
@@ -228,7 +224,7 @@ def test_copies_and_trials_start_apart(construction, decomposition, small_spec):
 
 @pytest.mark.parametrize("decomposition", ["tucker", "tucker2", "block_term"])
 def test_columns_start_orthonormal(construction, decomposition):
-    n_bonds = len(bonds(construction, decomposition, SMALL))
+    n_bonds = len(Structure.of(construction, decomposition, SMALL).bonds)
     ranks = (2,) * n_bonds if n_bonds > 2 or decomposition == "block_term" else (2, 2)
     (tensor,) = tensors(AdapterSpec.of(construction, decomposition, ranks, SMALL))
     for factor in tensor.network.factors:
@@ -338,8 +334,6 @@ def test_every_start_is_known():
         f.start
         for name in CONSTRUCTIONS
         for d in DECOMPOSITIONS
-        for f in AdapterSpec.of(name, d, (1,) * len(bonds(name, d, SMALL)), SMALL)
-        .networks[0]
-        .factors
+        for f in Structure.of(name, d, SMALL).networks[0].form.learnt
     }
     assert starts <= set(STARTS)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.runs.question import Question, write_run_file
+from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.spec.table import QuestionError
 
 GOOD = {"budget": "20k", "task": "digits"}
@@ -27,8 +27,14 @@ WRONG = [
     ({"batch_size": True}, "--batch-size"),
     ({"objective": "fron"}, "Did you mean 'front'"),
     ({"data": "/nowhere/at/all"}, "no such file or folder"),
-    ({"model": "roberta-base"}, "task digits is image, model 'roberta-base' reads text; for image try google/vit"),
-    ({"task": "trec", "model": "google/vit-base-patch16-224"}, "for text try roberta-base or minilm."),
+    (
+        {"model": "roberta-base"},
+        "task digits is image, model 'roberta-base' reads text; for image try google/vit",
+    ),
+    (
+        {"task": "trec", "model": "google/vit-base-patch16-224"},
+        "for text try roberta-base or minilm.",
+    ),
     ({"trails": 3}, "Did you mean 'trials'"),
 ]
 
@@ -55,7 +61,10 @@ def test_own_data_needs_a_model(tmp_path):
     assert Question.of(budget="1k", data=path, model="minilm").data == str(path)
 
 
-@pytest.mark.parametrize(("max_steps", "rungs"), [(240, (27, 80, 240)), (2000, (222, 667, 2000)), (12, (4, 12)), (3, (3,))])
+@pytest.mark.parametrize(
+    ("max_steps", "rungs"),
+    [(240, (27, 80, 240)), (2000, (222, 667, 2000)), (12, (4, 12)), (3, (3,))],
+)
 def test_rungs_are_eta_apart_and_end_at_max_steps(max_steps, rungs):
     assert Question.of(**GOOD, max_steps=max_steps).rungs == rungs
 
@@ -67,15 +76,21 @@ def test_json_there_and_back():
 
 def test_a_folder_from_before_an_option_goes_on(tmp_path):
     question = Question.of(budget="1k", data=tmp_path, model="minilm")
-    before = Question.from_json({name: value for name, value in question.to_json().items() if name != "labels"})
+    before = Question.from_json(
+        {name: value for name, value in question.to_json().items() if name != "labels"}
+    )
     before.check_same(question, tmp_path)
     with pytest.raises(QuestionError, match="labels was None, now numbers"):
-        before.check_same(Question.of(budget="1k", data=tmp_path, model="minilm", labels="numbers"), tmp_path)
+        before.check_same(
+            Question.of(budget="1k", data=tmp_path, model="minilm", labels="numbers"), tmp_path
+        )
 
 
 def test_another_question_in_the_same_folder_is_refused_by_name(tmp_path):
     before, now = Question.of(**GOOD), Question.of(**{**GOOD, "budget": "30k"}, sampler="random")
-    with pytest.raises(QuestionError, match=r"budget was 20000, now 30000; sampler was tpe, now random"):
+    with pytest.raises(
+        QuestionError, match=r"budget was 20000, now 30000; sampler was tpe, now random"
+    ):
         before.check_same(now, tmp_path)
     before.check_same(Question.of(**GOOD, trials=128, retest=5), tmp_path)
 
@@ -106,6 +121,10 @@ def test_a_run_file_is_written_whole(tmp_path):
 def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):
     (tmp_path / "my-model").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert Question.of(budget=100, task="sst2", model="my-model").model == str(tmp_path / "my-model")
-    assert Question.of(budget=100, task="sst2", model=Path("my-model")).model == str(tmp_path / "my-model")
+    assert Question.of(budget=100, task="sst2", model="my-model").model == str(
+        tmp_path / "my-model"
+    )
+    assert Question.of(budget=100, task="sst2", model=Path("my-model")).model == str(
+        tmp_path / "my-model"
+    )
     assert Question.of(budget=100, task="sst2", model="minilm").model == "minilm"

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenslora_search.spec.adapter import HEAD_LAYOUTS, AdapterSpec, bonds, caps, clip, count, limits
+from tenslora_search.spec.adapter import HEAD_LAYOUTS, AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry, Group
 from tenslora_search.spec.scales import SCALES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
 BASE = Geometry.attention(hidden=768, heads=12, layers=12)
@@ -37,7 +38,9 @@ def test_release_counts(row):
     """
     geometry = Geometry.attention(*(int(row[name]) for name in ("hidden", "heads", "layers")))
     ranks = tuple(map(int, row["ranks"].split("x")))
-    assert count(row["construction"], "tucker", ranks, geometry) == int(row["parameters"])
+    assert Structure.of(row["construction"], "tucker", geometry).count(ranks) == int(
+        row["parameters"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_tensorly_counts(decomposition, ranks):
 
     assert tensorly.__name__ == "tensorly"
     chain = (768, 12, 3, 12, 64)  # input, layer, projection, head, head_dim
-    found = count("att_qkv_depth", decomposition, ranks, BASE)
+    found = Structure.of("att_qkv_depth", decomposition, BASE).count(ranks)
     if decomposition == "cp":
         assert found == cp_tensor._cp_n_param(chain, ranks[0], weights=False)
     elif decomposition == "tucker":
@@ -81,61 +84,6 @@ def test_known_counts(construction, decomposition, ranks, expected):
     spec = AdapterSpec.of(construction, decomposition, ranks, BASE)
     assert spec.n_params == expected
     assert sum(spec.factor_counts.values()) == expected
-
-
-@pytest.mark.parametrize(
-    ("construction", "decomposition", "names"),
-    [
-        ("none", "cp", ("r",)),
-        ("att_qkv", "tucker", ("r_input", "r_head_dim", "r_head", "r_projection")),
-        ("att_depth", "tucker2", ("r_input", "r_head_dim")),
-        ("qkv_depth", "tensor_train", ("r_1", "r_2", "r_3")),
-        ("qkv", "tensor_ring", ("r_1", "r_2", "r_ring")),
-        ("none", "block_term", ("r_input", "r_output", "blocks")),
-        ("depth", "tensorised_tt", ("r_1", "r_2", "r_3", "r_4")),
-    ],
-)
-def test_bonds(construction, decomposition, names):
-    assert bonds(construction, decomposition, BASE) == names
-
-
-@given(data=st.data())
-@settings(max_examples=12, deadline=None)
-def test_clip_lowers_to_the_caps_and_no_further(data, construction, decomposition, geometries):
-    geometry = data.draw(geometries)
-    n_bonds = len(bonds(construction, decomposition, geometry))
-    wanted = data.draw(st.tuples(*[st.integers(1, 40)] * n_bonds))
-    clipped = clip(construction, decomposition, wanted, geometry)
-    assert all(1 <= low <= high for low, high in zip(clipped, wanted, strict=True))
-    assert clip(construction, decomposition, clipped, geometry) == clipped
-    within = [
-        rank <= cap
-        for rank, cap in zip(
-            clipped, caps(construction, decomposition, clipped, geometry), strict=True
-        )
-    ]
-    assert all(within)
-    if all(
-        rank <= cap
-        for rank, cap in zip(
-            wanted, caps(construction, decomposition, wanted, geometry), strict=True
-        )
-    ):
-        assert clipped == wanted or len(geometry.groups) > 1
-    assert all(
-        low <= high
-        for low, high in zip(clipped, limits(construction, decomposition, geometry), strict=True)
-    )
-    spec = AdapterSpec.of(construction, decomposition, clipped, geometry)
-    assert (
-        spec.n_params
-        == sum(spec.factor_counts.values())
-        == sum(
-            net.count(ranks)
-            for net, copies in zip(spec.networks, spec.copy_ranks, strict=True)
-            for ranks in copies
-        )
-    )
 
 
 @given(data=st.data())
@@ -224,19 +172,6 @@ def test_ranks_for_each_copy():
     assert "above its cap 8" in refusal(
         lambda: AdapterSpec.of("none", "cp", ((1,), (2,), (9,)), geometry)
     )
-
-
-def test_caps_of_lora_and_tucker():
-    assert caps("none", "cp", (1,), BASE) == (768,)
-    assert caps("qkv", "tucker", (8, 8, 3), BASE) == (24, 24, 3)
-    assert limits("att_qkv_depth", "tucker", BASE) == (768, 64, 12, 3, 12)
-
-
-def test_a_ring_of_two_cores_has_one_limit():
-    """Its two bonds make one pair, whose rank is their product."""
-    assert caps("none", "tensor_ring", (100, 3), BASE) == (768, 7)
-    assert limits("none", "tensor_ring", BASE) == (768, 768)
-    assert clip("none", "tensor_ring", (4, 4), Geometry.attention(12, 3, 1)) == (4, 3)
 
 
 def refusal(call) -> str:
@@ -328,9 +263,9 @@ def test_one_entry_is_enough():
     for name in CONSTRUCTIONS:
         for decomposition in DECOMPOSITIONS:
             geometry = Geometry((group,))
-            ones = (1,) * len(bonds(name, decomposition, geometry))
-            nets = AdapterSpec.of(name, decomposition, ones, geometry).networks
+            structure = Structure.of(name, decomposition, geometry)
+            nets = structure.networks
             sizes = [
                 math.prod(axis.size or 1 for axis in factor.axes) for factor in nets[0].factors
             ]
-            assert count(name, decomposition, ones, geometry) == nets[0].copies * sum(sizes)
+            assert structure.smallest == nets[0].copies * sum(sizes)

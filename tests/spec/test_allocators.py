@@ -1,4 +1,4 @@
-"""ALLOCATORS: within the budget, within the caps, deterministic; those that grow stop only when
+"""ALLOCATORS: within the size, within the caps, deterministic; `proportional` stops only when
 nothing can grow.
 """
 
@@ -6,139 +6,129 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenslora_search.spec.adapter import AdapterSpec, bonds, caps, clip, count
-from tenslora_search.spec.allocators import ALLOCATORS, linear, per_copy, proportional
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import ALLOCATORS, level, proportional, ramp
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 
 BASE = Geometry.attention(hidden=768, heads=12, layers=12)
-RAMPING = [name for name, axes in CONSTRUCTIONS.items() if "layer" not in axes]
-
-
-def smallest(construction: str, decomposition: str, geometry: Geometry) -> int:
-    return count(
-        construction,
-        decomposition,
-        (1,) * len(bonds(construction, decomposition, geometry)),
-        geometry,
-    )
+LORA = Structure.of("none", "cp", BASE)
 
 
 @pytest.mark.parametrize("allocator", ALLOCATORS)
 @given(data=st.data())
 @settings(max_examples=3, deadline=None)
-def test_within_budget_and_caps(data, allocator, construction, decomposition, geometries):
-    """`AdapterSpec.of` refuses what is above a cap; the same question has the same answer."""
-    geometry = data.draw(geometries)
-    budget = smallest(construction, decomposition, geometry) + data.draw(st.integers(0, 2000))
-    if allocator == "linear" and construction not in RAMPING:
-        with pytest.raises(QuestionError, match="ranks cannot ramp"):
-            linear(construction, decomposition, geometry, budget)
+def test_within_size_and_caps(data, allocator, construction, decomposition, geometries):
+    """`AdapterSpec.over` refuses what is above a cap; the same question has the same answer."""
+    structure = Structure.of(construction, decomposition, data.draw(geometries))
+    size = structure.smallest + data.draw(st.integers(0, 2000))
+    weights = data.draw(st.tuples(*[st.floats(0, 1)] * len(structure.bonds)))
+    entry = ALLOCATORS[allocator]()
+    if not entry.can_divide(structure):
+        with pytest.raises(QuestionError):
+            entry.divide(structure, size, weights)
         return
-    ranks = ALLOCATORS[allocator](construction, decomposition, geometry, budget)
-    assert AdapterSpec.of(construction, decomposition, ranks, geometry).n_params <= budget
-    assert ranks == ALLOCATORS[allocator](construction, decomposition, geometry, budget)
+    ranks = entry.divide(structure, size, weights)
+    assert AdapterSpec.over(structure, ranks).n_params <= size
+    assert ranks == entry.divide(structure, size, weights)
+
+
+@pytest.mark.parametrize("allocator", ALLOCATORS)
+def test_ones_where_nothing_else_fits(allocator):
+    ranks = ALLOCATORS[allocator]().divide(LORA, 0, [0.5])
+    assert AdapterSpec.over(LORA, ranks).canonical().ranks == (1,)
 
 
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
 def test_proportional_stops_when_no_bond_can_grow(data, construction, decomposition, geometries):
-    geometry = data.draw(geometries)
-    names = bonds(construction, decomposition, geometry)
-    weights = data.draw(st.tuples(*[st.floats(0.1, 10)] * len(names)))
-    budget = smallest(construction, decomposition, geometry) + data.draw(st.integers(0, 2000))
-    ranks = proportional(construction, decomposition, geometry, budget, weights)
+    structure = Structure.of(construction, decomposition, data.draw(geometries))
+    weights = data.draw(st.tuples(*[st.floats(0.1, 10)] * len(structure.bonds)))
+    budget = structure.smallest + data.draw(st.integers(0, 2000))
+    ranks = proportional(structure, budget, weights)
     for place in range(len(ranks)):
         step = (*ranks[:place], ranks[place] + 1, *ranks[place + 1 :])
-        useful = clip(construction, decomposition, step, geometry) == step
-        assert not useful or count(construction, decomposition, step, geometry) > budget
-
-
-@given(data=st.data())
-@settings(max_examples=3, deadline=None)
-def test_copies_stop_when_none_can_step(data, construction, decomposition, geometries):
-    """A copy steps on all its bonds at once, each as far as its cap."""
-    geometry = data.draw(geometries)
-    ones = AdapterSpec.of(
-        construction,
-        decomposition,
-        (1,) * len(bonds(construction, decomposition, geometry)),
-        geometry,
-    )
-    weights = data.draw(st.tuples(*[st.floats(0.1, 10)] * ones.n_copies))
-    budget = ones.n_params + data.draw(st.integers(0, 2000))
-    ranks = per_copy(construction, decomposition, geometry, budget, weights)
-    rest = budget - AdapterSpec.of(construction, decomposition, ranks, geometry).n_params
-    owners = [net for net in ones.networks for _ in range(net.copies)]
-    for net, own in zip(owners, ranks, strict=True):
-        cost = net.count(net.clip([rank + 1 for rank in own])) - net.count(own)
-        assert cost <= 0 or cost > rest
+        assert structure.clip(step) != step or structure.count(step) > budget
 
 
 def test_lora_at_the_budget():
-    for allocator in ("uniform", "proportional"):
-        assert ALLOCATORS[allocator]("none", "cp", BASE, 442_368) == (8,)
-        assert ALLOCATORS[allocator]("none", "cp", BASE, 442_367) == (7,)
-    assert set(per_copy("none", "cp", BASE, 442_368)) == {(8,)}
+    assert level().divide(LORA, 442_368, [0.5]) == proportional(LORA, 442_368) == (8,)
+    assert level().divide(LORA, 442_367, [0.5]) == proportional(LORA, 442_367) == (7,)
 
 
 def test_more_weight_more_rank():
-    equal = proportional("none", "tucker", BASE, 300_000, (1, 3))
+    equal = proportional(Structure.of("none", "tucker", BASE), 300_000, (1, 3))
     assert equal[0] == equal[1]  # a rank above the other's is of no use to a matrix
-    heavy = proportional("qkv_depth", "tucker", BASE, 100_000, (8, 1, 1, 1))
+    heavy = proportional(Structure.of("qkv_depth", "tucker", BASE), 100_000, (8, 1, 1, 1))
     assert heavy[0] > heavy[1]
 
 
-def test_linear_ramps_over_the_layers():
-    ranks = [one for (one,) in linear("none", "cp", BASE, 300_000)]
-    ramps = [ranks[12 * p : 12 * p + 12] for p in range(3)]
-    assert all(ramp == sorted(ramp) and ramp[-1] >= 2.5 * ramp[0] for ramp in ramps)
-    falling = [one for (one,) in linear("none", "cp", BASE, 300_000, (3, 1))][:12]
+def test_weights_decide_which_mode_gets_the_rank():
+    structure = Structure.of("qkv_depth", "tucker", BASE)
+    wide = level().divide(structure, 200_000, [1.0, 0.2, 0.5, 0.5])
+    even = level().divide(structure, 200_000, [0.5, 0.5, 0.5, 0.5])
+    assert wide[0] > even[0] == even[1] > wide[1]
+
+
+def test_a_ramp_over_the_layers():
+    """The last layer has `ratio` times the first's rank, each map has the same ramp, and little of
+    the size is left.
+    """
+    ranks = [one for (one,) in ramp().divide(LORA, 442_368, [0.5])]
+    layers = ranks[:12]
+    assert ranks == layers * 3
+    assert layers == sorted(layers)
+    assert layers[-1] == pytest.approx(3 * layers[0], abs=1)
+    assert sum(ranks) * 1536 > 0.95 * 442_368
+    falling = [one for (one,) in ramp(ratio=1 / 3).divide(LORA, 442_368, [0.5])][:12]
     assert falling == sorted(falling, reverse=True)
 
 
-@pytest.mark.parametrize("allocator", ALLOCATORS)
-def test_nothing_fits(allocator):
-    with pytest.raises(
-        NothingFitsError,
-        match="none x cp needs at least 55,296 parameters here; the budget is 55,295",
-    ) as error:
-        ALLOCATORS[allocator]("none", "cp", BASE, 55_295)
-    assert error.value.exit_code == 3
+def test_a_ramp_of_grouped_heads_and_of_single_layers():
+    grouped = Geometry.attention(16, 4, 3, kv_heads=1)
+    ranks = ramp(ratio=4.0).divide(Structure.of("none", "cp", grouped), 600, [0.5])
+    assert [one[0] for one in ranks[:3]] == sorted(one[0] for one in ranks[:3])
+    single = Structure.of("qkv", "tucker", Geometry.attention(16, 4, 1))
+    assert len(ramp().divide(single, 600, [0.5] * 3)) == 1
+
+
+@pytest.mark.parametrize("construction", CONSTRUCTIONS)
+def test_a_ramp_needs_factors_of_each_layer(construction):
+    structure = Structure.of(construction, "cp", BASE)
+    assert ramp().can_divide(structure) == ("layer" not in CONSTRUCTIONS[construction])
+    assert level().can_divide(structure)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda: proportional("none", "cp", BASE, 10**6, (1, 2)),
-            "there are 1 bonds of cp over none; got 2 weights",
+            lambda: proportional(LORA, 10**6, (1, 2)),
+            "there are 1 bonds of none x cp; got 2 weights",
         ),
+        (lambda: proportional(LORA, 10**6, (-1,)), "weights are positive numbers; got -1"),
         (
-            lambda: proportional("none", "cp", BASE, 10**6, (-1,)),
-            "weights are positive numbers; got -1",
+            lambda: ramp().divide(Structure.of("depth", "cp", BASE), 10**6, [0.5]),
+            "depth x cp shares its factors over the layers",
         ),
+        (lambda: ALLOCATORS["levle"], "Did you mean 'level'?"),
         (
-            lambda: per_copy("qkv", "cp", BASE, 10**6, (1.0,)),
-            "there are 12 copies of qkv; got 1 weights",
+            lambda: proportional(LORA, 55_295),
+            "none x cp needs at least 55,296 parameters here; the budget is 55,295",
         ),
-        (lambda: linear("depth", "cp", BASE, 10**6), "depth shares its factors over the layers"),
-        (
-            lambda: linear("none", "cp", BASE, 10**6, (1, 2, 3)),
-            "linear takes two weights, of the first layer and of the last; got 3",
-        ),
-        (lambda: ALLOCATORS["unifrom"], "Did you mean 'uniform'?"),
     ],
 )
 def test_refused(call, message):
     with pytest.raises(QuestionError) as error:
         call()
     assert message in str(error.value)
+    assert isinstance(error.value, NothingFitsError) == ("needs at least" in message)
 
 
 def test_growth_respects_every_group():
     """Grouped-query attention: the cap is that of the group that can use most."""
-    geometry = Geometry.attention(hidden=16, heads=4, layers=2, kv_heads=1)
-    ranks = ALLOCATORS["uniform"]("none", "cp", geometry, 10**6)
-    assert ranks == caps("none", "cp", ranks, geometry) == (16,)
+    structure = Structure.of("none", "cp", Geometry.attention(16, 4, 2, kv_heads=1))
+    ranks = proportional(structure, 10**6)
+    assert ranks == structure.caps(ranks) == (16,)

@@ -21,7 +21,7 @@ def through_json(data):
 
 @given(rate=RATES, head=RATES, decay=RATES, seed=st.integers(0, 2**63))
 def test_trial_there_and_back(rate, head, decay, seed):
-    spec = TrialSpec(LORA, rate, head, weight_decay=decay, rule="chain", seed=seed)
+    spec = TrialSpec(LORA, rate, head, weight_decay=decay, rule="lora_plus", seed=seed)
     assert TrialSpec.from_json(through_json(spec.to_json())) == spec
 
 

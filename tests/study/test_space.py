@@ -1,5 +1,6 @@
 """Every point of every space is within the budget; wrong spaces are one line each."""
 
+import operator
 import random
 from pathlib import Path
 
@@ -7,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenslora_search.spec.adapter import AdapterSpec, bonds, caps, count
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import level
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.study.space import (
     ROLES,
     SearchSpace,
     about_spaces,
     bond_roles,
-    fill,
     space_files,
 )
 
@@ -31,23 +33,13 @@ FREE = {"structure": "none x cp"}
 @pytest.mark.parametrize("construction", list(CONSTRUCTIONS))
 def test_filled_ranks_fit_and_are_not_dead(construction, decomposition, geometry):
     generator = random.Random(0)
-    least = count(
-        construction,
-        decomposition,
-        (1,) * len(bonds(construction, decomposition, geometry)),
-        geometry,
-    )
+    structure = Structure.of(construction, decomposition, geometry)
     for _ in range(20):
-        size = int(least * generator.uniform(1, 30))
-        weights = [generator.random() for _ in bond_roles(construction, decomposition, geometry)]
-        ranks = fill(construction, decomposition, geometry, weights, size)
-        assert count(construction, decomposition, ranks, geometry) <= size
-        assert all(
-            rank <= cap
-            for rank, cap in zip(
-                ranks, caps(construction, decomposition, ranks, geometry), strict=True
-            )
-        )
+        size = int(structure.smallest * generator.uniform(1, 30))
+        weights = [generator.random() for _ in bond_roles(structure)]
+        ranks = level().divide(structure, size, weights)
+        assert structure.count(ranks) <= size
+        assert all(map(operator.le, ranks, structure.caps(ranks)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,19 +62,6 @@ def test_the_first_seed_is_lora_at_the_budget():
     assert (first.method, first.ranks, first.n_params) == ("LoRA", (5,), 276_480)
     methods = {space.trial(point, 0).adapter.method for point in space.seeds()}
     assert {"LoRA", "LoTR", "FacT-TT", "LoRTA", "MetaTT", "TensLoRA qkv_depth"} <= methods
-
-
-def test_a_size_that_holds_nothing_is_filled_with_ones():
-    assert fill("qkv_depth", "tucker", PLAIN, [0.5] * 4, 0) == (1, 1, 1, 1)
-
-
-def test_weights_decide_which_mode_gets_the_rank():
-    geometry = Geometry.attention(768, 12, 12)
-    wide = fill("qkv_depth", "tucker", geometry, [1.0, 0.2, 0.5, 0.5], 200_000)
-    even = fill("qkv_depth", "tucker", geometry, [0.5, 0.5, 0.5, 0.5], 200_000)
-    assert wide[0] > even[0]
-    assert wide[1] < even[1]
-    assert even[0] == even[1]
 
 
 def test_equal_trials_have_equal_keys_whatever_their_seed():

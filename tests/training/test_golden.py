@@ -21,6 +21,7 @@ from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 
@@ -54,7 +55,8 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     geometry = geometry_of(model)
     pairs = [(one, other) for one in CONSTRUCTIONS for other in DECOMPOSITIONS]
     adapters = [
-        AdapterSpec.of(*pair, proportional(*pair, geometry, BUDGET), geometry) for pair in pairs
+        AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), BUDGET), geometry)
+        for pair in pairs
     ]
     named = {
         f"{kind},{adapter.construction},{adapter.decomposition},{rule}": TrialSpec(

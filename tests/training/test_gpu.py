@@ -15,6 +15,7 @@ from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 
@@ -74,7 +75,10 @@ def trials(model) -> list[TrialSpec]:
         for construction in CONSTRUCTIONS
         for decomposition in DECOMPOSITIONS
     ]
-    specs = [AdapterSpec.of(*pair, proportional(*pair, geometry, 6000), geometry) for pair in pairs]
+    specs = [
+        AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), 6000), geometry)
+        for pair in pairs
+    ]
     return [
         TrialSpec(spec, 2e-3, 1e-3, rule=rules[k % len(rules)], seed=k)
         for k, spec in enumerate(specs)

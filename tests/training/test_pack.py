@@ -26,6 +26,7 @@ from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack, read_state
@@ -83,7 +84,7 @@ def trials(bert) -> list[TrialSpec]:
     ]
     return [
         TrialSpec(
-            AdapterSpec.of(*pair, proportional(*pair, geometry, 1500), geometry),
+            AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), 1500), geometry),
             learning_rate=(1 + number % 5) * 2e-3,
             head_learning_rate=(1 + number % 3) * 1e-3,
             weight_decay=0.1 * (number % 2),

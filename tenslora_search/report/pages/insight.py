@@ -9,8 +9,8 @@ from tenslora_search.report.markup import Markup, figure, join, outside, table, 
 from tenslora_search.report.pareto import front, rows_of
 from tenslora_search.report.reading import Frame, RunRecord, Trial
 from tenslora_search.report.svg import SHAPES, Chart, bounds
-from tenslora_search.spec.adapter import bonds, caps
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
 MOST_CURVES = 400
@@ -198,15 +198,14 @@ def _ranks_by_mode(record: RunRecord, row: Trial) -> dict[str, tuple[int, int]]:
     what we cannot read.
     """
     try:
-        what = row.construction, row.decomposition, Geometry.from_json(record.file["geometry"])
+        geometry = Geometry.from_json(record.file["geometry"])
+        structure = Structure.of(row.construction, row.decomposition, geometry)
         ranks = [int(rank) for rank in row.ranks.split(",")]
         names = [
             name.removeprefix("r_") if name.removeprefix("r_") in MODES else name
-            for name in bonds(*what)
+            for name in structure.bonds
         ]
-        return dict(
-            zip(names, zip(ranks, caps(*what[:2], ranks, what[2]), strict=True), strict=True)
-        )
+        return dict(zip(names, zip(ranks, structure.caps(ranks), strict=True), strict=True))
     except (QuestionError, KeyError, ValueError):
         return {}
 

@@ -1,0 +1,526 @@
+"""Breaks searches on purpose, and says what that leaves: kills, malformed inputs, odd environments.
+
+Each case runs the command line in a process of its own, forked from one that has imported
+everything. A case fails on a traceback, an exit code other than 0, 2, 3, 4, 129, 130 and 143, more
+than 60 seconds, or a file outside the run folder that was touched; a kill also where the resumed
+search is not the undisturbed one, or leaves something over.
+
+    python scripts/campaign.py inputs --n 3000 --seed 0 --out reports/trust.md
+    python scripts/campaign.py kills --n 300 --seed 0 --out reports/trust.md
+    python scripts/campaign.py worlds --n 40 --seed 0 --out reports/trust.md
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0
+GOOD_CODES = (0, 2, 3, 4, 129, 130, 143)
+SEARCH = (
+    "--task digits --budget 4k --trials 4 --max-steps 6 --batch-size 8 --retest 1 --quiet"
+).split()
+WHERE = {"inline": ["--executor", "inline"], "ray": ["--executor", "ray"]}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One try: what was done to what, and the arguments of the command."""
+
+    about: str
+    arguments: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a process ended; `code` is None where it was ended after PATIENCE seconds."""
+
+    code: int | None
+    output: str
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with this ending, or None."""
+        if self.code is None:
+            return f"still running after {PATIENCE:g} seconds"
+        if "Traceback (most recent call last)" in self.output:
+            last = [line for line in self.output.splitlines() if line.strip()][-1]
+            return f"traceback: {last[:160]}"
+        return None if self.code in GOOD_CODES else f"exit code {self.code}"
+
+
+def main() -> None:
+    options = arguments()
+    warm_up()
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        lines = CAMPAIGNS[options.campaign](options, Path(name))
+    print(*lines, sep="\n")
+    if options.out:
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("campaign", choices=["kills", "inputs", "worlds"])
+    parser.add_argument("--n", type=int, default=100, help="cases")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--executor", choices=[*WHERE], default="inline", help="of kills")
+    parser.add_argument("--out", type=Path, help="a report that the result is added to")
+    return parser.parse_args()
+
+
+def warm_up() -> None:
+    """Imports what searches need, so that a forked process begins at once."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    import torch
+
+    import tenslora_search.api.search
+    import tenslora_search.cli
+    import tenslora_search.export.trained
+    import tenslora_search.training.segment  # noqa: F401
+
+    torch.set_num_threads(1)
+
+
+def run(
+    arguments: Sequence[str],
+    before: Callable[[], None] = lambda: None,
+    during: Callable[[int], None] = lambda child: None,
+) -> Outcome:
+    """The command in a process of its own; `before` is called in it first, `during` outside."""
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            os._exit(_command(arguments, before))
+        during(child)
+        code = _waited_for(child)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        said.seek(0)
+        return Outcome(code, said.read())
+
+
+def _command(arguments: Sequence[str], before: Callable[[], None]) -> int:
+    from tenslora_search import cli
+
+    sys.argv = ["tenslora-search", *arguments]
+    try:
+        before()
+        cli.main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _waited_for(child: int) -> int | None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+# Malformed inputs
+
+
+def inputs(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Files and flags by grammar: a value of another kind, a missing key, a cut or garbled file."""
+    made = Material(folder)
+    generator = random.Random(options.seed)
+    faults: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    for number in range(options.n):
+        kind = generator.choice([*TARGETS])
+        kinds[kind] += 1
+        case = TARGETS[kind](made, generator)
+        outcome = run(case.arguments)
+        fault = outcome.fault or made.touched()
+        if fault:
+            faults.setdefault(fault, []).append(f"{kind}: {case.about}")
+            print(f"{number}: {fault} <- {kind}: {case.about}", flush=True)
+    return _told("Malformed inputs", options, kinds, faults)
+
+
+class Material:
+    """What is spoilt: each case gets a copy; `canary` is a file that nobody may touch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run, self.adapter = folder / "whole", folder / "adapter"
+        self.model, self.rows = folder / "model", folder / "rows.csv"
+        self.canary = folder / "outside" / "canary.txt"
+        self.canary.parent.mkdir()
+        self.canary.write_text("untouched")
+        asked = [*SEARCH, *WHERE["inline"], "--out", str(self.run)]
+        self.search = asked
+        _must(run(asked))
+        to = ["--pick", "best", "--format", "native", "--to", str(self.adapter)]
+        _must(run(["export", str(self.run), *to]))
+        from tenslora_search.hub.digits_vit import digits_backbone
+
+        shutil.copytree(digits_backbone(), self.model)
+        self.rows.write_text("text,label\n" + "".join(f"row {k},{k % 2}\n" for k in range(60)))
+
+    def copy(self, source: Path) -> Path:
+        target = self.folder / f"case{source.suffix}"
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
+        return target
+
+    def touched(self) -> str | None:
+        """Says that a file outside the case was changed, and puts it back."""
+        if self.canary.is_file() and self.canary.read_text() == "untouched":
+            return None
+        self.canary.write_text("untouched")
+        return "a file outside the folder was touched"
+
+
+def _of_run(made: Material, generator: random.Random, file: str) -> Case:
+    folder = made.copy(made.run)
+    about = spoil(folder / file, generator, made.canary)
+    command = generator.choice(["report", "export", "resume", "compare"])
+    search = [str(folder) if one == str(made.run) else one for one in made.search]
+    arguments = {
+        "report": ["report", str(folder)],
+        "compare": ["compare", str(folder), "--out", str(folder / "compare.html")],
+        "export": ["export", str(folder), "--to", str(folder / "to")],
+        "resume": [*search, "--trials", "5"],
+    }[command]
+    return Case(f"{command}, {about}", arguments)
+
+
+def of_run_file(made: Material, generator: random.Random) -> Case:
+    return _of_run(made, generator, "run.json")
+
+
+def of_events(made: Material, generator: random.Random) -> Case:
+    return _of_run(made, generator, "trials.jsonl")
+
+
+def of_config(made: Material, generator: random.Random) -> Case:
+    folder = made.copy(made.model)
+    about = spoil(folder / "config.json", generator, made.canary)
+    arguments = generator.choice(
+        [
+            ["count", "--construction", "none", "--decomposition", "cp", "--ranks", "2"],
+            ["--task", "digits", "--budget", "4k", "--dry-run"],
+        ]
+    )
+    return Case(f"{arguments[0]}, {about}", [*arguments, "--model", str(folder)])
+
+
+def of_space(made: Material, generator: random.Random) -> Case:
+    key = generator.choice(
+        "construction decomposition structure scale rule size learning_rate weight_decay clip "
+        "about "
+        "head_learning_rate allocator map sites nonsense".split()
+    )
+    value = generator.choice(TOML_VALUES)
+    path = made.folder / "space.toml"
+    path.write_text(f"{key} = {value}\n", encoding="utf-8", errors="surrogatepass")
+    asked = ["--task", "digits", "--budget", "4k", "--space", str(path), "--dry-run"]
+    return Case(f"{key} = {value[:60]}", asked)
+
+
+def of_flags(made: Material, generator: random.Random) -> Case:
+    flag = generator.choice(
+        "--budget --task --model --data --column --labels --space --trials --time-limit --sampler "
+        "--pruner --objective --pack --executor --gpus-per-worker --retest --seed --max-steps "
+        "--batch-size --max-length --fit-rows".split()
+    )
+    value = generator.choice(FLAG_VALUES)
+    return Case(f"{flag} {value[:60]!r}", [*SEARCH, *WHERE["inline"], flag, value, "--dry-run"])
+
+
+def of_rows(made: Material, generator: random.Random) -> Case:
+    path = made.copy(made.rows)
+    content = bytearray(path.read_bytes())
+    for _ in range(generator.randint(1, 4)):
+        place = generator.randrange(len(content))
+        content[place : place + generator.randint(0, 40)] = generator.choice(BYTES)
+    path.write_bytes(content)
+    asked = ["--data", str(path), "--model", str(made.model), "--budget", "4k", "--out"]
+    small = ["--trials", "1", "--max-steps", "1", "--retest", "0", *WHERE["inline"], "--quiet"]
+    return Case("bytes of a csv", [*asked, str(made.folder / "own"), "--force", *small])
+
+
+TARGETS: dict[str, Callable[[Material, random.Random], Case]] = {
+    "run.json": of_run_file,
+    "trials.jsonl": of_events,
+    "config.json": of_config,
+    "space": of_space,
+    "flag": of_flags,
+    "rows": of_rows,
+}
+DEEP = "[" * 3000 + "]" * 3000
+VALUES: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**70, 1e308, -0.5, "", "x", "x" * 5000, "nan",
+    "../../outside/canary.txt", [], [[]], [1, 2], ["a"], {}, {"a": 1}, "\x00",
+    "\ud800", [None], [[1], 2], [-1], [0], [1e9], "<script>", "1); import os; os.system('true') #",
+    float("nan"), float("inf"),
+)  # fmt: skip
+TOML_VALUES = (
+    "1", "1.0", "[1.0]", "0.25", "[0.25, 1.0]", "[0.1, 0.5, 0.1]", "{low = 0.1, high = 0.5}",
+    "{low = 1e-308, high = 1}", "{low = 0.5, high = 0.1}", "{low = 1}", "nan", "inf", "-1", "true",
+    '"plain"', '["plain"]', "[]", "[[1]]", '"x"', '["cp"]', '["none"]', '["none x cp"]',
+    '"none x cp"', "{}", '[1, "a"]', "1e400", "[" * 1200 + "]" * 1200, '{a = {b = {c = 1}}}',
+    "[true]", "[0]", "0", '"\\u0000"', "1979-05-27", "[1e-5, 1e-3]",
+)  # fmt: skip
+FLAG_VALUES = (
+    "", "0", "-1", "1", "x", "x" * 5000, "1e400", "9" * 400, "nan", "inf", "\udcff", "300k", "1.5",
+    "../..", "/", "/dev/null", "a=b", "=", "text=nope", "0.5", "auto", "[]", "None", "true", "1h",
+    "-1s", "0s", "99999999999h",
+)  # fmt: skip
+BYTES = (
+    b"",
+    b"\x00",
+    b"\xff\xfe",
+    b'"',
+    b"\n",
+    b",",
+    b"\r",
+    b"a" * 3000,
+    b"\xed\xa0\x80",
+    b"nan",
+    b"1e999",
+    b";",
+)
+
+
+def spoil(path: Path, generator: random.Random, canary: Path) -> str:
+    """Damages a file of JSON, or of one JSON value a line; says how."""
+    text = path.read_text(encoding="utf-8")
+    how = generator.random()
+    if how < 0.08:
+        place = generator.randrange(len(text))
+        path.write_text(text[:place], encoding="utf-8")
+        return f"cut at {place}"
+    if how < 0.12:
+        path.write_bytes(generator.choice([b"", b"\x00\xff", b"[]", b"null", DEEP.encode()]))
+        return "other content"
+    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+    row = generator.randrange(len(lines))
+    value = json.loads(lines[row])
+    place, about = generator.choice([*_places(value)]), "deleted"
+    new = str(canary) if generator.random() < 0.05 else generator.choice(VALUES)
+    *way, last = place
+    holder = value
+    for step in way:
+        holder = holder[step]
+    if generator.random() < 0.2:
+        del holder[last]
+    else:
+        holder[last], about = new, f"is {str(new)[:40]!r}"
+    lines[row] = json.dumps(value)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"line {row + 1}, {'.'.join(map(str, place))} {about}"
+
+
+def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*way, key)
+        if isinstance(inner, dict | list):
+            yield from _places(inner, (*way, key))
+
+
+# Kills
+
+
+def kills(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Kills at random moments and at single file operations, then the same command again."""
+    generator = random.Random(options.seed)
+    where = WHERE[options.executor]
+    whole = folder / "whole"
+    began = time.monotonic()
+    _must(run([*SEARCH, *where, "--out", str(whole)]))
+    lasts = time.monotonic() - began
+    expected, n_operations = told(whole), operations(where, folder)
+    faults: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    for number in range(options.n):
+        out = folder / f"run-{number}"
+        asked = [*SEARCH, *where, "--out", str(out)]
+        if generator.random() < 0.5:
+            after = generator.uniform(0, lasts)
+            kind, about = "at a moment", f"after {after:.2f} s"
+            run(asked, during=lambda child, after=after: _killed(child, after))
+        else:
+            place = generator.randrange(1, n_operations + 1)
+            kind, about = "at a file operation", f"at operation {place}"
+            run(asked, before=lambda place=place, out=out: _killed_at(place, out))
+        kinds[kind] += 1
+        outcome = run(asked)
+        fault = outcome.fault or (f"exit code {outcome.code}" if outcome.code else None)
+        fault = fault or difference(out, whole, expected)
+        if fault:
+            faults.setdefault(fault, []).append(f"{kind} {about}")
+            print(f"{number}: {fault} <- {kind} {about}", flush=True)
+        shutil.rmtree(out, ignore_errors=True)
+    return _told(f"Kills, {options.executor}", options, kinds, faults)
+
+
+def told(folder: Path) -> list[Any]:
+    """What a run says but for times and order: proposals, rungs, ends, retests."""
+    found = []
+    for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if "number" in event:
+            kept = (
+                "event",
+                "number",
+                "seed",
+                "step",
+                "score",
+                "report_score",
+                "n_params",
+                "reason",
+            )
+            found.append(json.dumps({name: event.get(name) for name in kept}))
+    return sorted(found)
+
+
+def difference(out: Path, whole: Path, expected: list[Any]) -> str | None:
+    """How a resumed run differs from the undisturbed one, or what it leaves over."""
+    left = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    known = sorted(path.name for path in whole.iterdir())
+    more = [name for name in left if name not in known]
+    lacking = [name for name in known if name not in left]
+    if more or lacking:
+        return f"left over: {more[:3]}; missing: {lacking[:3]}"
+    states = sorted(path.name for path in (out / "states").iterdir())
+    if states != sorted(path.name for path in (whole / "states").iterdir()):
+        return "other states"
+    found = told(out)
+    if len(found) != len(set(found)):
+        return "a trial was doubled"
+    return None if found == expected else "another run than the undisturbed one"
+
+
+def operations(where: Sequence[str], folder: Path) -> int:
+    """File operations of an undisturbed search in its run folder."""
+    counter = folder / "operations.txt"
+    out = folder / "counted"
+    _must(run([*SEARCH, *where, "--out", str(out)], before=lambda: _killed_at(0, out, counter)))
+    return max(1, counter.stat().st_size)
+
+
+def _killed(child: int, after: float) -> None:
+    time.sleep(after)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+
+
+WRITES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
+
+
+def _killed_at(place: int, out: Path, counter: Path | None = None) -> None:
+    """This process kills itself at the place-th operation in the folder (0: counts them)."""
+    seen = 0
+    count = counter.open("ab", buffering=0) if counter is not None else None
+    inside = str(out.resolve())
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event not in WRITES or not str(arguments[0]).startswith(inside):
+            return
+        seen += 1
+        if count is not None:
+            count.write(b".")
+        if seen == place:
+            os.killpg(0, signal.SIGKILL)
+
+    sys.addaudithook(look)
+
+
+# Odd environments
+
+
+def worlds(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Environment variables set to anything."""
+    generator = random.Random(options.seed)
+    faults: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    for number in range(options.n):
+        name = generator.choice([*VARIABLES])
+        value = generator.choice(VARIABLES[name])
+        executor = generator.choice([*WHERE])
+        kinds[f"{name}, {executor}"] += 1
+        out = folder / f"world-{number}"
+
+        def change(name: str = name, value: str | None = value) -> None:
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+        outcome = run([*SEARCH, *WHERE[executor], "--out", str(out)], before=change)
+        if outcome.fault:
+            faults.setdefault(outcome.fault, []).append(f"{executor}: {name}={value}")
+            print(f"{number}: {outcome.fault} <- {executor}: {name}={value}", flush=True)
+    return _told("Odd environments", options, kinds, faults)
+
+
+VARIABLES: dict[str, Sequence[str | None]] = {
+    "OMP_NUM_THREADS": ("", "4,2", "0", "-1", "x", "1000"),
+    "TMPDIR": ("/nowhere", "/tmp/" + "long" * 40, ""),
+    "HOME": ("/nowhere", "", None),
+    "LANG": ("C", "x", ""),
+    "RAY_ADDRESS": ("127.0.0.1:1", "auto", "x", ""),
+    "COLUMNS": ("0", "1", "x"),
+    "TENSLORA_CACHE": ("/nowhere/cache", ""),
+    "CUDA_VISIBLE_DEVICES": ("", "x", "-1"),
+}
+
+
+def _must(outcome: Outcome) -> None:
+    if outcome.code != 0:
+        raise SystemExit(
+            f"the undisturbed command failed ({outcome.code}): {outcome.output[-2000:]}"
+        )
+
+
+def _told(
+    what: str, options: argparse.Namespace, kinds: Counter[str], faults: dict[str, list[str]]
+) -> list[str]:
+    n_faults = sum(map(len, faults.values()))
+    lines = [f"## {what}: {n_faults} of {options.n} cases failed (seed {options.seed})", ""]
+    lines += [f"- {kind}: {count}" for kind, count in sorted(kinds.items())]
+    for fault, cases in sorted(faults.items(), key=lambda item: -len(item[1])):
+        lines.append(f"- **{len(cases)} x {fault}**, the shortest: `{min(cases, key=len)}`")
+    return lines
+
+
+CAMPAIGNS = {"inputs": inputs, "kills": kills, "worlds": worlds}
+
+if __name__ == "__main__":
+    main()

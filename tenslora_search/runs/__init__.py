@@ -1,0 +1,1 @@
+"""A run folder; the standard library alone."""
