@@ -13,6 +13,7 @@ from tenslora_search.nn.sites import Place, Site
 from tenslora_search.nn.wrappers import clean_name, unwrapped
 from tenslora_search.spec.backbones import heads_of
 from tenslora_search.spec.families import ATTENTION, MLP, TRANSPOSED, family_of
+from tenslora_search.spec.fused import LAYOUTS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
@@ -57,7 +58,9 @@ def find_sites(
                 f"{_names_of_maps(maps)}"
             )
         places[projection] = [
-            _place(Fused(name, _widths(maps[name])[1], projection, config), end, targets is not None)
+            _place(
+                Fused(name, _widths(maps[name])[1], projection, config), end, targets is not None
+            )
             for name, end in found
         ]
     _check_called(model, {place.module for found in places.values() for place in found})
@@ -171,7 +174,7 @@ def _parsed(text: str) -> End:
     name, _, part = text.strip().partition(" ")
     part = part.strip()
     numbers = re.fullmatch(r"(\d+)/(\d+)", part)
-    known = not part or re.fullmatch(r"[a-z_]+|\d+:\d+", part) or numbers
+    known = not part or part in LAYOUTS or re.fullmatch(r"\d+:\d+", part) or numbers
     if not name or not known or (numbers and int(numbers[1]) >= int(numbers[2])):
         raise QuestionError(
             "a target is the end of a name, and for one of n blocks of a fused map 0/n to (n - "

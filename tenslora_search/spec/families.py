@@ -162,19 +162,31 @@ FAMILIES: Table[Family] = Table(
             head=no_bias,
         ),
         "phi3": _fused(
-            "self_attn.qkv_proj blocks", "phi3", out="self_attn.o_proj",
-            up="mlp.gate_up_proj 1/2", gate="mlp.gate_up_proj 0/2", down="mlp.down_proj",
+            "self_attn.qkv_proj blocks",
+            "phi3",
+            out="self_attn.o_proj",
+            up="mlp.gate_up_proj 1/2",
+            gate="mlp.gate_up_proj 0/2",
+            down="mlp.down_proj",
         ),
         "gpt_bigcode": _fused(
             "attn.c_attn groups", "gpt_bigcode", out="attn.c_proj", up="mlp.c_fc", down="mlp.c_proj"
         ),
         "bloom": _fused(
-            "self_attention.query_key_value groups", "bloom", "falcon",
-            out="self_attention.dense", up="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h",
+            "self_attention.query_key_value groups",
+            "bloom",
+            "falcon",
+            out="self_attention.dense",
+            up="mlp.dense_h_to_4h",
+            down="mlp.dense_4h_to_h",
         ),
         "gpt_neox": _fused(
-            "query_key_value groups", "gpt_neox", "gpt_neox_japanese", "persimmon",
-            out="attention.dense | self_attn.dense", up="mlp.dense_h_to_4h",
+            "query_key_value groups",
+            "gpt_neox",
+            "gpt_neox_japanese",
+            "persimmon",
+            out="attention.dense | self_attn.dense",
+            up="mlp.dense_h_to_4h",
             down="mlp.dense_4h_to_h",
         ),
         "t5": Family(
@@ -201,5 +213,3 @@ def family_of(model_type: str | None) -> Family:
         "training loop of your own: "
         "ask_tell(geometry=geometry_of(model, targets=...))."
     )
-
-

@@ -17,6 +17,7 @@ from tenslora_search.export.native import NATIVE_FILE, load_adapter, read_native
 from tenslora_search.export.peft import save_peft
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.places import geometry_of
+from tenslora_search.nn.sites import of_columns
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ramp
 from tenslora_search.spec.structure import Structure
@@ -45,18 +46,18 @@ def dense_weights(adapter, dense_update, trial: int = 0) -> dict[str, torch.Tens
     """Every adapted weight with its update added, built without pairs, from the adapter's
     parameters.
     """
-    model, weights = adapter.model, {}
+    weights = {}
     for tensor, place in adapter.tensors_of(trial):
         group, updates = tensor.network.group, dense_update(tensor, place)
         for p, projection in enumerate(group.projections):
             for layer, where in enumerate(adapter.places[projection]):
-                frozen = model.get_submodule(where.module).frozen
+                frozen = adapter.sites[where.module].frozen
                 update = (
                     updates[p, layer].T if projection in group.transposed else updates[p, layer]
                 )
-                blocks = [torch.zeros_like(update)] * where.of
-                blocks[where.block] = update
-                update = torch.cat(blocks, 1)
+                whole = torch.zeros(len(update), where.outputs)
+                of_columns(whole, where.columns).copy_(update)
+                update = whole
                 old = weights.get(f"{where.module}.weight", frozen.weight)
                 weights[f"{where.module}.weight"] = old + (
                     update.T if isinstance(frozen, torch.nn.Linear) else update

@@ -5,9 +5,9 @@ import pytest
 from tenslora_search.spec.adapter import HEAD_LAYOUTS
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.backbones import BACKBONES
-from tenslora_search.spec.families import FAMILIES
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.families import FAMILIES
 from tenslora_search.spec.methods import METHODS
 from tenslora_search.spec.scales import SCALES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, Table
