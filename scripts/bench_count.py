@@ -65,8 +65,8 @@ def main() -> None:
     lines = [
         "# Quick answers: counts and commands without torch",
         "",
-        "Microseconds on roberta-base at 300,000 parameters: of the bare `Structure.count(...)` / of "
-        "`AdapterSpec.of(...).n_params`,",
+        "Microseconds on roberta-base at 300,000 parameters: of the bare `Structure.count(...)` / "
+        "of `AdapterSpec.of(...).n_params`,",
         f"which checks names, ranks and caps too; best of {ROUNDS} rounds of {REPEATS}.",
         "Made by `python scripts/bench_count.py --out reports/bench_count.md`.",
         "",

@@ -32,6 +32,7 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
+from tenslora_search.spec.structure import Structure
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 Measure = tuple[float, float]

@@ -16,7 +16,7 @@ def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
     """
     found = {}
     for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
-        for name, parameter in tensor.factors.items():
+        for name, parameter in tensor.arrays.items():
             mask = tensor.entries(name, place)
             value = tensor.of_trial(name, parameter.detach(), place).cpu()
             found[f"{group}.{name}"] = value.clone() if bool(mask.all()) else value[mask]
@@ -29,7 +29,7 @@ def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: in
     """
     with torch.no_grad():
         for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
-            for name, parameter in tensor.factors.items():
+            for name, parameter in tensor.arrays.items():
                 mask = tensor.entries(name, place).to(parameter.device)
                 value = factors[f"{group}.{name}"].to(parameter)
                 tensor.of_trial(name, parameter, place)[mask] = (

@@ -22,7 +22,7 @@ from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import read_state
+from tenslora_search.training.states import read_state
 
 
 def load_trained(

@@ -36,7 +36,8 @@ def dense_update(tensor: FactoredTensor, trial: int = 0) -> Tensor:
     stacked = [axis for axis in STACKED if axis in letter]
     output = "".join(letter[name] for name in (*stacked, *ends))
     subscripts = ",".join("".join(letter[name] for name in term) for term in terms)
-    arrays = [tensor.factors[factor.name][trial] for factor in net.factors]
+    contracted = tensor.contracted()
+    arrays = [contracted[factor.name][trial] for factor in net.factors]
     full = torch.einsum(f"{subscripts}->{output}", *arrays)
     return full.reshape(len(group.projections), group.layers, group.input, group.output)
 

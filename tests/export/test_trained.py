@@ -24,7 +24,8 @@ from tenslora_search.export.trained import base_of, export_trained
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 FACTS = Facts(
     number=3, task="own", metric="accuracy", kind="text", training={"steps": 6, "batch_size": 16,

@@ -1,4 +1,4 @@
-"""Structure: bonds, caps and clipping over whole tables; what is said of it, and what is refused."""
+"""Structure: bonds, caps and clipping over whole tables; what is said of it and refused."""
 
 import pickle
 
