@@ -209,12 +209,9 @@ def dense_update():
     the scale in it.
     """
     from tenslora_search.nn.naive import dense_update
-    from tenslora_search.spec.geometry import STACKED
 
     def build(tensor, trial: int = 0):
-        group, looped = tensor.network.group, tensor.network.looped
-        sizes = [group.size(axis) if axis in looped else 1 for axis in STACKED]
-        return dense_update(tensor, trial) * tensor.scale[trial].reshape(*sizes, 1, 1)
+        return dense_update(tensor, trial) * tensor.site_scale[trial]
 
     return build
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tenslora_search.nn.stacking import side_by_side
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.geometry import STACKED, Geometry, Group
+from tenslora_search.spec.geometry import Geometry, Group
 from tenslora_search.spec.maps import MAPS
 
 SMALL_RANK, RANK_STEP = 16, 4
@@ -134,7 +134,7 @@ def dense(
     """
     for index, group in enumerate(bundle.geometry.groups):
         left, right = _stacked([bundle], contracted, index, torch.float32)
-        scale = _scale(tensors[bundle.tensors[index]])
+        scale = tensors[bundle.tensors[index]].site_scale.movedim(0, 2)
         whole = MAPS[bundle.after](left @ (right / scale), **knobs) * scale
         for projection, layers in zip(group.projections, whole.unbind(), strict=True):
             for layer, update in enumerate(layers.unbind()):
@@ -171,13 +171,6 @@ def _by_site(
     ):
         for layer, pair in enumerate(zip(of_left.unbind(), of_right.unbind(), strict=True)):
             yield (projection, layer), pair
-
-
-def _scale(tensor: FactoredTensor) -> Tensor:
-    """What stands in front of the updates, as (projection or 1, layer or 1, trial, 1, 1)."""
-    group, looped = tensor.network.group, tensor.network.looped
-    sizes = (group.size(axis) if axis in looped else 1 for axis in STACKED)
-    return tensor.scale.reshape(tensor.n_trials, *sizes, 1, 1).movedim(0, 2)
 
 
 def _rank_class(spec: AdapterSpec) -> int:

@@ -47,10 +47,8 @@ def dense_updates(adapter: Adapter, trial: int = 0) -> Iterator[tuple[str, int, 
     f is the map of its spec (`spec/maps.py`), mostly none.
     """
     for tensor, row in adapter.tensors_of(trial):
-        group, looped = tensor.network.group, tensor.network.looped
-        sizes = [group.size(axis) if axis in looped else 1 for axis in STACKED]
-        scale = tensor.scale[row].reshape(*sizes, 1, 1)
-        whole = scale * adapter.specs[trial].after.make(MAPS, dense_update(tensor, row))
+        group, change = tensor.network.group, adapter.specs[trial].after
+        whole = tensor.site_scale[row] * change.make(MAPS, dense_update(tensor, row))
         for projection, layers in zip(group.projections, whole, strict=True):
             for layer, update in enumerate(layers):
                 yield projection, layer, update.T if projection in group.transposed else update

@@ -48,7 +48,7 @@ def assert_close(found, expected, tolerance: float) -> None:
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-BFLOAT = 0.03
+BFLOAT = 0.05
 """Rounding of bfloat16 over a model of two layers."""
 
 
@@ -161,6 +161,7 @@ def test_reentrant_checkpointing_without_gradients_says_so(tiny, small_spec):
     model, inputs = tiny("llama")
     attach(model, small_spec("qkv", "cp", geometry_of(model)))
     model.train().gradient_checkpointing_enable({"use_reentrant": True})
+    model.disable_input_require_grads()
     with pytest.raises(QuestionError, match=r"'use_reentrant': False.*enable_input_require_grads"):
         model(**inputs)
 
