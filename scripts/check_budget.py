@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import torch
 from optuna.exceptions import ExperimentalWarning
-from tenslora_search.runs.events import read_events
 
 from tenslora_search.nn.attach import attach
+from tenslora_search.runs.events import read_events
 from tenslora_search.runs.question import OBJECTIVES
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import BACKBONES, geometry_of_model

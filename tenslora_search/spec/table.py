@@ -39,8 +39,10 @@ class Table(Mapping[str, Entry]):
         self.kind = kind
         self._renamed = renamed
         self._entries: dict[str, Entry] = {}
+        self.added: dict[str, Entry] = {}
+        """entries from outside"""
         for name, entry in entries.items():
-            self.add(name, entry)
+            self._put(name, entry)
 
     def add(self, name: str, entry: Any) -> None:
         """One entry more, from a script or a plugin, as good as those of the package.
@@ -53,16 +55,21 @@ class Table(Mapping[str, Entry]):
         >>> list(table)
         ['red', 'blue']
         """
+        self._put(name, entry)
+        self.added[name] = entry
+
+    def _put(self, name: str, entry: Any) -> None:
+        function: object = entry
         if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QuestionError(f"a {self.kind} needs a name; got {shortened(name)}.")
         if name in self._entries:
             raise QuestionError(f"there is a {self.kind} named {name!r} already.")
-        if isinstance(entry, FunctionType):
-            if not (entry.__doc__ or "").strip():
+        if isinstance(function, FunctionType):
+            if not (function.__doc__ or "").strip():
                 raise QuestionError(f"{self.kind} {name} has no docstring that says what it does.")
-            if entry.__name__ != name and not self._renamed:
+            if function.__name__ != name and not self._renamed:
                 raise QuestionError(
-                    f"a {self.kind} has its function's name, {entry.__name__}; got {name!r}."
+                    f"a {self.kind} has its function's name, {function.__name__}; got {name!r}."
                 )
         self._entries[name] = cast(Entry, entry)
 

@@ -2,21 +2,18 @@
 are summed.
 
 So gradients stay apart, and a trial alone is the same trial in any pack. Between segments a trial
-is a small safetensors file: factors, head, and the optimizer's moments of both.
+is a small file (`states.py`): factors, head, and the optimizer's moments of both.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,14 +23,13 @@ from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.task import TaskData
-from tenslora_search.hub.noted import read_noted
-from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import attach, layout
-from tenslora_search.spec.rules import RULES
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.form import Care
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
+from tenslora_search.training.learner import Kept, Rules, TrialLearner
+from tenslora_search.training.optimizer import PackedAdamW, Part
 from tenslora_search.training.replay import Replay
+from tenslora_search.training.states import load_state, write_state
 
 EVALUATION = 4
 """A batch that is only scored has this many times the rows of one that is learnt from, which must
@@ -66,6 +62,7 @@ class Pack:
         """the place in the pack of each trial as the caller counts them"""
         self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step = max_steps, from_step
+        self._rules = [Rules.of(spec, max_steps) for spec in self.specs]
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
@@ -84,6 +81,13 @@ class Pack:
             for parameter in self.heads.parameters.values():
                 parameter.requires_grad_(True)
             self.optimizer = self._optimizer()
+            self._kept = self._views_of_parameters()
+            self._learners = [
+                TrialLearner(
+                    self.adapter.tensors_of(row), self._kept, n_steps=max_steps, seed=spec.seed
+                )
+                for row, spec in enumerate(self.specs)
+            ]
             self._inputs = _Inputs.of(len(specs), batch_size, self.device)
             self._replay = Replay(self._train, self.device)
             undo.callback(self._replay.forget)
@@ -91,7 +95,7 @@ class Pack:
             self._losses_sum = torch.zeros(len(specs), device=self.device)
             for trial, state in enumerate(states or ()):
                 if state is not None:
-                    self._load(trial, state)
+                    load_state(state, self._views(trial), step=from_step, spec=self._spec(trial))
             self._undo = undo.pop_all()
 
     def __enter__(self) -> "Pack":
@@ -132,15 +136,11 @@ class Pack:
     def _walk(self, steps: range, width: int | None = None) -> None:
         """Trains step after step, texts cut to each batch's width or to the one given."""
         rows, widths = self.batches.plan(steps)
-        shares = torch.tensor(
-            [schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]
-        ).T
         # All at once onto the device, so that no step waits for the host.
-        plan = _Inputs(
-            rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + steps.start, shares
-        ).to(self.device)
+        plan = _Inputs.plan(rows, steps, self._rules).to(self.device)
 
         def put_in_place(index: int) -> None:
+            self._between(steps.start + index)
             for place, values in zip(self._inputs, plan, strict=True):
                 place.copy_(values[index])
 
@@ -148,15 +148,41 @@ class Pack:
 
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""
-        rows, number, share = self._inputs
+        rows, step, number, share = self._inputs
         losses = self._losses(self.batches.take(self.data.fit, rows, width=width))
+        losses = self._penalized(losses, step)
         gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
         self.optimizer.step(gradients, number, share)
         losses = losses.detach()
         self.first_bad.copy_(
-            torch.where((self.first_bad < 0) & ~losses.isfinite(), number.long(), self.first_bad)
+            torch.where((self.first_bad < 0) & ~losses.isfinite(), step, self.first_bad)
         )
         self._losses_sum += losses
+
+    def _penalized(self, losses: Tensor, step: Tensor) -> Tensor:  # (trial,), ()
+        """The losses, with what the trials' rules add to them."""
+        asked = {}
+        for row, (rules, learner) in enumerate(zip(self._rules, self._learners, strict=True)):
+            learner.step = step
+            if (penalty := rules.penalty(learner)) is not None:
+                asked[row] = penalty
+        if not asked:
+            return losses
+        return torch.stack([loss + asked.get(row, 0) for row, loss in enumerate(losses.unbind())])
+
+    @torch.no_grad()
+    def _between(self, step: int) -> None:
+        """Calls what the trials' rules do after `step` steps, before the next."""
+        for row, (rules, learner) in enumerate(zip(self._rules, self._learners, strict=True)):
+            due = rules.due(step)
+            if any(rule.restarts for rule in due):
+                self.optimizer.restart(row)
+            learner.step = step
+            for rule in due:
+                assert rule.between is not None
+                rule.between(learner)
+            if due:
+                learner.clear_padding()
 
     def failure(self, trial: int) -> str | None:
         """Why a trial cannot go on, or None."""
@@ -186,58 +212,46 @@ class Pack:
         return logits[..., 0] * std + mean if self.data.regression else logits
 
     def save(self, trial: int, path: Path) -> Path:
-        """Writes a paused trial: its factors, its head and the moments of both; no padding of its
-        neighbours.
-        """
-        tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
-        about = {
-            "step": self.step,
-            "spec": self.specs[self._rows[trial]].to_json(),
-            "units": self.data.units,
-        }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
-            share(path)
-        except (OSError, SafetensorError) as error:
-            raise QuestionError(
-                f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept."
-            ) from error
-        return path
+        """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
+        return write_state(
+            path,
+            self._views(trial),
+            step=self.step,
+            spec=self._spec(trial),
+            units=self.data.units,
+        )
 
-    def _load(self, trial: int, path: Path) -> None:
-        about, tensors = read_state(path)
-        if (
-            about["step"] != self.step
-            or TrialSpec.from_json(about["spec"]) != self.specs[self._rows[trial]]
-        ):
-            raise QuestionError(
-                f"{path} holds another trial, or another step ({about['step']}) than {self.step}."
-            )
-        with torch.no_grad():
-            for name, view in self._views(trial):
-                view.copy_(tensors[name])
+    def _spec(self, trial: int) -> TrialSpec:
+        return self.specs[self._rows[trial]]
 
     def _views(self, trial: int) -> Iterator[tuple[str, Tensor]]:
-        """Views of all that a trial has learnt, by name: factors, head, and the two moments of
-        each.
+        """Views of all that a trial goes on from, by name: factors, head, and the two moments of
+        each; the last gradients too where a rule is still to be called before the next step.
         """
-        row, optimizer = self._rows[trial], self.optimizer
-        of = {
-            id(parameter): dict(zip(KINDS, views, strict=True))
-            for parameter, *views in zip(
-                optimizer.parameters,
-                *map(optimizer.views, (optimizer.values, optimizer.means, optimizer.squares)),
-                strict=True,
-            )
-        }
+        row = self._rows[trial]
+        kinds = ["value", "mean", "square"]
+        if self._rules[row].due(self.step):
+            kinds.append("gradient")
         for group, (tensor, place) in enumerate(self.adapter.tensors_of(row)):
+            for name, value in tensor.frozen.named_buffers():
+                yield f"value.{group}.{name}", tensor.of_trial(name, value, place)
             for name, parameter in tensor.factors.items():
-                for kind, value in of[id(parameter)].items():
-                    yield f"{kind}.{group}.{name}", tensor.of_trial(name, value, place)
+                for kind in kinds:
+                    view = getattr(self._kept[id(parameter)], kind)
+                    yield f"{kind}.{group}.{name}", tensor.of_trial(name, view, place)
         for name, parameter in self.heads.parameters.items():
-            for kind, value in of[id(parameter)].items():
-                yield f"{kind}.head.{name}", value[row]
+            for kind in kinds:
+                yield f"{kind}.head.{name}", getattr(self._kept[id(parameter)], kind)[row]
+
+    def _views_of_parameters(self) -> dict[int, Kept]:
+        """What the optimizer keeps of each parameter, by its id."""
+        optimizer = self.optimizer
+        matrices = (optimizer.values, optimizer.gradients, optimizer.means, optimizer.squares)
+        views = zip(*map(optimizer.views, matrices), strict=True)
+        return {
+            id(parameter): Kept(*of_parameter)
+            for parameter, of_parameter in zip(optimizer.parameters, views, strict=True)
+        }
 
     def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The mean loss of each trial on one batch: (trial,)."""
@@ -265,19 +279,17 @@ class Pack:
         return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
+        every = range(len(self.specs))
+        rates = [spec.head_learning_rate for spec in self.specs]
         parts = [
-            Part(
-                parameter, range(len(self.specs)), [spec.head_learning_rate for spec in self.specs]
-            )
+            Part(parameter, every, rates, [Care()] * len(self.specs))
             for parameter in self.heads.parameters.values()
         ]
         for tensor, trials in self.adapter.tensors_and_trials():
-            for factor in tensor.network.factors:
-                rates = [
-                    self.specs[k].learning_rate * self.specs[k].rule.make(RULES).care(factor).rate
-                    for k in trials
-                ]
-                parts.append(Part(tensor.factors[factor.name], trials, rates))
+            rates = [self.specs[row].learning_rate for row in trials]
+            for factor in tensor.network.form.counted:
+                cares = [self._rules[row].care(factor) for row in trials]
+                parts.append(Part(tensor.factors[factor.name], trials, rates, cares))
         return PackedAdamW(
             parts,
             weight_decay=torch.tensor(
@@ -291,15 +303,29 @@ class _Inputs(NamedTuple):
     """What differs from step to step: one step's, or all of a plan's along a first axis."""
 
     rows: Tensor  # (batch,) int64
-    number: Tensor  # () float64, counted from 1
+    step: Tensor  # () int64, counted from 1
+    number: Tensor  # (trial,) float64, Adam's number of the step
     share: Tensor  # (trial,), of the learning rates
 
     @classmethod
     def of(cls, n_trials: int, batch_size: int, device: torch.device) -> "_Inputs":
         return cls(
             torch.zeros(batch_size, dtype=torch.int64, device=device),
-            torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+            torch.zeros(n_trials, dtype=torch.float64, device=device),
             torch.zeros(n_trials, device=device),
+        )
+
+    @classmethod
+    def plan(cls, rows: Tensor, steps: range, rules: Sequence[Rules]) -> "_Inputs":
+        """The inputs of steps counted from 0, each on its rows."""
+        return cls(
+            rows,
+            torch.arange(1, len(steps) + 1) + steps.start,
+            torch.tensor(
+                [[one.number(step) for one in rules] for step in steps], dtype=torch.float64
+            ),
+            torch.tensor([[one.share(step) for one in rules] for step in steps]),
         )
 
     def to(self, device: torch.device) -> "_Inputs":
@@ -309,13 +335,3 @@ class _Inputs(NamedTuple):
 HEAD_SEED = 1_000_003
 """Added to a trial's seed for its head, so that head and factors do not start from the same draws.
 """
-
-KINDS = ("value", "mean", "square")
-
-
-def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `Pack.save` wrote: {"step", "spec", "units"} and the tensors.
-
-    `QuestionError` if the file is missing, cut off or foreign.
-    """
-    return read_noted(path, "tenslora_state")

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from tenslora_search.backbone.attention import fold_attention
-from tenslora_search.data.batches import Split
 from tenslora_search.data.task import TaskData
 from tenslora_search.export.factors import set_trial_factors, trial_factors
 from tenslora_search.nn.attach import attach
@@ -29,47 +28,10 @@ from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 MAX_STEPS = 12
-
-
-def tokens(n_rows: int, seed: int, *, regression: bool = False) -> Split:
-    """Rows of uneven length whose label is whether their first token is among the upper half of the
-    vocabulary.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(3, 14, (n_rows,), generator=generator)
-    ids = torch.randint(4, 30, (n_rows, 14), generator=generator)
-    mask = (torch.arange(14) < lengths[:, None]).long()
-    labels = (ids[:, 1] >= 17).long()
-    return Split(
-        {"input_ids": ids * mask, "attention_mask": mask},
-        labels.float() if regression else labels,
-        lengths,
-    )
-
-
-@pytest.fixture(scope="module")
-def data() -> TaskData:
-    fit, select, report = (tokens(n, seed) for seed, n in enumerate((60, 40, 40)))
-    return TaskData("first token", "accuracy", ("low", "high"), False, fit, select, report, "")
-
-
-@pytest.fixture(scope="module")
-def bert():
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-    }
-    return BertForSequenceClassification(
-        BertConfig(vocab_size=32, max_position_embeddings=16, **sizes)
-    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -247,16 +209,21 @@ def regressor(bert):
     ).eval()
 
 
-def scored(scale: float = 1.0, shift: float = 0.0) -> TaskData:
-    """A regression whose labels are on any scale."""
-    splits = [tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40))]
-    for split in splits:
-        split.labels = split.labels * scale + shift
-    return TaskData("score", "pearson_spearman", (), True, *splits, "")
+@pytest.fixture
+def scored(tokens):
+    """scored(scale, shift) -> a regression whose labels are on any scale."""
+
+    def draw(scale: float = 1.0, shift: float = 0.0) -> TaskData:
+        splits = [tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40))]
+        for split in splits:
+            split.labels = split.labels * scale + shift
+        return TaskData("score", "pearson_spearman", (), True, *splits, "")
+
+    return draw
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(20, 0), (1000, 0), (1, 100), (0.05, -5)])
-def test_regression_learns_alike_on_every_scale(regressor, trials, scale, shift):
+def test_regression_learns_alike_on_every_scale(regressor, scored, trials, scale, shift):
     found = []
     for task in (scored(), scored(scale, shift)):
         with Pack(regressor, task, trials[:2], max_steps=30, batch_size=8) as regressors:
@@ -271,12 +238,12 @@ def test_regression_learns_alike_on_every_scale(regressor, trials, scale, shift)
     )
 
 
-def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data):
+def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data, scored):
     assert scored(0, 3).units == (3, 1)
     assert data.units == (0, 1)
 
 
-def test_regression_learns(regressor, trials):
+def test_regression_learns(regressor, scored, trials):
     task, model = scored(), regressor
     spec = TrialSpec(trials[0].adapter, learning_rate=1e-2, head_learning_rate=1e-2)
     with Pack(model, task, [spec, spec], max_steps=60, batch_size=8) as regressors:

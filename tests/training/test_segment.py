@@ -15,7 +15,8 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import Segment, TrialSpec
 from tenslora_search.training import segment as worker
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 DOES_NOT_FIT = (
     PackError("4 trials cannot share a batch of 1 here; attach one at a time (--pack 1)."),

@@ -1,0 +1,213 @@
+"""A rule acts at three moments of a step, and its trial is the same alone, packed, paused and
+resumed, wherever it is paused.
+"""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from tenslora_search.nn.places import geometry_of
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.decompositions import DECOMPOSITIONS, sora
+from tenslora_search.spec.form import Axis, Care, Factor, Form, Learner, Rule, bond
+from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.learner import Rules
+from tenslora_search.training.optimizer import schedule
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
+
+MAX_STEPS, LINK = 14, 4
+
+
+def chain() -> Rule:
+    """Links of 4 steps: the input side is drawn anew, what the output side has learnt is halved
+    against its last gradient; while training, large entries cost.
+    """
+
+    def redraw(learner: Learner) -> None:
+        generator = learner.generator()
+        for factor in learner.factors:
+            for value in learner.value(factor):
+                if factor.name == "input":
+                    fresh = torch.randn(value.shape, generator=generator) / value.shape[-2] ** 0.5
+                    value.copy_(fresh)
+        for factor in learner.factors:
+            if factor.start == "zero":
+                values, gradients = learner.value(factor), learner.gradient(factor)
+                for value, gradient in zip(values, gradients, strict=True):
+                    value.mul_(0.5).sub_(gradient, alpha=0.01)
+
+    def size(learner: Learner) -> torch.Tensor:
+        values = [value for factor in learner.factors for value in learner.value(factor)]
+        return 1e-3 * torch.stack([value.square().sum() for value in values]).sum()
+
+    return Rule(penalty=size, between=redraw, every=LINK, restarts=True)
+
+
+def frozen_side(modes: tuple[Axis, ...]) -> Form:
+    """LoRA over `none` whose input side is frozen, but for what a rule draws."""
+    return Form(
+        (
+            Factor("input", (modes[0], bond("r")), "normal", ("input",), frozen=True),
+            Factor("output", (*modes[1:], bond("r"))),
+        )
+    )
+
+
+@pytest.fixture(autouse=True)
+def entries(monkeypatch):
+    monkeypatch.setitem(RULES._entries, "chain", chain)
+    monkeypatch.setitem(DECOMPOSITIONS._entries, "frozen_side", frozen_side)
+
+
+@pytest.fixture
+def trials(bert) -> list[TrialSpec]:
+    geometry = geometry_of(bert)
+    members = [
+        ("qkv", "cp", (3,), "chain"),
+        ("none", "frozen_side", (2,), "chain"),
+        ("none", "sora", (4,), "chain"),
+        ("none", "nb_lora", (3,), "chain"),
+        ("none", "cp", (2,), "plain"),
+        ("qkv_depth", "nb_lora", (4,), "lora_plus"),
+        ("none", "cp", [(1 + k % 3,) for k in range(6)], "chain"),
+        ("none", "nb_lora", [(1 + k % 3,) for k in range(6)], "chain"),
+    ]
+    return [
+        TrialSpec(
+            AdapterSpec.of(construction, decomposition, ranks, geometry),
+            learning_rate=5e-3,
+            head_learning_rate=2e-3,
+            weight_decay=0.05 * (number % 3),
+            warmup=0.3,
+            rule=rule,
+            seed=number,
+        )
+        for number, (construction, decomposition, ranks, rule) in enumerate(members)
+    ]
+
+
+def learnt(pack: Pack, path, trial: int = 0) -> dict[str, torch.Tensor]:
+    return read_state(pack.save(trial, path / f"{trial}.safetensors"))[1]
+
+
+def assert_same(one: dict, other: dict, tolerance: float = 1e-5) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            value, other[name], rtol=tolerance, atol=tolerance, msg=lambda text, n=name: n + text
+        )
+
+
+def pack(bert, data, specs, **options) -> Pack:
+    return Pack(bert, data, specs, max_steps=MAX_STEPS, batch_size=8, **options)
+
+
+def unbroken(bert, data, specs, folder) -> list[dict[str, torch.Tensor]]:
+    with pack(bert, data, specs) as whole:
+        whole.advance(MAX_STEPS)
+        return [learnt(whole, folder, k) for k in range(len(specs))]
+
+
+def test_alone_is_packed(bert, data, trials, tmp_path):
+    together = unbroken(bert, data, trials, tmp_path / "together")
+    for number, spec in enumerate(trials):
+        (alone,) = unbroken(bert, data, [spec], tmp_path / str(number))
+        assert_same(alone, together[number], tolerance=1e-4)
+
+
+@pytest.mark.parametrize("stops", [(4,), (5,), (3, 4, 8, 9), (8, 12)])
+def test_paused_is_unbroken(bert, data, trials, tmp_path, stops):
+    """Also where a rule is to be called at the very step at which the trial is paused."""
+    expected = unbroken(bert, data, trials, tmp_path / "unbroken")
+    states, order = [None] * len(trials), list(range(len(trials)))
+    for start, stop in pairwise((0, *stops, MAX_STEPS)):
+        order.reverse()  # in another order each time
+        with pack(
+            bert,
+            data,
+            [trials[k] for k in order],
+            from_step=start,
+            states=[states[k] for k in order],
+        ) as part:
+            part.advance(stop)
+            for place, k in enumerate(order):
+                states[k] = part.save(place, tmp_path / f"{stop}" / f"{k}.safetensors")
+    for k, state in enumerate(states):
+        _, found = read_state(state)
+        assert_same(found, expected[k])
+
+
+def test_between_is_called_once_and_not_after_the_last_step(monkeypatch, bert, data, tmp_path):
+    called = []
+    counting = Rule(between=lambda learner: called.append(learner.step), every=3)
+    monkeypatch.setitem(RULES._entries, "chain", lambda: counting)
+    spec = TrialSpec(AdapterSpec.of("none", "cp", (2,), geometry_of(bert)), 1e-3, 1e-3)
+    spec = TrialSpec(spec.adapter, 1e-3, 1e-3, rule="chain")
+    with Pack(bert, data, [spec], max_steps=9, batch_size=8) as first:
+        first.advance(3)
+        first.advance(5)
+        state = first.save(0, tmp_path / "0.safetensors")
+    with Pack(bert, data, [spec], max_steps=9, batch_size=8, from_step=5, states=[state]) as second:
+        second.advance(9)
+    assert called == [3, 6]
+
+
+def test_a_penalty_is_part_of_the_loss(monkeypatch, bert, data):
+    adapter = AdapterSpec.of("none", "cp", (2,), geometry_of(bert))
+    constant = Rule(penalty=lambda learner: learner.value(learner.factors[0])[0].sum() * 0 + 3.0)
+    monkeypatch.setitem(RULES._entries, "chain", lambda: constant)
+    specs = [TrialSpec(adapter, 1e-3, 1e-3, rule=rule) for rule in ("plain", "chain")]
+    with pack(bert, data, specs) as both:
+        plain, penalized = both.advance(5)
+        assert penalized == pytest.approx(plain + 3.0, abs=1e-5)
+        assert torch.equal(both.optimizer.values[0], both.optimizer.values[1])
+
+
+def test_gates_shut_and_others_do_not(monkeypatch, bert, data):
+    """A threshold of .5 a step shuts gates within a few steps; without one they stay open."""
+    wide, none = (
+        lambda modes: sora(modes, xi=0.5),
+        lambda modes: sora(modes, xi=0.0),
+    )
+    for entry, shut in ((wide, True), (none, False)):
+        monkeypatch.setitem(DECOMPOSITIONS._entries, "sora", entry)
+        adapter = AdapterSpec.of("none", "sora", (4,), geometry_of(bert))
+        with pack(bert, data, [TrialSpec(adapter, 1e-3, 1e-3)]) as one:
+            one.advance(MAX_STEPS)
+            gates = one.adapter.tensors[0].arrays["gate"]
+            assert bool((gates == 0).all()) == shut
+            assert one.adapter.tensors[0].arrays["input"].any()
+
+
+def spec_of(rule: str, decomposition: str = "cp") -> TrialSpec:
+    from tenslora_search.spec.geometry import Geometry
+
+    geometry = Geometry.attention(hidden=12, heads=3, layers=2)
+    adapter = AdapterSpec.of("none", decomposition, (2,), geometry)
+    return TrialSpec(adapter, 1e-3, 1e-3, warmup=0.3, rule=rule)
+
+
+def test_the_schedule_begins_anew_at_each_restart():
+    rules = Rules.of(spec_of("chain"), MAX_STEPS)
+    assert [rules.number(step) for step in range(MAX_STEPS)] == [1, 2, 3, 4] * 3 + [1, 2]
+    expected = schedule(0.3, 4, range(4)) * 3 + schedule(0.3, 2, range(2))
+    assert [rules.share(step) for step in range(MAX_STEPS)] == expected
+    plain = Rules.of(spec_of("plain"), MAX_STEPS)
+    assert [plain.number(step) for step in range(MAX_STEPS)] == list(range(1, MAX_STEPS + 1))
+    assert [plain.share(step) for step in range(MAX_STEPS)] == schedule(
+        0.3, MAX_STEPS, range(MAX_STEPS)
+    )
+
+
+def test_a_trials_rule_and_its_forms_act_together():
+    rules = Rules.of(spec_of("lora_plus", "sora"), MAX_STEPS)
+    cares = {
+        factor.name: rules.care(factor)
+        for factor in spec_of("plain", "sora").adapter.networks[0].form.learnt
+    }
+    assert cares["output"] == Care(rate=16.0)
+    assert cares["input"] == Care()
+    assert cares["gate"] == Care(shrink=3e-4, decays=False)
