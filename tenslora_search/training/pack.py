@@ -214,13 +214,12 @@ class Pack:
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
-        return write_state(
-            path,
-            self._views(trial),
-            step=self.step,
-            spec=self._spec(trial),
-            units=self.data.units,
-        )
+        about = {
+            "step": self.step,
+            "spec": self._spec(trial).to_json(),
+            "units": self.data.units,
+        }
+        return write_state(path, self._views(trial), about)
 
     def _spec(self, trial: int) -> TrialSpec:
         return self.specs[self._rows[trial]]
