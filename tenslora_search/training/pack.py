@@ -66,20 +66,7 @@ class Pack:
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
-            generators = [
-                torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs
-            ]
-            self.heads = StackedHeads(model, generators)
-            undo.callback(self.heads.detach)
-            undo.callback(SharedEmbeddings(model, len(specs)).detach)
-            undo.enter_context(trials_apart(model, len(specs)))
-            seeds = [spec.seed for spec in self.specs]
-            self.adapter = attach(
-                model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False
-            )
-            undo.callback(self.adapter.detach)
-            for parameter in self.heads.parameters.values():
-                parameter.requires_grad_(True)
+            self._lay_on(model, undo)
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
             self._learners = [
@@ -97,6 +84,20 @@ class Pack:
                 if state is not None:
                     load_state(state, self._views(trial), step=from_step, spec=self._spec(trial))
             self._undo = undo.pop_all()
+
+    def _lay_on(self, model: nn.Module, undo: ExitStack) -> None:
+        """Makes the model that of all trials side by side: heads, adapter, rows apart."""
+        seeds = [spec.seed for spec in self.specs]
+        generators = [torch.Generator().manual_seed(seed + HEAD_SEED) for seed in seeds]
+        self.heads = StackedHeads(model, generators)
+        undo.callback(self.heads.detach)
+        undo.callback(SharedEmbeddings(model, len(self.specs)).detach)
+        undo.enter_context(trials_apart(model, len(self.specs)))
+        adapters = [spec.adapter for spec in self.specs]
+        self.adapter = attach(model, adapters, seeds=seeds, train_head=False)
+        undo.callback(self.adapter.detach)
+        for parameter in self.heads.parameters.values():
+            parameter.requires_grad_(True)
 
     def __enter__(self) -> "Pack":
         return self
@@ -213,13 +214,12 @@ class Pack:
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
-        return write_state(
-            path,
-            self._views(trial),
-            step=self.step,
-            spec=self._spec(trial),
-            units=self.data.units,
-        )
+        about = {
+            "step": self.step,
+            "spec": self._spec(trial).to_json(),
+            "units": self.data.units,
+        }
+        return write_state(path, self._views(trial), about)
 
     def _spec(self, trial: int) -> TrialSpec:
         return self.specs[self._rows[trial]]

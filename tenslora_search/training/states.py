@@ -2,7 +2,7 @@
 that."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,14 @@ Views = Iterable[tuple[str, Tensor]]
 """`KIND.GROUP.FACTOR` or `KIND.head.PARAMETER`, each with a tensor that holds one trial's part."""
 
 
-def write_state(path: Path, views: Views, *, step: int, spec: TrialSpec, units: Any) -> Path:
-    """Writes a trial paused after `step` steps; `units` are the mean and standard deviation of its
-    labels.
+def write_state(path: Path, views: Views, about: Mapping[str, Any]) -> Path:
+    """Writes a paused trial; `about` says its step, its spec, and what else is read with it, as
+    JSON.
     """
     tensors = {name: view.detach().cpu().contiguous() for name, view in views}
-    about = {"step": step, "spec": spec.to_json(), "units": units}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={NOTE: json.dumps(about)})
+        save_file(tensors, path, metadata={NOTE: json.dumps(dict(about))})
         share(path)
     except (OSError, SafetensorError) as error:
         raise QuestionError(
@@ -40,7 +39,7 @@ def write_state(path: Path, views: Views, *, step: int, spec: TrialSpec, units: 
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `write_state` wrote: {"step", "spec", "units"} and the tensors.
+    """What `write_state` wrote: {"step", "spec", ...} and the tensors.
 
     `QuestionError` if the file is missing, cut off or foreign, or if its step is no step.
     """

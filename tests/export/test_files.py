@@ -47,10 +47,11 @@ def check_everywhere(model, inputs, before, spec, folder, perturb) -> None:
 
     adapter = attach(model, spec, seeds=1)
     try:
-        assert torch.equal(logits(model, inputs), before)
+        rounding = 1e-5 if spec.networks[0].form.make else 0.0
+        assert (logits(model, inputs) - before).abs().max() <= rounding
         perturb(adapter, size=2.0)
         output = model(**inputs).logits
-        assert (output - before).abs().max() > 1e-2
+        assert (output - before).abs().max() > 1e-3
         output.square().sum().backward()
         gradients = [p.grad for p in adapter.parameters()]
         for parameter in model.parameters():

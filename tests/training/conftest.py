@@ -1,10 +1,14 @@
 """A tiny text model and a task for it, for the tests of packs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.task import TaskData
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,40 @@ def bert():
     return BertForSequenceClassification(
         BertConfig(vocab_size=32, max_position_embeddings=16, **sizes)
     ).eval()
+
+
+@pytest.fixture(scope="session")
+def learnt():
+    """learnt(pack, folder, trial) -> all that a trial's state holds."""
+
+    def read(pack: Pack, folder: Path, trial: int = 0) -> dict[str, torch.Tensor]:
+        return read_state(pack.save(trial, folder / f"{trial}.safetensors"))[1]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """assert_same(one, other) -> whether two states of a trial are one but for rounding.
+
+    Packs of other sizes multiply matrices of other shapes, so gradients differ by rounding. Adam
+    divides by sqrt(square) + 1e-8: near a gradient of zero a difference d moves an entry by rate x
+    d / 1e-8. Gradients are some 1e-7 in this small model, rounded at 1e-12 to 1e-11; at a rate of
+    1e-2 values then differ by 1e-6 to 1e-5 (seen: 5e-6 and 1.7e-5). So values agree to 1e-4, and
+    moments, which nothing has divided, to 1e-4 of their largest entry.
+    """
+
+    def compare(one: dict, other: dict, tolerance: float = 1e-4) -> None:
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            is_moment = name.startswith(("mean.", "square.", "gradient."))
+            size = float(other[name].abs().max()) if is_moment else 1.0
+            torch.testing.assert_close(
+                value,
+                other[name],
+                rtol=tolerance,
+                atol=tolerance * size,
+                msg=lambda t, n=name: n + t,
+            )
+
+    return compare

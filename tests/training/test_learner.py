@@ -89,39 +89,27 @@ def trials(bert) -> list[TrialSpec]:
     ]
 
 
-def learnt(pack: Pack, path, trial: int = 0) -> dict[str, torch.Tensor]:
-    return read_state(pack.save(trial, path / f"{trial}.safetensors"))[1]
-
-
-def assert_same(one: dict, other: dict, tolerance: float = 1e-5) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(
-            value, other[name], rtol=tolerance, atol=tolerance, msg=lambda text, n=name: n + text
-        )
-
-
 def pack(bert, data, specs, **options) -> Pack:
     return Pack(bert, data, specs, max_steps=MAX_STEPS, batch_size=8, **options)
 
 
-def unbroken(bert, data, specs, folder) -> list[dict[str, torch.Tensor]]:
+def unbroken(learnt, bert, data, specs, folder) -> list[dict[str, torch.Tensor]]:
     with pack(bert, data, specs) as whole:
         whole.advance(MAX_STEPS)
         return [learnt(whole, folder, k) for k in range(len(specs))]
 
 
-def test_alone_is_packed(bert, data, trials, tmp_path):
-    together = unbroken(bert, data, trials, tmp_path / "together")
+def test_alone_is_packed(learnt, bert, data, trials, tmp_path, assert_same):
+    together = unbroken(learnt, bert, data, trials, tmp_path / "together")
     for number, spec in enumerate(trials):
-        (alone,) = unbroken(bert, data, [spec], tmp_path / str(number))
-        assert_same(alone, together[number], tolerance=1e-4)
+        (alone,) = unbroken(learnt, bert, data, [spec], tmp_path / str(number))
+        assert_same(alone, together[number])
 
 
 @pytest.mark.parametrize("stops", [(4,), (5,), (3, 4, 8, 9), (8, 12)])
-def test_paused_is_unbroken(bert, data, trials, tmp_path, stops):
+def test_paused_is_unbroken(learnt, bert, data, trials, tmp_path, stops, assert_same):
     """Also where a rule is to be called at the very step at which the trial is paused."""
-    expected = unbroken(bert, data, trials, tmp_path / "unbroken")
+    expected = unbroken(learnt, bert, data, trials, tmp_path / "unbroken")
     states, order = [None] * len(trials), list(range(len(trials)))
     for start, stop in pairwise((0, *stops, MAX_STEPS)):
         order.reverse()  # in another order each time

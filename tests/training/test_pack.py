@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
 
 from tenslora_search.backbone.attention import fold_attention
@@ -62,23 +61,7 @@ def pack(model, data, specs, **options) -> Pack:
     return Pack(model, data, specs, max_steps=MAX_STEPS, batch_size=8, **options)
 
 
-def learnt(pack: Pack, folder, trial: int = 0) -> dict[str, torch.Tensor]:
-    return load_file(pack.save(trial, folder / f"{trial}.safetensors"))
-
-
-def assert_same(one: dict, other: dict, tolerance: float = 1e-5) -> None:
-    assert one.keys() == other.keys()
-    for name in one:
-        torch.testing.assert_close(
-            one[name],
-            other[name],
-            rtol=tolerance,
-            atol=tolerance,
-            msg=lambda text, n=name: f"{n}: {text}",
-        )
-
-
-def test_alone_is_packed(bert, data, trials, tmp_path):
+def test_alone_is_packed(bert, data, trials, tmp_path, learnt, assert_same):
     with pack(bert, data, trials) as all_of_them:
         losses = all_of_them.advance(MAX_STEPS)
         scores = all_of_them.scores(data.select)
@@ -91,7 +74,9 @@ def test_alone_is_packed(bert, data, trials, tmp_path):
             assert_same(learnt(alone, tmp_path / "alone"), together[number])
 
 
-def test_paused_and_resumed_in_another_pack_is_unbroken(bert, data, trials, tmp_path):
+def test_paused_and_resumed_in_another_pack_is_unbroken(
+    bert, data, trials, tmp_path, learnt, assert_same
+):
     chosen = trials[::7]
     with pack(bert, data, chosen) as unbroken:
         unbroken.advance(MAX_STEPS)
@@ -110,7 +95,9 @@ def test_paused_and_resumed_in_another_pack_is_unbroken(bert, data, trials, tmp_
             assert_same(learnt(second, tmp_path / "second", place), expected[k])
 
 
-def test_a_failed_trial_does_not_touch_its_neighbours(bert, data, trials, tmp_path):
+def test_a_failed_trial_does_not_touch_its_neighbours(
+    bert, data, trials, tmp_path, learnt, assert_same
+):
     """Also where several texts share a tile of attention, in batches of a size that tiles do not
     divide.
     """
@@ -131,7 +118,7 @@ def test_a_failed_trial_does_not_touch_its_neighbours(bert, data, trials, tmp_pa
     np.testing.assert_allclose(beside[1], alone[1], atol=1e-5)
 
 
-def test_one_trial_follows_torch_adamw(bert, data, trials):
+def test_one_trial_follows_torch_adamw(bert, data, trials, assert_same):
     spec = trials[0]
     with pack(bert, data, [spec]) as ours:
         start = trial_factors(ours.adapter, 0)
@@ -175,10 +162,12 @@ def test_one_trial_follows_torch_adamw(bert, data, trials):
         found = trial_factors(adapter, 0)
     finally:
         adapter.detach()
-    assert_same(found, expected, tolerance=1e-4)
+    assert_same(found, expected)
 
 
-def test_a_loss_that_is_not_finite_fails_its_trial_alone(bert, data, trials, tmp_path):
+def test_a_loss_that_is_not_finite_fails_its_trial_alone(
+    bert, data, trials, tmp_path, learnt, assert_same
+):
     calm = [trials[1], trials[9]]
     wild = TrialSpec(
         trials[0].adapter, learning_rate=1e38, head_learning_rate=1e38, clip=1e30, seed=1
