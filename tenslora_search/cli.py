@@ -165,6 +165,7 @@ def count(
     layers: Annotated[int | None, typer.Option()] = None,
     kv_heads: Annotated[int | None, typer.Option()] = None,
     head_dim: Annotated[int | None, typer.Option()] = None,
+    inner: Annotated[int | None, typer.Option(help="width of the MLP, for up, gate, down")] = None,
     projections: Annotated[
         str, typer.Option(help="of query, key, value, out, up, gate, down")
     ] = "query,key,value",
@@ -175,14 +176,20 @@ def count(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
-    names = tuple(projections.split(","))
+    names = tuple(projections.replace(" ", "").split(","))
     if model is not None:
         geometry = geometry_of_model(model, names)
     elif hidden is None or heads is None or layers is None:
         raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
     else:
         geometry = Geometry.attention(
-            hidden, heads, layers, kv_heads=kv_heads, head_dim=head_dim, projections=names
+            hidden,
+            heads,
+            layers,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            inner=inner,
+            projections=names,
         )
     spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
     if not as_json:
@@ -202,10 +209,10 @@ def count(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="tasks|models|methods|constructions|...")],
+    what: Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")],
 ) -> None:
-    """What there is: tasks, models, methods, constructions, decompositions, allocators, rules,
-    samplers, pruners, spaces.
+    """What there is: tasks, models, sites, methods, constructions, decompositions, maps, scales,
+    rules, allocators, samplers, pruners, spaces; and the knobs of each.
     """
     from tenslora_search.listing import KINDS
 
@@ -314,15 +321,13 @@ def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_js
         f"{question.task or question.data} on {question.model}, at most "
         f"{format_count(of_adapter)} parameters{beside}"
     )
-    print(
-        f"{'construction':<15}{'decomposition':<15}{'smallest':>10}{'largest':>10}  feasible ranks"
-    )
+    width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
+    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
+    print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
-        print(
-            f"{row.construction:<15}{row.decomposition:<15}{row.smallest:>10,}{row.largest:>10,}  "
-            f"{about}"
-        )
+        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
+        print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
     rungs = ", ".join(map(str, question.rungs))
     print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
           f"sampler {question.sampler}, "
@@ -331,16 +336,17 @@ def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_js
 
 def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     from tenslora_search.display import print_front
+    from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
 
     checked, over = run.proof
-    front = run.front()
     if as_json:
-        rows = json.loads(front.to_json(orient="records"))
+        rows = json.loads(run.front().to_json(orient="records"))
         proof = {"checked": checked, "over": over}
         print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
     elif not quiet:
-        print_front(front, read_run(run.folder).curves, run.file["metric"])
+        record = read_run(run.folder)
+        print_front(front(record.rows), record.curves, run.file["metric"])
         print(
             f"proof: {over} of {checked} configurations over budget "
             f"({format_count(run.file['budget'])} parameters)"

@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from rich.table import Table
 
     from tenslora_search.engine.serving import Progress
+    from tenslora_search.report.rows import Row
 
 Show = Callable[["Progress"], None]
 SECONDS_BETWEEN_LINES = 2.0
@@ -76,40 +77,34 @@ def live() -> Iterator[Show]:
 
 
 def print_front(
-    front: "DataFrame", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str
+    front: "Sequence[Row]", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str
 ) -> None:
     """The front at the end: with its scores on fresh seeds, and each trial's scores by rung as a
     spark.
     """
     from rich.console import Console
 
-    if front.empty:
+    if not front:
         print("no trial is complete: give more time (--time-limit) or fewer steps (--max-steps)")
         return
-    members: list[Any] = list(front.itertuples())
-    drawn = _sparks([[score for _, score in curves.get(one.number, ())] for one in members])
-    rows = []
-    for one, curve in zip(members, drawn, strict=True):
-        spread = f" ± {one.report_std:.4f}" if one.n_retests > 1 else ""
-        again = f"{one.report_score:.4f}{spread}" if one.n_retests else "-"
-        rows.append(
-            (
-                str(one.number),
-                one.method,
-                str(one.ranks),
-                f"{one.n_params:,}",
-                f"{one.score:.4f}",
-                again,
-                curve,
-            )
-        )
+    drawn = _sparks([[score for _, score in curves.get(one.number, ())] for one in front])
+    rows = [_front_row(one, curve) for one, curve in zip(front, drawn, strict=True)]
     names = ("trial", "method", "ranks", "parameters", "select", "report", "rungs")
     console = Console()
     console.print(_table(names, rows, title=f"front ({metric})"))
     console.print(COLUMNS, style="dim", highlight=False)
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Any:
+def _front_row(one: "Row", curve: str) -> tuple[str, ...]:
+    spread = f" ± {one.report_std:.4f}" if one.n_retests > 1 else ""
+    again = f"{one.report_score:.4f}{spread}" if one.n_retests else "-"
+    size, score = f"{one.n_params:,}", f"{one.score:.4f}"
+    return str(one.number), one.method, one.ranks, size, score, again, curve
+
+
+def _table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None
+) -> "Table":
     from rich.table import Table
     from rich.text import Text
 

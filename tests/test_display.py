@@ -3,11 +3,11 @@
 import math
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from tenslora_search import display
 from tenslora_search.engine.serving import Progress
+from tenslora_search.report.rows import Row
 
 PROGRESS = Progress(
     phase="search",
@@ -76,24 +76,24 @@ def test_the_live_panel_shows_the_front_with_sparks_and_names_as_they_are(monkey
     assert "best so far  ▁█" in text
 
 
+def _row(number, method, ranks, n_params, score, again) -> Row:
+    report_score, report_std, n_retests = again
+    return Row(
+        number=number, state="complete", method=method, construction="none", decomposition="cp",
+        ranks=ranks, n_params=n_params, head_params=0, score=score, report_score=report_score,
+        report_std=report_std, step=1, seconds=1.0, reason="", n_retests=n_retests, bytes=0,
+        extra_macs=0.0, peak_memory_mb=0.0, completed_at=0.0, settings={},
+    )  # fmt: skip
+
+
 def test_the_front_at_the_end(capsys):
-    columns = [
-        "number",
-        "method",
-        "ranks",
-        "n_params",
-        "score",
-        "report_score",
-        "report_std",
-        "n_retests",
-    ]
     rows = [
-        [4, "LoRA", "2", 12_000, 0.91, 0.9, 0.01, 2],
-        [2, "[b]odd", "1,1", 300, 0.8, 0.7, math.nan, 1],
-        [7, "LoTR", "1,1", 200, 0.5, math.nan, math.nan, 0],
+        _row(4, "LoRA", "2", 12_000, 0.91, (0.9, 0.01, 2)),
+        _row(2, "[b]odd", "1,1", 300, 0.8, (0.7, math.nan, 1)),
+        _row(7, "LoTR", "1,1", 200, 0.5, (math.nan, math.nan, 0)),
     ]
     curves = {4: [(10, 0.5), (20, 0.91)], 2: [(20, 0.8)]}
-    display.print_front(pd.DataFrame(rows, columns=columns), curves, "accuracy")
+    display.print_front(rows, curves, "accuracy")
     out = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert out[0] == "front (accuracy)"
     assert out[1].split() == "trial method ranks parameters select report rungs".split()
@@ -103,5 +103,5 @@ def test_the_front_at_the_end(capsys):
 
 
 def test_no_front_says_what_helps(capsys):
-    display.print_front(pd.DataFrame(), {}, "accuracy")
+    display.print_front([], {}, "accuracy")
     assert "--time-limit" in capsys.readouterr().out

@@ -13,7 +13,6 @@ from tenslora_search.runs.folder import run_folder
 from tenslora_search.runs.provenance import versions
 from tenslora_search.runs.question import Question, write_run_file
 from tenslora_search.runs.run_file import read_run_file
-from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialResult, TrialSpec
@@ -74,8 +73,8 @@ def ask_tell(
         SAMPLERS[question.sampler],
         PRUNERS[question.pruner],
     )  # a wrong name shows before anything is written
-    geometry = geometry or geometry_of_model(question.model)
-    space = SearchSpace.load(question.space, geometry, question.budget)
+    space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
+    geometry = space.geometry
     folder, lock = Path(out), ExitStack()
     lock.enter_context(run_folder(folder, question, force=force))
     try:

@@ -12,7 +12,12 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas
+
+    from tenslora_search.report.reading import RunRecord
+    from tenslora_search.report.rows import Row
 
 
 class Run:
@@ -26,13 +31,22 @@ class Run:
 
     def trials(self) -> "pandas.DataFrame":
         """One row a trial, failed and paused ones too."""
-        return self._record.trials
+        from tenslora_search.report.rows import frame
+
+        return frame(self._record.rows)
 
     def front(self) -> "pandas.DataFrame":
         """The non-dominated complete trials, best score first."""
         from tenslora_search.report.pareto import front
+        from tenslora_search.report.rows import columns_of, frame
 
-        return front(self._record.trials)
+        rows = self._record.rows
+        return frame(front(rows), columns_of(rows))
+
+    @property
+    def rows(self) -> "tuple[Row, ...]":
+        """One typed row a trial, for code; `trials()` is the same as a data frame."""
+        return self._record.rows
 
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
         """The number of the front's trial with the highest score, of at most `max_params`
@@ -56,13 +70,13 @@ class Run:
 
     def pick(self, which: str | int) -> int:
         """A trial's number from best, knee, smallest or a number."""
-        from tenslora_search.report.pareto import PICKS
+        from tenslora_search.report.pareto import PICKS, front
 
         if str(which).isdecimal():
             return int(which)
         pick = PICKS[str(which)]
         _ = self.best()
-        return int(pick(self.front()))
+        return pick(front(self._record.rows))
 
     def export(self, which: str | int, to: str | Path, format: str = "peft") -> Path:
         """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
@@ -76,10 +90,11 @@ class Run:
 
         number, to = self.pick(which), Path(to)
         record = self._record
-        trial = _complete(record.trials, number, self.folder)
-        retests = record.retests[record.retests["number"] == number].sort_values("seed")
-        rungs = record.rungs[record.rungs["number"] == number].sort_values("step")
-        name = rungs["state"].iloc[-1] if retests.empty else retests["state"].iloc[0]
+        trial = _complete(record.rows, number, self.folder)
+        retests = [one for one in record.retests if one.number == number]
+        retests.sort(key=lambda one: one.seed)
+        rungs = [one for one in record.rungs if one.number == number]
+        name = retests[0].state if retests else max(rungs, key=lambda one: one.step).state
         if not name:
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: a training loop of your "
@@ -91,7 +106,7 @@ class Run:
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: {name} is missing."
             )
-        facts = self._facts(trial, retests["report_score"].tolist(), to, format)
+        facts = self._facts(trial, [one.report_score for one in retests], to, format)
         return export_trained(
             state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts
         )
@@ -109,15 +124,15 @@ class Run:
         specification.
         """
         record = self._record
-        return len(record.trials), record.over_budget
+        return len(record.rows), record.over_budget
 
     @property
-    def _record(self) -> Any:
+    def _record(self) -> "RunRecord":
         from tenslora_search.report.reading import read_run
 
         return read_run(self.folder)
 
-    def _facts(self, trial: Any, report_scores: list[float], to: Path, format: str) -> Any:
+    def _facts(self, trial: "Row", report_scores: list[float], to: Path, format: str) -> Any:
         """What the model card says besides the specification."""
         from tenslora_search.export.card import Facts
         from tenslora_search.hub.places import model_kind
@@ -127,9 +142,9 @@ class Run:
             TASKS[question.task].kind if question.task else question.columns or ()
         )
         kind = model_kind(question.model)
-        export = f"--pick {trial['number']} --format {format} --to {shlex.quote(str(to))}"
+        export = f"--pick {trial.number} --format {format} --to {shlex.quote(str(to))}"
         return Facts(
-            number=int(trial["number"]),
+            number=trial.number,
             task=self.file["task"],
             metric=self.file["metric"],
             kind="text_pair" if kind == "text" and is_pair else kind,
@@ -139,7 +154,7 @@ class Run:
                 "max_length": question.max_length,
             },
             report_rows=self.file["rows"]["report"],
-            select_score=float(trial["score"]),
+            select_score=trial.score,
             report_scores=report_scores,
             budget=self.file["budget"],
             head_params=self.file["head_params"],
@@ -167,17 +182,13 @@ def load_run(folder: str | Path) -> Run:
     return Run(Path(folder))
 
 
-def _complete(trials: "pandas.DataFrame", number: int, folder: Path) -> Any:
+def _complete(rows: "Sequence[Row]", number: int, folder: Path) -> "Row":
     """The row of a trial that is trained to the end; `QuestionError` for any other."""
-    rows = trials[trials["number"] == number]
-    if rows.empty:
+    row = next((one for one in rows if one.number == number), None)
+    if row is None:
+        raise QuestionError(f"no trial {number} in {folder}; it has {len(rows)}, numbered from 0.")
+    if not row.is_complete:
         raise QuestionError(
-            f"no trial {number} in {folder}; it has {len(trials)}, numbered from 0."
-        )
-    row = rows.iloc[0]
-    if row["state"] != "complete":
-        raise QuestionError(
-            f"trial {number} is {row['state']}, not complete; only a trained adapter can be "
-            "exported."
+            f"trial {number} is {row.state}, not complete; only a trained adapter can be exported."
         )
     return row

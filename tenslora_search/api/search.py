@@ -17,6 +17,7 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question, write_run_file
 from tenslora_search.runs.run_file import read_run_file
+from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.space import SearchSpace
 
@@ -109,12 +110,12 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
 
     data = load_task(**question.task_options, model=question.model)
     model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
-    geometry = geometry_of(model)
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     head_params = StackedHeads(model, [torch.Generator()]).n_params
     budget = question.adapter_budget(head_params)
-    SearchSpace.load(
-        question.space, geometry, budget
+    model_type = getattr(model.config, "model_type", None)
+    space = SearchSpace.load(
+        question.space, lambda sites: geometry_of(model, projections_of(sites, model_type)), budget
     )  # a wrong space, or one in which nothing fits, is not written down
     run = {
         "question": question.to_json(),
@@ -131,7 +132,8 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         "columns": dict(data.columns),
         "unused_columns": list(data.unused),
         "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
-        "geometry": geometry.to_json(),
+        "geometry": space.geometry.to_json(),
+        "geometries": {name: one.to_json() for name, one in space.geometries.items()},
         "rungs": list(question.rungs),
         "hardware": hardware(gpus),
     }

@@ -351,7 +351,10 @@ READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]"
         "json": read_json,
         "parquet": read_parquet,
     },
+    renamed=True,
 )
 MAKERS: "Table[Callable[[], DataFrame]]" = Table(
-    "local task", {"digits": digits_frame, "docstrings": docstrings_frame}
+    "local task",
+    {"digits": digits_frame, "docstrings": docstrings_frame},
+    renamed=True,
 )

@@ -17,11 +17,10 @@ from tenslora_search.runs.folder import move
 from tenslora_search.runs.journal import Event
 from tenslora_search.runs.question import Question, write_run_file
 from tenslora_search.runs.run_file import read_run_file
-from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult
 from tenslora_search.study.importance import importances
-from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.space import SearchSpace, geometries_of
 from tenslora_search.study.study import MOST_RETRIES, Study, Work
 
 NOISE = 0.005
@@ -88,9 +87,7 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, Geometry.from_json(run_file["geometry"]), run_file["budget"]
-        )
+        self.space = SearchSpace.load(question.space, geometries_of(run_file), run_file["budget"])
         self.study = Study(
             self.space,
             folder,
@@ -230,7 +227,7 @@ class Serving:
 
         rows, adapters = run.front(), self.folder / "adapters"
         retested = rows.loc[rows["n_retests"] > 0, "number"].tolist()
-        numbers = dict.fromkeys([*leading(run.trials(), MOST_RETESTED), *retested])
+        numbers = dict.fromkeys([*leading(run.rows, MOST_RETESTED), *retested])
         written, wrong = [], ""
         for number in numbers:
             try:
@@ -274,11 +271,11 @@ class Serving:
         Asked again when all are back: a failed one has one more try, and `smallest`, once the noise
         is known, may be another.
         """
-        trials = read_run(self.folder).trials
-        lora = trials[(trials["method"] == "LoRA") & (trials["state"] == "complete")]
-        members = dict.fromkeys(leading(trials, MOST_RETESTED, NOISE))
-        if not lora.empty:
-            members |= {int(lora.loc[lora["score"].idxmax(), "number"]): None}
+        record = read_run(self.folder)
+        lora = [one for one in record.complete if one.method == "LoRA"]
+        members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE))
+        if lora:
+            members |= {max(lora, key=lambda one: one.score).number: None}
         self._retests = []
         for seed in range(1, self.question.retest + 1):
             keys = [(number, seed) for number in members if (number, seed) not in self._retested]

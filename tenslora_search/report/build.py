@@ -15,6 +15,7 @@ from tenslora_search.report.pareto import front
 from tenslora_search.report.payload import payload
 from tenslora_search.report.plots import front_figures
 from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.rows import columns_of, write_csv
 from tenslora_search.spec.table import QuestionError
 
 SCRIPTS = ("base.js", "front.js", "chosen.js", "trials.js", "start.js")
@@ -25,8 +26,9 @@ def build(folder: str | Path) -> RunRecord:
     """Writes the six files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
     try:
-        front(record.trials).to_csv(record.folder / "front.csv", index=False)
-        record.trials.to_csv(record.folder / "trials.csv", index=False)
+        columns = columns_of(record.rows)
+        write_csv(front(record.rows), columns, record.folder / "front.csv")
+        write_csv(record.rows, columns, record.folder / "trials.csv")
         front_figures(record, record.folder)
         (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
         (record.folder / "report.html").write_text(page(record), encoding="utf-8")
@@ -39,8 +41,7 @@ def build(folder: str | Path) -> RunRecord:
 
 def page(record: RunRecord) -> str:
     """The report of one run as a self-contained HTML page."""
-    file, n_trials = record.file, len(record.trials)
-    n_complete = int((record.trials["state"] == "complete").sum())
+    file, n_trials, n_complete = record.file, len(record.rows), len(record.complete)
     about = (
         f"{file['metric']}, at most {file['budget']:,} adapter parameters (the task head has "
         f"{file['head_params']:,} more). "

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tenslora_search.report.build import shell
 from tenslora_search.report.findings import beside_lora
+from tenslora_search.report.looks import Look, look
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pages.choosing import report_score
-from tenslora_search.report.pareto import PICKS, front, hypervolume, rows_of
-from tenslora_search.report.reading import RunRecord, Trial, read_run
+from tenslora_search.report.pareto import PICKS, front, hypervolume
+from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
 from tenslora_search.spec.table import QuestionError, Table
 
@@ -36,53 +38,41 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     return Path(out)
 
 
+RUNS = (
+    "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: select",
+    "report", "parameters", "smallest: parameters", "hypervolume", "worker-seconds",
+    "over budget",
+)  # fmt: skip
+
+
 def runs_table(runs: Runs) -> Markup:
     """One row a run: what was asked and what came out."""
-    names = (
-        "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: " "select",
-        "report", "parameters", "smallest: parameters", "hypervolume", "worker-seconds",
-        "over budget",
-    )  # fmt: skip
     floors = {key: _floor(group.values()) for key, group in _groups(runs).items()}
-    cells = []
-    for name, record in runs.items():
-        file, rows = record.file, front(record.trials)
-        picked: tuple[object, ...] = ("-", "-", "-", "-", "-")
-        if len(rows):
-            members = {one.number: one for one in rows_of(rows)}
-            best, smallest = members[PICKS["best"](rows)], members[PICKS["smallest"](rows)]
-            area = hypervolume(record.trials, floor=floors[_key(record)], budget=file["budget"])
-            picked = (
-                f"{best.score:.4f}", report_score(best), f"{best.n_params:,}",
-                f"{smallest.n_params:,}", f"{area:.4f}",
-            )  # fmt: skip
-        n_complete = int((record.trials["state"] == "complete").sum())
-        asked = (
-            outside(file["task"]),
-            outside(file["model"]),
-            outside(file["metric"]),
-            f"{file['budget']:,}",
-        )
-        counts = (file["question"].get("seed", 0), f"{len(record.trials):,}", f"{n_complete:,}")
-        cells.append(
-            (
-                outside(name),
-                *asked,
-                *counts,
-                *picked,
-                f"{record.worker_seconds:,.0f}",
-                record.over_budget,
-            )
-        )
+    cells = [_run(name, record, floors[_key(record)]) for name, record in runs.items()]
     about = (
         "Hypervolume: the area between a front and the lowest score of its task, over log10 "
         "of parameters up to the budget."
     )
     return join(
         tag("h2", "Runs"),
-        table(names, cells, n_text=4, class_="sortable"),
+        table(RUNS, cells, n_text=4, class_="sortable"),
         tag("p", about, class_="soft"),
     )
+
+
+def _run(name: str, record: RunRecord, floor: float) -> list[object]:
+    """A run's cells, in the order of RUNS."""
+    file, rows = record.file, front(record.rows)
+    picked: list[object] = ["-"] * 5
+    if rows:
+        members = {one.number: one for one in rows}
+        best, smallest = members[PICKS["best"](rows)], members[PICKS["smallest"](rows)]
+        area = hypervolume(rows, floor=floor, budget=file["budget"])
+        sizes = [f"{best.n_params:,}", f"{smallest.n_params:,}"]
+        picked = [f"{best.score:.4f}", report_score(best), *sizes, f"{area:.4f}"]
+    asked = [outside(name), *map(outside, _key(record)), f"{file['budget']:,}"]
+    counts = [file["question"].get("seed", 0), f"{len(record.rows):,}", f"{len(record.complete):,}"]
+    return [*asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget]
 
 
 def fronts(runs: Runs) -> Markup:
@@ -99,19 +89,27 @@ def findings(runs: Runs) -> Markup:
     return join(tag("h2", "Beside LoRA"), bullets(lines))
 
 
+MEMBERS = ("run", "trial", "method", "ranks", "parameters", "select", "report (fresh seeds)")
+
+
 def members(runs: Runs) -> Markup | None:
     """All members of all fronts."""
-    names = ("run", "trial", "method", "ranks", "parameters", "select", "report (fresh seeds)")
     cells = [
-        ( outside(name), row.number, outside(row.method), outside(row.ranks), f"{row.n_params:,}",
-        f"{row.score:.4f}", report_score(row), ) for name,
-        record in runs.items() for row in rows_of(front(record.trials))
-    ]  # fmt: skip
-    return (
-        join(tag("h2", "All fronts"), table(names, cells, n_text=4, class_="sortable"))
-        if cells
-        else None
-    )
+        (
+            outside(name),
+            row.number,
+            outside(row.method),
+            outside(row.ranks),
+            f"{row.n_params:,}",
+            f"{row.score:.4f}",
+            report_score(row),
+        )
+        for name, record in runs.items()
+        for row in front(record.rows)
+    ]
+    if not cells:
+        return None
+    return join(tag("h2", "All fronts"), table(MEMBERS, cells, n_text=4, class_="sortable"))
 
 
 COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
@@ -120,13 +118,14 @@ COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
 
 
 def _fronts(key: Sequence[str], group: Runs) -> Markup:
+    """One chart with the fronts of runs that share task, model and score."""
     task, model, metric = key
     title = tag("h2", outside(f"{task} on {model}"))
-    rows = {
-        name: sorted(rows_of(front(record.trials)), key=lambda one: one.n_params)
+    fronts = {
+        name: sorted(front(record.rows), key=lambda one: one.n_params)
         for name, record in group.items()
     }
-    points = [one for members in rows.values() for one in members]
+    points = [one for members in fronts.values() for one in members]
     if not points:
         return join(title, tag("p", "No trial of these runs is complete."))
     budget = max(record.file["budget"] for record in group.values())
@@ -137,71 +136,60 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
         log_x=True, width=760, height=380,
     )  # fmt: skip
     parts, legend = [], []
-    for place, (name, members) in enumerate(rows.items()):
-        color, shape = f"var(--mark-{place % 6})", list(SHAPES)[(place + place // 6) % len(SHAPES)]
-        if members:
-            line = [(one.n_params, one.score) for one in members]
-            parts.append(
-                chart.steps(
-                    [*line, (group[name].file["budget"], line[-1][1])],
-                    style=f"stroke:{color}",
-                    class_="curve",
-                )
-            )
-        for one in members:
-            about = (
-                f"{name}, trial {one.number}: {one.method} {one.ranks}, {one.n_params:,} "
-                f"parameters, {one.score:.4f}"
-            )
-            parts.append(
-                chart.mark(
-                    (one.n_params, one.score), shape, about, style=f"fill:{color}", class_="mark"
-                )
-            )
-            if one.n_retests:
-                again = f"{about}; report {report_score(one)}"
-                parts.append(
-                    chart.line(
-                        [(one.n_params, end) for end in _ends(one)],
-                        style=f"stroke:{color}",
-                        class_="curve",
-                    )
-                )
-                parts.append(
-                    chart.mark(
-                        (one.n_params, one.report_score),
-                        shape,
-                        again,
-                        style=f"stroke:{color}",
-                        class_="mark open",
-                    )
-                )
-        sample = tag(
-            "svg",
-            tag("path", d=SHAPES[shape], style=f"fill:{color}"),
-            viewBox="-11 -8 22 16",
-            aria_hidden="true",
-        )
-        legend.append(tag("span", sample, outside(name)))
+    for place, (name, members) in enumerate(fronts.items()):
+        parts += _front(chart, name, members, look(place), group[name].file["budget"])
+        legend.append(_legend(name, look(place)))
     caption = (
         "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
     )
     about = f"{metric} against parameters of the fronts of {len(group)} runs"
-    return join(
-        title,
-        figure(
-            join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend")), caption
-        ),
-    )
+    drawing = join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend"))
+    return join(title, figure(drawing, caption))
 
 
-def _ends(one: Trial) -> tuple[float, float]:
+def _front(
+    chart: Chart, name: str, members: Sequence[Row], look: Look, budget: int
+) -> list[Markup]:
+    """A front as a line up to its budget, with a mark a member and one a retest."""
+    if not members:
+        return []
+    line = [(one.n_params, one.score) for one in members]
+    stroke = f"stroke:{_colour(look)}"
+    parts = [chart.steps([*line, (budget, line[-1][1])], style=stroke, class_="curve")]
+    for one in members:
+        about = (
+            f"{name}, trial {one.number}: {one.method} {one.ranks}, {one.n_params:,} "
+            f"parameters, {one.score:.4f}"
+        )
+        filled = f"fill:{_colour(look)}"
+        at = (one.n_params, one.score)
+        parts.append(chart.mark(at, look.shape, about, style=filled, class_="mark"))
+        if one.n_retests:
+            again = f"{about}; report {report_score(one)}"
+            bar = [(one.n_params, end) for end in _ends(one)]
+            at = (one.n_params, one.report_score)
+            parts.append(chart.line(bar, style=stroke, class_="curve"))
+            parts.append(chart.mark(at, look.shape, again, style=stroke, class_="mark open"))
+    return parts
+
+
+def _legend(name: str, look: Look) -> Markup:
+    path = tag("path", d=SHAPES[look.shape], style=f"fill:{_colour(look)}")
+    return tag("span", tag("svg", path, viewBox="-11 -8 22 16", aria_hidden="true"), outside(name))
+
+
+def _colour(look: Look) -> str:
+    return f"var(--mark-{look.colour})"
+
+
+def _ends(one: Row) -> tuple[float, float]:
     spread = one.report_std if one.n_retests > 1 else 0.0
     return one.report_score - spread, one.report_score + spread
 
 
 def _key(record: RunRecord) -> tuple[str, str, str]:
-    return tuple(str(record.file[name]) for name in ("task", "model", "metric"))  # type: ignore[return-value]
+    file = record.file
+    return str(file["task"]), str(file["model"]), str(file["metric"])
 
 
 def _groups(runs: Runs) -> dict[tuple[str, str, str], dict[str, RunRecord]]:
@@ -212,9 +200,7 @@ def _groups(runs: Runs) -> dict[tuple[str, str, str], dict[str, RunRecord]]:
 
 
 def _floor(records: Iterable[RunRecord]) -> float:
-    scores = [
-        one.score for record in records for one in rows_of(record.trials) if one.state == "complete"
-    ]
+    scores = [one.score for record in records for one in record.complete]
     return min(scores, default=0.0)
 
 

@@ -4,98 +4,152 @@ sentence goes beyond the noise.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
-from tenslora_search.report.noise import Noise, noise
-from tenslora_search.report.pareto import front, rows_of
-from tenslora_search.report.reading import RunRecord, Trial
+from tenslora_search.report.noise import TYPICAL, Noise, noise
+from tenslora_search.report.pareto import front
+from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import Row
 
-TOLERANCE = 0.01
+TOLERANCE = TYPICAL
 """A score counts as matched when it is at most this far below, noise included."""
 
 
 def run_noise(record: RunRecord) -> Noise | None:
     """The noise of a run's report scores."""
-    return noise(record.trials, record.file.get("rows", {}).get("report"))
+    return noise(record.rows, record.file.get("rows", {}).get("report"))
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A trial's report score beside a reference's."""
+
+    one: Row
+    reference: Row
+    difference: float
+    margin: float
+    """differences up to this are noise"""
+
+    @property
+    def beats(self) -> bool:
+        return self.difference > self.margin
+
+    @property
+    def matches(self) -> bool:
+        """At most TOLERANCE below with the noise on either side, and not known to be above."""
+        return not self.beats and self.difference >= self.margin - TOLERANCE
+
+    @property
+    def loses(self) -> bool:
+        return self.difference < -self.margin
 
 
 def beside_lora(record: RunRecord) -> str:
-    """LoRA's best beside the front in one or two sentences.
+    """LoRA beside the front of all others, in one to three sentences.
 
-    The front is gone through from its best downwards for as long as members match LoRA (a fixed
-    sequence, so that testing several adds no false match); the last that does is the claim.
+    The reference is the LoRA with the highest report score. The front is gone through from its
+    best downwards, up to the first member that is below the reference by more than the noise: a
+    lucky small one after a failure is no claim. Of those that beat the reference, and of those that
+    match it, the smallest is named.
     """
-    lora = [
-        one for one in rows_of(record.trials) if one.method == "LoRA" and one.state == "complete"
-    ]
-    others = rows_of(front(record.trials[record.trials["method"] != "LoRA"]))
+    lora = [one for one in record.complete if one.method == "LoRA"]
+    others = front([one for one in record.rows if one.method != "LoRA"])
     if not lora or not others:
-        return (
-            f"No {'other' if lora else 'LoRA'} trial is complete, so there is nothing to "
-            "compare LoRA with."
-        )
-    reference, known = max(lora, key=lambda one: (one.n_retests, one.score)), run_noise(record)
+        missing = "other" if lora else "LoRA"
+        return f"No {missing} trial is complete, so there is nothing to compare LoRA with."
+    known = run_noise(record)
+    tested = [one for one in lora if one.n_retests]
     again = [one for one in others if one.n_retests]
-    if known is None or not reference.n_retests or not again:
-        return _by_select(reference, others)
+    if known is None or not tested or not again:
+        return _by_select(max(lora, key=lambda one: one.score), others)
+    reference = max(tested, key=lambda one: (one.report_score, -one.n_params))
+    pairs = [beside(one, reference, known) for one in again]
+    compared = list(takewhile(lambda pair: not pair.loses, pairs)) or pairs[:1]
     about = (
         f"{_name(reference)} ({reference.n_params:,} parameters) scores "
         f"{reference.report_score:.4f} on fresh seeds"
     )
-    matching = None
-    for one in again:
-        if (
-            _difference(one, reference)
-            < known.margin(one.n_retests, reference.n_retests) - TOLERANCE
-        ):
-            break
-        matching = one
-    top = again[0]
-    difference, margin = (
-        _difference(top, reference),
-        known.margin(top.n_retests, reference.n_retests),
-    )
-    beats = (
-        f"{_told(top)} beats it by {difference:.4f}, with {_share(top, reference)}. "
-        if difference > margin
-        else ""
-    )
-    if matching is not None and not (beats and matching is top):
-        small = (
-            f"{_told(matching)} matches it (to within {TOLERANCE:g}), with "
-            f"{_share(matching, reference)}."
+    if len(tested) > 1:
+        about += f", the best of {len(tested)} LoRA trials there"
+    return " ".join([f"{about}.", *_claims(compared), *_caution(compared)])
+
+
+def beside(one: Row, reference: Row, known: Noise) -> Beside:
+    difference = one.report_score - reference.report_score
+    return Beside(one, reference, difference, known.margin(one.n_retests, reference.n_retests))
+
+
+def _claims(pairs: Sequence[Beside]) -> list[str]:
+    """What holds of the smallest that beats the reference and of the smallest that matches it; else
+    of the best by select.
+    """
+    beating = min((pair for pair in pairs if pair.beats), key=_size, default=None)
+    matching = min((pair for pair in pairs if pair.matches), key=_size, default=None)
+    claims = []
+    if beating is not None:
+        claims.append(
+            f"{_told(beating.one)} beats it by {beating.difference:.4f}, with {_share(beating)}."
         )
-        return f"{about}. {beats}{small}"
-    if beats:
-        return f"{about}. {beats.rstrip()}"
-    if difference < -margin:
-        return f"{about}. {_told(top)}, the best of the rest, is below it by more than the noise."
+    if matching is not None and (beating is None or _size(matching) < _size(beating)):
+        claims.append(
+            f"{_told(matching.one)} matches it (to within {TOLERANCE:g}), with {_share(matching)}."
+        )
+    return claims or [_no_claim(pairs[0])]
+
+
+def _no_claim(top: Beside) -> str:
+    if top.loses:
+        return f"{_told(top.one)}, the best of the rest, is below it by more than the noise."
     return (
-        f"{about}. {_told(top)} cannot be told apart from it, with {_share(top, reference)}: the "
-        "difference of "
-        f"{difference:+.4f} is below the noise of ±{margin:.4f}, which is too wide to call it a "
-        "match. "
-        "More retest seeds narrow it."
+        f"{_told(top.one)}, the best of the rest, cannot be told apart from it, with "
+        f"{_share(top)}: the difference of {top.difference:+.4f} is below the noise of "
+        f"±{top.margin:.4f}, which is too wide to call it a match. More retest seeds narrow it."
     )
+
+
+def _caution(pairs: Sequence[Beside]) -> list[str]:
+    """Several comparisons, of which the best are told, find something by chance more often."""
+    if len(pairs) < 2 or not any(pair.beats or pair.matches for pair in pairs):
+        return []
+    margin = max(pair.margin for pair in pairs)
+    return [
+        f"{len(pairs)} trials were compared with it, each at 95 % by itself (differences up to "
+        f"±{margin:.4f} are noise)."
+    ]
 
 
 def against_best(record: RunRecord) -> Mapping[int, str]:
     """For each retested member of the front: its report score less that of the best by select, and
     whether it is noise.
     """
-    again, known = (
-        [one for one in rows_of(front(record.trials)) if one.n_retests],
-        run_noise(record),
-    )
+    again = [one for one in front(record.rows) if one.n_retests]
+    known = run_noise(record)
     if known is None or not again:
         return {}
     top, *others = again
     words = {top.number: "the best by select"}
     for one in others:
-        difference, margin = _difference(one, top), known.margin(one.n_retests, top.n_retests)
-        words[one.number] = f"{difference:+.4f}, " + (
-            "below the noise" if abs(difference) <= margin else "beyond the noise"
-        )
+        pair = beside(one, top, known)
+        is_noise = abs(pair.difference) <= pair.margin
+        verdict = "below the noise" if is_noise else "beyond the noise"
+        words[one.number] = f"{pair.difference:+.4f}, {verdict}"
     return words
+
+
+def picks_sentence(record: RunRecord) -> str | None:
+    """By which score the picks are made, and how far another order on report means something."""
+    again = [one for one in front(record.rows) if one.n_retests]
+    if not again:
+        return None
+    known = run_noise(record)
+    n_retests = min(one.n_retests for one in again)
+    wide = f" of up to {known.margin(n_retests, n_retests):.4f}" if known else ""
+    return (
+        "All picks go by select, the score that guided the search, of one seed. Report, on rows "
+        "and seeds that no choice has seen, may order them otherwise: differences"
+        f"{wide} there are noise."
+    )
 
 
 def noise_sentence(record: RunRecord) -> str:
@@ -106,7 +160,7 @@ def noise_sentence(record: RunRecord) -> str:
             "No trial was retested on two fresh seeds (--retest), so the noise is unknown: "
             "trust no small difference."
         )
-    n_retests = int(record.trials["n_retests"].max())
+    n_retests = max(one.n_retests for one in record.rows)
     text = (
         f"One score varies by {known.std:.4f} (standard deviation) over seeds. Two report scores, "
         "each the mean of "
@@ -124,13 +178,11 @@ def noise_sentence(record: RunRecord) -> str:
 
 def rows_sentence(record: RunRecord) -> str | None:
     """For accuracy: how much the report split's size alone leaves open."""
-    n_rows, scores = (
-        record.file.get("rows", {}).get("report"),
-        record.trials["report_score"].dropna(),
-    )
-    if record.file.get("metric") != "accuracy" or not n_rows or scores.empty:
+    n_rows = record.file.get("rows", {}).get("report")
+    scores = [one.report_score for one in record.rows if one.n_retests]
+    if record.file.get("metric") != "accuracy" or not n_rows or not scores:
         return None
-    score = float(scores.max())
+    score = max(scores)
     error = math.sqrt(max(score * (1 - score), 0.0) / n_rows)
     return (
         f"The report split has {n_rows:,} rows: on other rows of the same kind an accuracy of "
@@ -141,7 +193,7 @@ def rows_sentence(record: RunRecord) -> str | None:
 
 def gap_sentence(record: RunRecord) -> str | None:
     """How much better select scores look than report scores: the search chose by select."""
-    gaps = [one.score - one.report_score for one in rows_of(record.trials) if one.n_retests]
+    gaps = [one.score - one.report_score for one in record.rows if one.n_retests]
     if not gaps:
         return None
     spread = f" (from {min(gaps):+.4f} to {max(gaps):+.4f})" if len(gaps) > 1 else ""
@@ -152,7 +204,7 @@ def gap_sentence(record: RunRecord) -> str | None:
     )
 
 
-def _by_select(reference: Trial, others: Sequence[Trial]) -> str:
+def _by_select(reference: Row, others: Sequence[Row]) -> str:
     about = (
         f"{_name(reference)} ({reference.n_params:,} parameters) scores {reference.score:.4f} "
         "on select"
@@ -165,29 +217,28 @@ def _by_select(reference: Trial, others: Sequence[Trial]) -> str:
     if not matching:
         return f"{about}; nothing else on the front reaches that. {tail}"
     small = min(matching, key=lambda one: one.n_params)
-    return (
-        f"{about}; {_name(small)} scores {small.score:.4f} with {_share(small, reference)}. {tail}"
-    )
+    share = _share(Beside(small, reference, 0.0, 0.0))
+    return f"{about}; {_name(small)} scores {small.score:.4f} with {share}. {tail}"
 
 
-def _difference(one: Trial, other: Trial) -> float:
-    return float(one.report_score - other.report_score)
+def _size(pair: Beside) -> int:
+    return pair.one.n_params
 
 
-def _told(row: Trial) -> str:
+def _told(row: Row) -> str:
     return f"{_name(row)} (trial {row.number}, {row.n_params:,} parameters, {row.report_score:.4f})"
 
 
-def _name(row: Trial) -> str:
+def _name(row: Row) -> str:
     return f"LoRA r={row.ranks}" if row.method == "LoRA" else f"{row.method} {row.ranks}"
 
 
-def _share(one: Trial, other: Trial) -> str:
-    share = one.n_params / other.n_params
+def _share(pair: Beside) -> str:
+    share = pair.one.n_params / pair.reference.n_params
     if 0.99 <= share < 1.05:
         return "as many parameters"
-    return (
-        f"{share:.2g} times the parameters"
-        if share >= 1
-        else f"{100 * share:.2g} % of the parameters"
-    )
+    if share >= 10:
+        return f"{share:,.0f} times the parameters"
+    if share >= 1:
+        return f"{share:.2g} times the parameters"
+    return f"{100 * share:.2g} % of the parameters"

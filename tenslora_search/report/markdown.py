@@ -5,56 +5,26 @@ trust, how to do it again.
 import re
 from collections.abc import Sequence
 
-from tenslora_search.report.findings import (
-    against_best,
-    beside_lora,
-    gap_sentence,
-    noise_sentence,
-    rows_sentence,
-)
+from tenslora_search.report.findings import against_best, beside_lora
 from tenslora_search.report.pages.choosing import report_score
-from tenslora_search.report.pages.evidence import ends, origins, proof_sentence
-from tenslora_search.report.pareto import PICKS, front, rows_of
+from tenslora_search.report.pages.evidence import origins, trust_lines
+from tenslora_search.report.pareto import PICKS, front
 from tenslora_search.report.reading import RunRecord
+
+NAMES = (
+    "trial", "pick", "method", "ranks", "parameters", "select", "report", "beside the best",
+)  # fmt: skip
 
 
 def markdown(record: RunRecord) -> str:
     """The text; names from outside are escaped."""
-    rows, words = front(record.trials), against_best(record)
-    picks = {name: pick(rows) for name, pick in PICKS.items()} if len(rows) else {}
     lines = [
         f"# {_text(record.title)}",
         "",
         f"Scored by {_text(record.file['metric'])}. {_text(beside_lora(record))}",
         "",
-    ]
-    if len(rows):
-        cells = [
-            [ str(row.number), ", ".join(name for name,
-            number in picks.items() if number == row.number), row.method, row.ranks,
-            f"{row.n_params:,}", f"{row.score:.4f}", report_score(row), words.get(row.number,
-            "-"), ] for row in rows_of(rows)
-        ]  # fmt: skip
-        names = [
-            "trial",
-            "pick",
-            "method",
-            "ranks",
-            "parameters",
-            "select",
-            "report",
-            "beside the best",
-        ]
-        lines += [*_table(names, cells), "", "![score against parameters](front.png)", ""]
-    trust = [
-        proof_sentence(record),
-        *ends(record),
-        gap_sentence(record),
-        noise_sentence(record),
-        rows_sentence(record),
-    ]
-    lines += [f"- {_text(line)}" for line in trust if line]
-    lines += [
+        *_front(record),
+        *(f"- {_text(line)}" for line in trust_lines(record)),
         "",
         "<details><summary>Provenance</summary>",
         "",
@@ -63,6 +33,28 @@ def markdown(record: RunRecord) -> str:
         "</details>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _front(record: RunRecord) -> list[str]:
+    """The front as a table, with its picks; nothing where there is none."""
+    rows, words = front(record.rows), against_best(record)
+    if not rows:
+        return []
+    picks = {name: pick(rows) for name, pick in PICKS.items()}
+    cells = [
+        [
+            str(row.number),
+            ", ".join(name for name, number in picks.items() if number == row.number),
+            row.method,
+            row.ranks,
+            f"{row.n_params:,}",
+            f"{row.score:.4f}",
+            report_score(row),
+            words.get(row.number, "-"),
+        ]
+        for row in rows
+    ]
+    return [*_table(NAMES, cells), "", "![score against parameters](front.png)", ""]
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

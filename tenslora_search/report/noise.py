@@ -3,9 +3,13 @@ spread of the retests.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tenslora_search.report.reading import Frame
+from tenslora_search.report.rows import Row
+
+TYPICAL = 0.01
+"""The noise of one score where nothing measures it, and how far below LoRA a match may be."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +29,19 @@ class Noise:
         return t * self.std * math.sqrt(1 / n_one + 1 / n_other)
 
 
-def noise(trials: Frame, report_rows: int | None = None) -> Noise | None:
+def noise(rows: Iterable[Row], report_rows: int | None = None) -> Noise | None:
     """s² = sum (n - 1) s_i² / sum (n - 1); None where no trial was retested twice.
 
     At least half a row of the report split: seeds that happen to agree do not measure finer than
     the split does.
     """
-    again = trials[(trials["n_retests"] > 1) & trials["report_std"].notna()]
-    if again.empty:
+    again = [one for one in rows if one.n_retests > 1 and not math.isnan(one.report_std)]
+    if not again:
         return None
-    freedom = again["n_retests"] - 1
-    pooled = math.sqrt(float((freedom * again["report_std"] ** 2).sum()) / int(freedom.sum()))
-    return Noise(max(pooled, 0.5 / report_rows if report_rows else 0.0), int(freedom.sum()))
+    freedom = sum(one.n_retests - 1 for one in again)
+    squares = sum((one.n_retests - 1) * one.report_std**2 for one in again)
+    pooled = math.sqrt(squares / freedom)
+    return Noise(max(pooled, 0.5 / report_rows if report_rows else 0.0), freedom)
 
 
 STUDENT = (

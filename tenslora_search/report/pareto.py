@@ -3,70 +3,95 @@ it; its hypervolume.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
-from tenslora_search.report.noise import noise
-from tenslora_search.report.reading import Frame, Trial
+from tenslora_search.report.noise import TYPICAL, noise
+from tenslora_search.report.rows import Row
 from tenslora_search.spec.table import Table
 
 
-def front(trials: Frame) -> Frame:
+class Scored(Protocol):
+    """What the front needs to know of a trial; a study's own records will do."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def score(self) -> float | None: ...
+
+
+S = TypeVar("S", bound=Scored)
+
+
+def front(trials: Iterable[S]) -> list[S]:
     """The non-dominated complete trials, best select score first; of equals the one proposed
     first."""
-    complete = _with_gain(trials)
-    leading = complete[complete["gain"] > 0].drop(columns="gain")
-    return leading.sort_values("score", ascending=False).reset_index(drop=True)
+    leaders = [one for one, gain in _with_gain(trials) if gain > 0]
+    return leaders[::-1]
 
 
-def leading(trials: Frame, most: int, margin: float = 0.0) -> list[int]:
-    """At most so many to look at again: the picks of the front, then those with the largest gain
-    over all no larger ones.
+def leading(trials: Sequence[Row], most: int, margin: float = 0.0) -> list[int]:
+    """The numbers of at most `most` trials to look at again: the picks of the front, then those
+    with the largest gain over all no larger ones.
 
     With a margin they need not be on the front, but may be less than that below it.
     """
-    rows, near = front(trials), _with_gain(trials)
-    if rows.empty:
+    rows = front(trials)
+    if not rows:
         return []
-    near = near[near["gain"] > -margin].sort_values("gain", ascending=False, kind="stable")
-    return list(
-        dict.fromkeys([*(pick(rows) for pick in PICKS.values()), *map(int, near["number"])])
-    )[:most]
+    near = [(one, gain) for one, gain in _with_gain(trials) if gain > -margin]
+    near.sort(key=lambda pair: -pair[1])
+    picks = [pick(rows) for pick in PICKS.values()]
+    return list(dict.fromkeys([*picks, *(one.number for one, _ in near)]))[:most]
 
 
-def _with_gain(trials: Frame) -> Frame:
-    """Complete trials, the smallest first, each with its `gain` in score over the best of those
-    that are no larger.
+def _with_gain(trials: Iterable[S]) -> list[tuple[S, float]]:
+    """Complete trials, the smallest first, each with its gain in score over the best of those that
+    are no larger.
     """
-    complete = trials[trials["state"] == "complete"].sort_values(
-        ["n_params", "score", "number"], ascending=[True, False, True]
-    )
-    before = complete["score"].cummax().shift(fill_value=-math.inf)
-    return complete.assign(gain=complete["score"] - before)
+    complete = [one for one in trials if one.state == "complete" and _is_number(one.score)]
+    complete.sort(key=lambda one: (one.n_params, -_score(one), one.number))
+    found: list[tuple[S, float]] = []
+    top = -math.inf
+    for one in complete:
+        found.append((one, _score(one) - top))
+        top = max(top, _score(one))
+    return found
 
 
-def rows_of(trials: Frame) -> list[Trial]:
-    """One object a row; its attributes are the columns."""
-    return list(trials.itertuples(index=False, name="Trial"))
+def _is_number(score: float | None) -> bool:
+    return score is not None and math.isfinite(score)
 
 
-def hypervolume(trials: Frame, *, floor: float, budget: int) -> float:
+def _score(one: Scored) -> float:
+    return -math.inf if one.score is None else one.score
+
+
+def hypervolume(trials: Iterable[Row], *, floor: float, budget: int) -> float:
     """Area between the front and `floor` over log10 parameters up to the budget: score units times
     decades.
     """
-    complete = trials[trials["state"] == "complete"]
-    return _area(list(zip(complete["n_params"], complete["score"], strict=True)), floor, budget)
+    points = [(one.n_params, one.score) for one in front(trials)]
+    return _area(points, floor, budget)
 
 
-def hypervolume_curve(trials: Frame, *, floor: float, budget: int) -> list[tuple[float, float]]:
-    """(worker-seconds, hypervolume) after each completion; the retests are not in it."""
-    complete = trials[trials["state"] == "complete"].sort_values("completed_at")
-    points: list[tuple[int, float]] = []
+def hypervolume_curve(
+    scored: Iterable[tuple[float, int, int, float]], *, floor: float, budget: int
+) -> list[tuple[float, float]]:
+    """(worker-seconds, hypervolume) after each moment at which trials were scored.
+
+    `scored`: (worker-seconds, trial, its parameters, score), by time. A trial counts with its last
+    score, those that are still on their way too.
+    """
+    points: dict[int, tuple[int, float]] = {}
     curve: dict[float, float] = {}
-    for seconds, n_params, score in zip(
-        complete["completed_at"], complete["n_params"], complete["score"], strict=True
-    ):
-        points.append((n_params, score))
-        curve[float(seconds)] = _area(points, floor, budget)
+    for seconds, number, n_params, score in scored:
+        points[number] = (n_params, score)
+        curve[seconds] = _area(list(points.values()), floor, budget)
     return list(curve.items())
 
 
@@ -80,22 +105,26 @@ def _area(points: Sequence[tuple[int, float]], floor: float, budget: int) -> flo
     return area
 
 
-def best(rows: Frame) -> int:
+def best(rows: Sequence[Row]) -> int:
     """The highest select score."""
-    return int(rows.loc[rows["score"].idxmax(), "number"])
+    return max(rows, key=lambda one: one.score).number
 
 
-def knee(rows: Frame) -> int:
+def knee(rows: Sequence[Row]) -> int:
     """Where the front bends: farthest above the line between its ends, over log parameters."""
-    logs, scores = rows["n_params"].map(math.log), rows["score"]
-    width, height = logs.max() - logs.min(), scores.max() - scores.min()
+    logs = [math.log(one.n_params) for one in rows]
+    scores = [one.score for one in rows]
+    width, height = max(logs) - min(logs), max(scores) - min(scores)
     if not width or not height:
         return best(rows)
-    above = (scores - scores.min()) / height - (logs - logs.min()) / width
-    return int(rows.loc[above.idxmax(), "number"])
+
+    def above(one: Row) -> float:
+        return (one.score - min(scores)) / height - (math.log(one.n_params) - min(logs)) / width
+
+    return max(rows, key=above).number
 
 
-def smallest(rows: Frame) -> int:
+def smallest(rows: Sequence[Row]) -> int:
     """The smallest that the best does not beat by more than one standard error of a select score
     (0.01 where unknown).
 
@@ -103,12 +132,12 @@ def smallest(rows: Frame) -> int:
     pooled over the retests.
     """
     known = noise(rows)
-    near = rows[rows["score"] >= rows["score"].max() - (known.std if known else UNKNOWN_ERROR)]
-    return int(near.loc[near["n_params"].idxmin(), "number"])
+    least = max(one.score for one in rows) - (known.std if known else TYPICAL)
+    near = [one for one in rows if one.score >= least]
+    return min(near, key=lambda one: one.n_params).number
 
 
-UNKNOWN_ERROR = 0.01
-PICKS: Table[Callable[[Frame], int]] = Table(
+PICKS: Table[Callable[[Sequence[Row]], int]] = Table(
     "pick", {entry.__name__: entry for entry in (best, knee, smallest)}
 )
 """How a trial is chosen from the rows of a front; each gives its number."""

@@ -4,11 +4,13 @@ constants said once.
 
 import math
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
+from tenslora_search.report.looks import baselines, outline
 from tenslora_search.report.pareto import PICKS, front
-from tenslora_search.report.reading import SETTINGS, RunRecord
-from tenslora_search.spec.methods import METHODS
+from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import Row, Value, settings_of
 
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
@@ -23,36 +25,28 @@ AXES = {
     "seconds": "training time, seconds a trial",
 }
 """What the front can be drawn against; one without a value is not offered."""
-BASELINES = [name for name in METHODS if not name.startswith("TensLoRA")]
-"""Named methods from elsewhere, each with a mark of its own."""
+MARK_SIZE = 7
 
 
 def payload(record: RunRecord) -> dict[str, Any]:
     """Columns and rows of all trials, and what they stand beside."""
-    trials, curves = record.trials, record.curves
-    settings = [name for name in SETTINGS if trials[name].nunique(dropna=False) > 1]
+    rows, curves, leaders = record.rows, record.curves, front(record.rows)
+    settings = varying(rows)
     columns = [*FIELDS, *settings]
-    leading = front(trials)
-    rows = [
-        [_plain(value) for value in row]
-        for row in trials[columns].itertuples(index=False, name=None)
+    cells = [
+        [*(_plain(one.value(name)) for name in columns), _curve(curves.get(one.number, []))]
+        for one in rows
     ]
+    alike = [name for name in settings_of(rows) if name not in settings]
     return {
         "columns": [*columns, "curve"],
-        "rows": [
-            [*row, [[step, _plain(score)] for step, score in curves.get(row[0], [])]]
-            for row in rows
-        ],
-        "common": {
-            name: _plain(trials[name].iloc[0])
-            for name in SETTINGS
-            if name not in settings and len(trials)
-        },
-        "settings": list(SETTINGS),
-        "front": [int(number) for number in leading["number"]],
-        "picks": {name: pick(leading) for name, pick in PICKS.items()} if len(leading) else {},
-        "axes": {name: label for name, label in AXES.items() if (trials[name] > 0).any()},
-        "baselines": [name for name in BASELINES if (trials["method"] == name).any()],
+        "rows": cells,
+        "common": {name: _plain(rows[0].value(name)) for name in alike},
+        "settings": settings_of(rows),
+        "front": [one.number for one in leaders],
+        "picks": {name: pick(leaders) for name, pick in PICKS.items()} if leaders else {},
+        "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
+        "looks": _looks(rows),
         "budget": record.file["budget"],
         "metric": record.file["metric"],
         "folder": str(record.folder),
@@ -60,13 +54,35 @@ def payload(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """A number for JSON: five digits are more than any chart or table shows; what is unknown is
+def varying(rows: Sequence[Row]) -> list[str]:
+    """The settings in which trials differ."""
+    return [name for name in settings_of(rows) if len({one.value(name) for one in rows}) > 1]
+
+
+def _looks(rows: Sequence[Row]) -> list[tuple[str, str, int]]:
+    """(name, path, colour) of each named method that a trial has."""
+    present = {one.method for one in rows}
+    return [
+        (name, outline(look.shape, MARK_SIZE), look.colour)
+        for name, look in baselines().items()
+        if name in present
+    ]
+
+
+def _is_known(rows: Sequence[Row], axis: str) -> bool:
+    return any(isinstance(value := one.value(axis), int | float) and value > 0 for one in rows)
+
+
+def _curve(points: Sequence[tuple[int, float]]) -> list[list[Value]]:
+    return [[step, _plain(score)] for step, score in points]
+
+
+def _plain(value: Value) -> Value:
+    """A number for JSON: six digits are more than any chart or table shows; what is unknown is
     null.
     """
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() else float(f"{value:.6g}")
-    return value
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else float(f"{value:.6g}")

@@ -1,54 +1,65 @@
-"""read_run(): a run folder as data frames; from run.json and trials.jsonl alone, those of older
-versions too.
+"""read_run(): a run folder as rows; from run.json and trials.jsonl alone, those of older versions
+too.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import pandas as pd
-
+from tenslora_search.report.cutting import MOST_IN_ROW, cut, cut_all
+from tenslora_search.report.rows import FIELDS, Row, Value
 from tenslora_search.runs.events import read_events
 from tenslora_search.runs.run_file import read_run_file
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
 
-Frame: TypeAlias = Any
-"""A pandas.DataFrame; its own annotations cannot tell a frame from a column once it is indexed."""
-Trial: TypeAlias = Any
-"""A row of `trials` as an object: its attributes are the columns."""
-
-SETTINGS = (
-    "scale", "alpha", "head_layout", "learning_rate", "head_learning_rate", "weight_decay", "clip",
-    "warmup", "rule", "seed",
-)  # fmt: skip
-"""What a trial's specification says besides construction, decomposition and ranks."""
-COLUMNS = (
-    "number", "state", "method", "construction", "decomposition", "ranks", "n_params",
-    "head_params", "score", "report_score", "report_std", "step", "seconds", "reason", "n_retests",
-    "bytes", "extra_macs", "peak_memory_mb", "completed_at", *SETTINGS,
-)  # fmt: skip
-"""Of `trials`. `bytes`: the factors in float32; `extra_macs`: multiply-adds a token that the
-unmerged adapter adds; `peak_memory_mb`: a trial's share of its pack's, while training;
-`completed_at`: worker-seconds of the search until then.
-"""
 BYTES_A_PARAMETER = 4
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A trial's score at one rung."""
+
+    number: int
+    step: int
+    score: float
+    loss: float
+    seconds: float
+    peak_memory_mb: float
+    """nan where there was no GPU"""
+    state: str
+    """the file of its paused state, in the run folder"""
+    at: float = math.nan
+    """worker-seconds of the search until then"""
+
+
+@dataclass(frozen=True, slots=True)
+class Retest:
+    """A trial trained again on a fresh seed."""
+
+    number: int
+    seed: int
+    report_score: float
+    seconds: float
+    state: str
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as read: its file, and one row a trial, a rung (number, step, score, loss, seconds), a
-    retest, a segment.
-    """
+    """A run as read: its file, its trials, and all that was scored on the way."""
 
     folder: Path
     file: dict[str, Any]
-    trials: Frame
-    rungs: Frame
-    retests: Frame
-    segments: Frame
+    rows: tuple[Row, ...]
+    rungs: tuple[Rung, ...] = ()
+    retests: tuple[Retest, ...] = ()
+    seconds_of_search: float = 0.0
+    """of all segments, all workers together"""
     counted: tuple[int | None, ...] = ()
     """the parameters of each trial, counted anew from its specification; None where this version
     cannot read that
@@ -59,10 +70,9 @@ class RunRecord:
     @property
     def over_budget(self) -> int:
         """How many configurations are: as counted anew, else as they were proposed."""
-        pairs = zip(self.counted, self.trials["n_params"], strict=True)
-        return sum(
-            (said if found is None else found) > self.file["budget"] for found, said in pairs
-        )
+        pairs = zip(self.counted, self.rows, strict=True)
+        sizes = [row.n_params if found is None else found for found, row in pairs]
+        return sum(size > self.file["budget"] for size in sizes)
 
     @property
     def title(self) -> str:
@@ -71,70 +81,53 @@ class RunRecord:
         return f"{self.file['task']} on {model.name if model.is_absolute() else model}"
 
     @property
+    def complete(self) -> list[Row]:
+        return [one for one in self.rows if one.is_complete]
+
+    @property
     def worker_seconds(self) -> float:
         """Of search and retests, all workers together."""
-        return float(self.segments["seconds"].sum()) + float(self.retests["seconds"].sum())
+        return self.seconds_of_search + sum(one.seconds for one in self.retests)
 
     @property
     def curves(self) -> dict[int, list[tuple[int, float]]]:
         """(step, score) at each rung, by trial."""
         found: dict[int, list[tuple[int, float]]] = {}
-        for number, step, score in zip(
-            self.rungs["number"], self.rungs["step"], self.rungs["score"], strict=True
-        ):
-            found.setdefault(int(number), []).append((int(step), float(score)))
+        for one in self.rungs:
+            found.setdefault(one.number, []).append((one.step, one.score))
         return found
 
 
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
     folder = Path(folder)
-    file, events = read_run_file(folder), read_events(folder / "trials.jsonl")
-    kinds: dict[str, list[dict[str, Any]]] = {}
+    file, events = cut_all(read_run_file(folder)), read_events(folder / "trials.jsonl")
+    kinds: dict[str, list[Event]] = {}
     for event in events:
         kinds.setdefault(event["event"], []).append(event)
-    rungs = _frame(
-        kinds.get("rung"), ("number", "step", "score", "loss", "seconds", "peak_memory_mb", "state")
-    )
-    retests = _frame(kinds.get("retest"), ("number", "seed", "report_score", "seconds", "state"))
-    done = {(event["number"], event["seed"]) for event in kinds.get("retest", [])}
-    failed = {
-        (event["number"], event["seed"]): event["reason"]
-        for event in kinds.get("retest_failed", [])
-    }
-    segments = _frame(kinds.get("segment"), ("id", "numbers", "from_step", "to_step", "seconds"))
-    states: dict[int, tuple[str, str]] = {}
-    for event in events:
-        if event["event"] in STATES:
-            states[event["number"]] = STATES[event["event"]], event.get("reason") or ""
+    rungs = tuple(_rungs(events))
+    retests = tuple(_retest(event) for event in kinds.get("retest", []))
     proposed = kinds.get("proposed", [])
     adapters = [_adapter(event) for event in proposed]
-    rows = [
-        _row(event, *states[event["number"]], file, extra_macs(adapter) if adapter else math.nan)
+    measured = _Measured(events, rungs, retests)
+    rows = tuple(
+        measured.row(event, adapter, file["head_params"])
         for event, adapter in zip(proposed, adapters, strict=True)
-    ]
-    trials = _frame(rows, [name for name in COLUMNS if name not in MEASURED])
-    trials = trials.set_index("number", drop=False).rename_axis(None)
-    by_trial, again = rungs.groupby("number"), retests.groupby("number")["report_score"]
-    last = rungs.sort_values("step").drop_duplicates("number", keep="last").set_index("number")
-    measured = {
-        "score": last["score"].astype(float),
-        "step": last["step"],
-        "seconds": by_trial["seconds"].sum(),
-        "peak_memory_mb": by_trial["peak_memory_mb"].max().astype(float),
-        "report_score": again.mean().astype(float),
-        "report_std": again.std().astype(float),
-        "n_retests": again.count(),
-        "completed_at": pd.Series(_completed_at(events), dtype=float),
+    )
+    done = {(one.number, one.seed) for one in retests}
+    reasons = {
+        (one["number"], one["seed"]): one["reason"] for one in kinds.get("retest_failed", [])
     }
-    for name, values in measured.items():
-        trials[name] = values.reindex(trials.index)
-    for name, kind in (("step", int), ("n_retests", int), ("seconds", float)):
-        trials[name] = trials[name].astype(float).fillna(0).astype(kind)
-    counted = tuple(adapter.n_params if adapter else None for adapter in adapters)
-    failed = {key: reason for key, reason in failed.items() if key not in done}
-    trials = trials[list(COLUMNS)].reset_index(drop=True)
-    return RunRecord(folder, file, trials, rungs, retests, segments, counted, failed)
+    return RunRecord(
+        folder,
+        file,
+        rows,
+        rungs,
+        retests,
+        sum(event["seconds"] for event in kinds.get("segment", [])),
+        tuple(adapter.n_params if adapter else None for adapter in adapters),
+        {key: cut(reason, MOST_IN_ROW) for key, reason in reasons.items() if key not in done},
+    )
 
 
 STATES = {
@@ -146,17 +139,54 @@ STATES = {
     "failed": "failed",
 }
 """What a trial is after an event."""
-MEASURED = (
-    "score",
-    "step",
-    "seconds",
-    "report_score",
-    "report_std",
-    "n_retests",
-    "peak_memory_mb",
-    "completed_at",
-)
-"""The columns that are not known when a trial is proposed."""
+
+
+class _Measured:
+    """What was found out about each trial after it was proposed."""
+
+    def __init__(
+        self, events: Sequence[Event], rungs: Sequence[Rung], retests: Sequence[Retest]
+    ) -> None:
+        self.states: dict[int, tuple[str, str]] = {}
+        for event in events:
+            if event["event"] in STATES:
+                said = STATES[event["event"]], event.get("reason") or ""
+                self.states[event["number"]] = said
+        self.rungs: dict[int, list[Rung]] = {}
+        for rung in rungs:
+            self.rungs.setdefault(rung.number, []).append(rung)
+        self.again: dict[int, list[float]] = {}
+        for retest in retests:
+            self.again.setdefault(retest.number, []).append(retest.report_score)
+
+    def row(self, event: Event, adapter: AdapterSpec | None, head_params: int) -> Row:
+        number = event["number"]
+        state, reason = self.states[number]
+        rungs, again = self.rungs.get(number, []), self.again.get(number, [])
+        last = max(rungs, key=lambda one: one.step, default=None)
+        memory = [one.peak_memory_mb for one in rungs if not math.isnan(one.peak_memory_mb)]
+        return Row(
+            number=number,
+            state=state,
+            method=cut(event["method"], MOST_IN_ROW),
+            construction=cut(event["construction"], MOST_IN_ROW),
+            decomposition=cut(event["decomposition"], MOST_IN_ROW),
+            ranks=cut(_ranks(event["ranks"]), MOST_IN_ROW),
+            n_params=event["n_params"],
+            head_params=head_params,
+            score=last.score if last else math.nan,
+            report_score=statistics.fmean(again) if again else math.nan,
+            report_std=statistics.stdev(again) if len(again) > 1 else math.nan,
+            step=last.step if last else 0,
+            seconds=sum(one.seconds for one in rungs),
+            reason=cut(reason, MOST_IN_ROW),
+            n_retests=len(again),
+            bytes=BYTES_A_PARAMETER * event["n_params"],
+            extra_macs=float(extra_macs(adapter)) if adapter else math.nan,
+            peak_memory_mb=max(memory, default=math.nan),
+            completed_at=last.at if last and state == "complete" else math.nan,
+            settings=_settings(event["spec"]),
+        )
 
 
 def extra_macs(spec: AdapterSpec) -> int:
@@ -166,35 +196,46 @@ def extra_macs(spec: AdapterSpec) -> int:
     total = 0
     for net, copies in zip(spec.networks, spec.copy_ranks, strict=True):
         sites = len(net.group.projections) * net.group.layers // net.copies
-        total += (
-            sum(net.slice_rank(ranks) for ranks in copies)
-            * sites
-            * (net.group.input + net.group.output)
-        )
+        ranks = sum(net.slice_rank(ranks) for ranks in copies)
+        total += ranks * sites * (net.group.input + net.group.output)
     return total
 
 
-def _row(
-    event: Mapping[str, Any], state: str, reason: str, file: Mapping[str, Any], macs: float
-) -> dict[str, Any]:
-    spec = event["spec"]
-    said = {**spec["adapter"], **spec}
-    return {
-        **{
-            name: event[name]
-            for name in ("number", "n_params", "method", "construction", "decomposition")
-        },
-        **{name: said.get(name) for name in SETTINGS},
-        "ranks": _ranks(event["ranks"]),
-        "state": state,
-        "reason": reason,
-        "head_params": file["head_params"],
-        "bytes": BYTES_A_PARAMETER * event["n_params"],
-        "extra_macs": float(macs),
-    }
+def _rungs(events: Sequence[Event]) -> list[Rung]:
+    """All of them, each as late as its segment's end; a segment's own event follows its rungs."""
+    found: list[Rung] = []
+    waiting: list[Event] = []
+    seconds = 0.0
+    for event in events:
+        if event["event"] == "rung":
+            waiting.append(event)
+        elif event["event"] == "segment":
+            seconds += event["seconds"]
+            found += [_rung(one, seconds) for one in waiting]
+            waiting = []
+    return found + [_rung(one, seconds) for one in waiting]
 
 
-def _adapter(event: Mapping[str, Any]) -> AdapterSpec | None:
+def _rung(event: Event, at: float) -> Rung:
+    memory = event.get("peak_memory_mb")
+    return Rung(
+        event["number"],
+        event["step"],
+        event["score"],
+        event["loss"],
+        event["seconds"],
+        math.nan if memory is None else float(memory),
+        event.get("state") or "",
+        at,
+    )
+
+
+def _retest(event: Event) -> Retest:
+    said = event["number"], event["seed"], event["report_score"], event["seconds"]
+    return Retest(*said, event.get("state") or "")
+
+
+def _adapter(event: Event) -> AdapterSpec | None:
     """None where the specification is one that this version does not know."""
     try:
         return AdapterSpec.from_json(event["spec"]["adapter"])
@@ -209,23 +250,20 @@ def _ranks(ranks: Sequence[Any]) -> str:
     return ",".join(map(str, ranks))
 
 
-def _completed_at(events: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Worker-seconds of all segments up to the one that completed a trial; a segment's own event
-    ends its rows.
+def _settings(spec: Mapping[str, Any]) -> dict[str, Value]:
+    """What a specification says besides what a row has anyway; of a specification that this version
+    does not know, whatever it says.
     """
-    found: dict[int, float] = {}
-    seconds, waiting = 0.0, []
-    for event in events:
-        if event["event"] == "complete":
-            waiting.append(event["number"])
-        elif event["event"] == "segment":
-            seconds += event["seconds"]
-            found |= dict.fromkeys(waiting, seconds)
-            waiting = []
-    return found | dict.fromkeys(waiting, seconds)
+    try:
+        said = TrialSpec.from_json(spec).columns()
+    except QuestionError:
+        said = {**spec["adapter"], **spec}
+    return {
+        cut(name, MOST_IN_ROW): value if _is_number(value) else cut(value, MOST_IN_ROW)
+        for name, value in said.items()
+        if name not in FIELDS and not isinstance(value, Mapping | list | tuple)
+    }
 
 
-def _frame(events: list[dict[str, Any]] | None, columns: Sequence[str]) -> Frame:
-    return pd.DataFrame(
-        [[event.get(name) for name in columns] for event in events or []], columns=list(columns)
-    )
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float)

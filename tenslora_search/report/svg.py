@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tenslora_search.report import looks
+from tenslora_search.report.looks import outline
 from tenslora_search.report.markup import Markup, join, tag
 
 Point = tuple[float, float]
+SIZE = 5
 SHAPES: dict[str, str] = {
     "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
-    "triangle": "M0 -5L5 4H-5Z",
-    "square": "M-4 -4H4V4H-4Z",
     "diamond": "M0 -5L5 0L0 5L-5 0Z",
-    "cross": "M-2 -5H2V-2H5V2H2V5H-2V2H-5V-2H-2Z",
-    "down": "M0 5L5 -4H-5Z",
+    **{name: outline(name, SIZE) for name in looks.SHAPES},
 }
 """Paths around the origin."""
 

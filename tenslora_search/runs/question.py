@@ -9,12 +9,13 @@ from typing import Any
 from tenslora_search.runs.run_file import RUN_VERSION
 from tenslora_search.spec.backbones import (
     BACKBONES,
-    geometry_of_model,
+    geometry_of_sites,
     head_of_model,
     known_backbone,
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
 
@@ -146,10 +147,9 @@ class Question:
         names = ("data", "columns", "labels", "fit_rows", "max_length", "seed")
         return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
-    @property
-    def geometry(self) -> Geometry:
-        """The model's, from its config alone."""
-        return geometry_of_model(self.model)
+    def geometry(self, sites: str = DEFAULT_SITES) -> Geometry:
+        """Of an entry of SITES on the model, from its config alone."""
+        return geometry_of_sites(self.model, sites)
 
     @property
     def head_params(self) -> int | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tenslora_search.spec.families import ATTENTION, Family, family_of
+from tenslora_search.spec.families import ATTENTION, MLP, Family, family_of
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError, Table
 
 OWN_MODEL = "digits-vit"
@@ -37,6 +38,7 @@ def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more
             "hidden_size": hidden,
             "num_attention_heads": heads,
             "num_hidden_layers": layers,
+            "intermediate_size": 4 * hidden,
             **more,
         },
     )
@@ -45,7 +47,7 @@ def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more
 BACKBONES: Table[Backbone] = Table(
     "model",
     {
-        OWN_MODEL: _row("", "vit", 64, 4, 4),
+        OWN_MODEL: _row("", "vit", 64, 4, 4, intermediate_size=128),
         "minilm": _row("sentence-transformers/all-MiniLM-L6-v2", "bert", 384, 12, 6),
         "roberta-base": _row("FacebookAI/roberta-base", "roberta", 768, 12, 12),
         "roberta-large": _row("FacebookAI/roberta-large", "roberta", 1024, 16, 24),
@@ -54,20 +56,43 @@ BACKBONES: Table[Backbone] = Table(
             "distilbert/distilbert-base-uncased", "distilbert", 768, 12, 6
         ),
         "deberta-v3-base": _row("microsoft/deberta-v3-base", "deberta-v2", 768, 12, 12),
-        "ModernBERT-base": _row("answerdotai/ModernBERT-base", "modernbert", 768, 12, 22),
+        "ModernBERT-base": _row(
+            "answerdotai/ModernBERT-base", "modernbert", 768, 12, 22, intermediate_size=1152
+        ),
         "vit-base-patch16-224": _row("google/vit-base-patch16-224", "vit", 768, 12, 12),
         "deit-small-patch16-224": _row("facebook/deit-small-patch16-224", "vit", 384, 6, 12),
         "gpt2": _row("openai-community/gpt2", "gpt2", 768, 12, 12),
         "t5-base": _row("google-t5/t5-base", "t5", 768, 12, 12, num_decoder_layers=12, d_kv=64),
         "Llama-3.2-1B": _row(
-            "meta-llama/Llama-3.2-1B", "llama", 2048, 32, 16, num_key_value_heads=8
+            "meta-llama/Llama-3.2-1B",
+            "llama",
+            2048,
+            32,
+            16,
+            num_key_value_heads=8,
+            intermediate_size=8192,
         ),
         "Mistral-7B-v0.1": _row(
-            "mistralai/Mistral-7B-v0.1", "mistral", 4096, 32, 32, num_key_value_heads=8
+            "mistralai/Mistral-7B-v0.1",
+            "mistral",
+            4096,
+            32,
+            32,
+            num_key_value_heads=8,
+            intermediate_size=14336,
         ),
-        "Qwen2.5-0.5B": _row("Qwen/Qwen2.5-0.5B", "qwen2", 896, 14, 24, num_key_value_heads=2),
+        "Qwen2.5-0.5B": _row(
+            "Qwen/Qwen2.5-0.5B", "qwen2", 896, 14, 24, num_key_value_heads=2, intermediate_size=4864
+        ),
         "Qwen3-0.6B": _row(
-            "Qwen/Qwen3-0.6B", "qwen3", 1024, 16, 28, num_key_value_heads=8, head_dim=128
+            "Qwen/Qwen3-0.6B",
+            "qwen3",
+            1024,
+            16,
+            28,
+            num_key_value_heads=8,
+            head_dim=128,
+            intermediate_size=3072,
         ),
     },
 )
@@ -78,12 +103,15 @@ _CONFIG_KEYS = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "head_dim": ("head_dim", "d_kv"),
-}
+    "inner": (
+        "intermediate_size", "n_inner", "d_ff", "hidden_dim", "ffn_dim", "ffn_hidden_size",
+    ),
+}  # fmt: skip
 
 
 def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str, Any]:
-    """hidden, heads, layers, kv_heads and head_dim from a model's config, whatever its family calls
-    them.
+    """hidden, heads, layers, kv_heads, head_dim and inner (the width of the MLP) from a model's
+    config, whatever its family calls them.
     """
     found = {
         name: next((config[key] for key in keys if config.get(key) is not None), None)
@@ -95,6 +123,8 @@ def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str
             f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers "
             "instead."
         )
+    if config.get("mlp_ratio"):
+        found["inner"] = found["hidden"] * config["mlp_ratio"]
     return {**found, "kv_heads": _kv_heads(config, found["kv_heads"])}
 
 
@@ -128,23 +158,41 @@ def _kv_heads(config: Mapping[str, Any], said: int | None) -> int | None:
 def geometry_of_config(
     config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config"
 ) -> Geometry:
-    """The attention geometry of a model by its config alone; `QuestionError` if it is of no family,
-    or has no such map.
+    """The geometry of a model's maps by its config alone; `QuestionError` if it is of no family, or
+    has no such map.
     """
     numbers = read_config(config, what)
     family = family_of(config.get("model_type"))
     family.patterns(projections)
-    hidden, heads, layers = numbers["hidden"], numbers["heads"], numbers["layers"]
-    if family.decoder_layers:
-        layers += 2 * (config.get(family.decoder_layers) or layers)
+    hidden = numbers["hidden"]
     return Geometry.attention(
         hidden,
-        heads,
-        layers,
+        numbers["heads"],
+        _n_layers(config, family, numbers["layers"], projections),
         kv_heads=numbers["kv_heads"],
         head_dim=numbers["head_dim"],
+        inner=numbers["inner"] or hidden * family.mlp_ratio,
+        fused_up=family.fused_up,
         projections=projections,
     )
+
+
+def _n_layers(
+    config: Mapping[str, Any], family: Family, layers: int, projections: Sequence[str]
+) -> int:
+    """Maps of each projection: a decoder's layer has two attentions and one MLP."""
+    if not family.decoder_layers:
+        return layers
+    in_decoder = config.get(family.decoder_layers) or layers
+    is_mlp = {name in MLP for name in projections}
+    if len(is_mlp) > 1:
+        raise QuestionError(
+            f"the projections are in unequal numbers of layers: {layers + 2 * in_decoder} of "
+            f"attention, {layers + in_decoder} of the MLP; take those of one kind."
+        )
+    if "gate" in projections and not str(config.get("feed_forward_proj")).startswith("gated"):
+        raise QuestionError("the MLP of this model has no gate; take up and down.")
+    return layers + (1 if is_mlp == {True} else 2) * in_decoder
 
 
 def known_backbone(model: str) -> Backbone | None:
@@ -153,11 +201,17 @@ def known_backbone(model: str) -> Backbone | None:
 
 
 def geometry_of_model(model: str, projections: Sequence[str] = ATTENTION) -> Geometry:
-    """The attention geometry of a known name, a local folder with a config.json, or a hub id in the
-    local hub cache.
+    """The geometry of a known name, a local folder with a config.json, or a hub id in the local hub
+    cache.
     """
     config, what = _config_of_model(model)
     return geometry_of_config(config, projections, what)
+
+
+def geometry_of_sites(model: str, sites: str) -> Geometry:
+    """As `geometry_of_model`, for the maps of an entry of SITES."""
+    config, what = _config_of_model(model)
+    return geometry_of_config(config, projections_of(sites, config.get("model_type")), what)
 
 
 def head_of_model(model: str, n_labels: int) -> int:

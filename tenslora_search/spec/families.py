@@ -61,6 +61,10 @@ class Family:
     """
     positions_after_pad: bool = False
     """whether a text's positions are numbered from the pad token's number on"""
+    mlp_ratio: int = 0
+    """width of the MLP as a multiple of the model's, where the config does not say it"""
+    fused_up: bool = False
+    """whether `up` makes the gate's features too, and so is twice as wide as the MLP"""
     head: Callable[[int, int], int] = one_map
     """parameters of the task head that transformers gives it, by width and labels"""
 
@@ -113,7 +117,7 @@ def _llama(*types: str) -> Family:
     )
 
 
-def _fused(fused: str, *types: str, **more: str) -> Family:
+def _fused(fused: str, *types: str, **more: Any) -> Family:
     """Query, key and value are one map, whose layout the pattern names."""
     return Family(types, fused, fused, fused, head=no_bias, **more)  # type: ignore[arg-type]
 
@@ -148,6 +152,7 @@ FAMILIES: Table[Family] = Table(
             out="attn.Wo",
             up="mlp.Wi",
             down="mlp.Wo",
+            fused_up=True,
             head=two_maps_one_bias,
         ),
         "vit": _vit("vit", "deit"),
@@ -159,6 +164,7 @@ FAMILIES: Table[Family] = Table(
             out="attn.c_proj",
             up="mlp.c_fc",
             down="mlp.c_proj",
+            mlp_ratio=4,
             head=no_bias,
         ),
         "phi3": _fused(
@@ -170,7 +176,12 @@ FAMILIES: Table[Family] = Table(
             down="mlp.down_proj",
         ),
         "gpt_bigcode": _fused(
-            "attn.c_attn groups", "gpt_bigcode", out="attn.c_proj", up="mlp.c_fc", down="mlp.c_proj"
+            "attn.c_attn groups",
+            "gpt_bigcode",
+            out="attn.c_proj",
+            up="mlp.c_fc",
+            down="mlp.c_proj",
+            mlp_ratio=4,
         ),
         "bloom": _fused(
             "self_attention.query_key_value groups",
@@ -179,6 +190,7 @@ FAMILIES: Table[Family] = Table(
             out="self_attention.dense",
             up="mlp.dense_h_to_4h",
             down="mlp.dense_4h_to_h",
+            mlp_ratio=4,
         ),
         "gpt_neox": _fused(
             "query_key_value groups",

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-import pandas
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
@@ -272,11 +271,7 @@ class Study:
 
     def front(self) -> list[int]:
         """Complete trials that no other beats in both score and parameters, best score first."""
-        names = ("number", "state", "n_params", "score")
-        rows = [[getattr(one, name) for name in names] for one in self.records.values()]
-        return front(pandas.DataFrame(rows, columns=list(names)).astype({"score": float}))[
-            "number"
-        ].tolist()
+        return [one.number for one in front(self.records.values())]
 
     @property
     def _running(self) -> bool:
@@ -337,9 +332,9 @@ class Study:
             n_nudges += 1
         adapter = spec.adapter
         about = {
-            name: getattr(adapter, name)
-            for name in ("n_params", "method", "construction", "decomposition")
+            name: getattr(adapter, name) for name in ("n_params", "construction", "decomposition")
         }
+        about["method"] = spec.method
         about["ranks"] = list(adapter.ranks)
         attributes = {"number": number, **about, "learning_rate": spec.learning_rate}
         self._optuna.add_trial(self._as_trial(point, TrialState.RUNNING, user_attrs=attributes))

@@ -16,9 +16,12 @@ from tenslora_search.report.build import build
 from tenslora_search.report.compare import COMPARISONS, compare
 from tenslora_search.report.markup import data, outside, table, tag
 from tenslora_search.report.pages import PAGES
+from tenslora_search.report.pages.choosing import report_score
+from tenslora_search.report.pages.evidence import progress
 from tenslora_search.report.pages.insight import by_choice
-from tenslora_search.report.pareto import front
-from tenslora_search.report.reading import COLUMNS, read_run
+from tenslora_search.report.pareto import PICKS, front
+from tenslora_search.report.reading import read_run
+from tenslora_search.report.rows import columns_of
 from tenslora_search.report.svg import log_ticks, short, ticks
 from tenslora_search.spec.table import QuestionError, Table
 
@@ -34,11 +37,11 @@ def test_six_files_from_two(digits):
 
 def test_the_tables_hold_all_columns(digits):
     record = read_run(digits)
-    for name, rows in (("trials.csv", record.trials), ("front.csv", front(record.trials))):
+    for name, rows in (("trials.csv", record.rows), ("front.csv", front(record.rows))):
         with (digits / name).open(newline="") as file:
             written = list(csv.DictReader(file))
-        assert tuple(written[0]) == COLUMNS
-        assert [int(row["number"]) for row in written] == list(rows["number"])
+        assert list(written[0]) == columns_of(record.rows)
+        assert [int(row["number"]) for row in written] == [one.number for one in rows]
 
 
 def test_building_again_gives_the_same(digits):
@@ -107,7 +110,7 @@ def test_small_runs(write_run, tmp_path, n_trials, complete, retests):
 
 def test_markdown_fits_a_pull_request(digits):
     text = (digits / "report.md").read_text()
-    rows = front(read_run(digits).trials)
+    rows = front(read_run(digits).rows)
     assert text.startswith("# digits on digits-vit\n")
     assert len(text) < 6_000
     assert sum(line.startswith("| ") for line in text.splitlines()) >= len(rows) + 1
@@ -184,6 +187,56 @@ def test_needs_neither_torch_nor_ray_nor_optuna(digits, tmp_path, verb):
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+LONG = "x<y>" * 2_500_000
+
+
+@pytest.mark.parametrize("name", ["task", "model", "metric", "labels", "command", "versions"])
+def test_ten_megabytes_of_text_are_cut_with_a_note(write_run, tmp_path, name):
+    value = {"labels": [LONG, "b"], "versions": {LONG: LONG}}.get(name, LONG)
+    folder = write_run(tmp_path / "run", 12, **{name: value})
+    build(folder)
+    compare([folder], tmp_path / "compare.html")
+    size = sum((folder / one).stat().st_size for one in FILES)
+    assert size + (tmp_path / "compare.html").stat().st_size < 1_000_000
+    if name != "labels":
+        assert "cut here, 10,000,000 characters in all" in (folder / "report.html").read_text()
+
+
+def test_long_texts_of_trials_are_cut_with_a_note(write_run, tmp_path):
+    def change(event):
+        if event["event"] == "failed":
+            return {**event, "reason": LONG[: 10**6]}
+        if event["event"] == "proposed" and event["number"] == 3:
+            return {**event, "method": LONG[: 10**6], "construction": LONG[: 10**6]}
+        return event
+
+    folder = write_run(tmp_path / "run", 120, change=change)
+    build(folder)
+    assert sum((folder / one).stat().st_size for one in FILES) < 1_000_000
+    assert "cut here, 1,000,000 characters in all" in (folder / "trials.csv").read_text()
+
+
+def test_a_card_shows_the_score_that_it_was_picked_by(digits):
+    record = read_run(digits)
+    rows = front(record.rows)
+    cards = (digits / "report.html").read_text().split('<div class="card">')[1:]
+    for pick, card in zip(PICKS.values(), cards, strict=False):
+        row = next(one for one in rows if one.number == pick(rows))
+        assert f"{row.score:.4f}<small> select</small>" in card
+        assert f"report {report_score(row)}, 3 fresh seeds" in card
+    assert "All picks go by select" in (digits / "report.html").read_text()
+
+
+def test_what_time_bought_shows_a_curve_where_all_became_complete_at_once(write_run, tmp_path):
+    """Every rung counts: a chart of complete trials alone would be one point."""
+    folder = write_run(tmp_path / "run", 30)
+    drawn = progress(read_run(folder))
+    assert drawn is not None
+    places = re.findall(r"translate\((\S+) (\S+)\)", drawn)
+    assert len({x for x, _ in places}) == 3
+    assert len({y for _, y in places}) == 3
 
 
 def test_a_folder_that_cannot_be_written(write_run, tmp_path):

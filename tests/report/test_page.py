@@ -17,6 +17,15 @@ from tenslora_search.report.build import build
 from tenslora_search.report.compare import compare
 from tenslora_search.report.pareto import PICKS, front
 from tenslora_search.report.reading import read_run
+from tenslora_search.report.rows import frame
+
+
+def trials_of(folder):
+    return frame(read_run(folder).rows)
+
+
+def leaders(folder):
+    return frame(front(read_run(folder).rows))
 
 
 @pytest.fixture
@@ -81,7 +90,7 @@ def clipboard(browser):
 
 
 def test_every_trial_with_a_score_is_a_mark(page, digits):
-    trials = read_run(digits).trials
+    trials = trials_of(digits)
     assert (
         len(page.find_elements(By.CSS_SELECTOR, "#front-chart [data-number]"))
         == trials["score"].notna().sum()
@@ -91,7 +100,7 @@ def test_every_trial_with_a_score_is_a_mark(page, digits):
 
 
 def test_pointing_at_a_mark_shows_its_configuration_and_leaving_takes_it_back(page, digits):
-    chosen, other = (int(number) for number in front(read_run(digits).trials)["number"][:2])
+    chosen, other = (int(number) for number in leaders(digits)["number"][:2])
     assert find(page, "#detail h3").text == f"Trial {chosen}"
     press_free = ActionChains(page).scroll_to_element(mark(page, other))
     press_free.move_to_element(mark(page, other)).perform()
@@ -101,7 +110,7 @@ def test_pointing_at_a_mark_shows_its_configuration_and_leaving_takes_it_back(pa
 
 
 def test_a_click_keeps_a_trial_and_shift_sets_one_beside_it(page, digits):
-    rows = front(read_run(digits).trials)
+    rows = leaders(digits)
     first, second = int(rows["number"].iloc[1]), int(rows["number"].iloc[2])
     press(page, mark(page, first))
     assert find(page, "#side-a").get_property("value") == str(first)
@@ -119,7 +128,7 @@ def test_a_click_keeps_a_trial_and_shift_sets_one_beside_it(page, digits):
 
 
 def test_the_keyboard_reaches_the_front(page, digits):
-    leading = mark(page, int(front(read_run(digits).trials)["number"].iloc[1]))
+    leading = mark(page, int(leaders(digits)["number"].iloc[1]))
     page.execute_script("arguments[0].focus()", leading)
     leading.send_keys(Keys.ENTER)
     assert find(page, "#side-a").get_property("value") == leading.get_attribute("data-number")
@@ -149,7 +158,7 @@ def test_axes_switch(page):
 
 
 def test_the_front_of_the_chart_is_the_front(page, digits):
-    leading = {int(number) for number in front(read_run(digits).trials)["number"]}
+    leading = {int(number) for number in leaders(digits)["number"]}
     shown = page.execute_script(
         "const found = document.querySelectorAll('#front-chart .ours, #front-chart .leading');"
         "return [...found].map(one => Number(one.dataset.number))"
@@ -158,7 +167,7 @@ def test_the_front_of_the_chart_is_the_front(page, digits):
 
 
 def test_all_trials_sort_by_every_column(page, digits):
-    trials = read_run(digits).trials.set_index("number")
+    trials = trials_of(digits).set_index("number")
     heads = page.find_elements(By.CSS_SELECTOR, "#trials th button")
     press(page, heads[4])  # parameters, most first
     by_size = trials["n_params"].loc[numbers(page)]
@@ -173,7 +182,7 @@ def test_all_trials_sort_by_every_column(page, digits):
 
 
 def test_all_trials_are_filtered(page, digits):
-    trials = read_run(digits).trials
+    trials = trials_of(digits)
     write(page, "#words", "lora cp")
     wanted = trials[
         trials["method"].str.lower().str.contains("lora") & (trials["decomposition"] == "cp")
@@ -192,6 +201,49 @@ def test_all_trials_are_filtered(page, digits):
     assert texts(page, "#n-shown")[0].strip() == f"{len(small)} of {len(trials)}"
 
 
+def test_on_paper_a_long_table_says_that_it_is_cut(visit, page, write_run, tmp_path):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        shown = (
+            "return [...document.querySelectorAll('#trials tbody tr')]"
+            ".filter(one => one.offsetHeight).length"
+        )
+        assert page.execute_script(shown) == 40
+        assert (
+            find(page, "#n-printed").text == "On paper: the first 40 of 48; trials.csv holds all."
+        )
+        folder = write_run(tmp_path / "run", 12)
+        build(folder)
+        visit(folder / "report.html")
+        assert page.execute_script(shown) == 12
+        assert find(page, "#n-printed").text == ""
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert not find(page, "#n-printed").is_displayed()
+
+
+def test_choices_that_differ_between_trials_have_a_column(visit, write_run, tmp_path):
+    def change(event):
+        if event["event"] != "proposed" or event["number"] % 2:
+            return event
+        return {**event, "spec": {**event["spec"], "rule": "lora_plus"}}
+
+    folder = write_run(tmp_path / "run", 12, change=change)
+    build(folder)
+    page = visit(folder / "report.html")
+    heads = texts(page, "#trials thead th")
+    assert "rule" in heads
+    assert "allocator" not in heads
+    column = heads.index("rule") + 1
+    assert set(texts(page, f"#trials tbody td:nth-child({column})")) == {"plain", "lora_plus"}
+
+
+def test_the_best_under_the_whole_budget_is_the_best(page):
+    write(page, "#under", "20k")
+    cards = texts(page, "#answer .card .score")
+    assert cards[0] == cards[-1]
+
+
 def test_the_static_tables_sort(page):
     head = find(page, "#members th:nth-child(4) button")
     press(page, head)
@@ -204,7 +256,7 @@ def test_the_static_tables_sort(page):
 
 
 def test_the_best_under_a_number_of_parameters(page, digits):
-    rows = front(read_run(digits).trials)
+    rows = leaders(digits)
     small = rows[rows["n_params"] <= 4_000].iloc[0]
     write(page, "#under", "4k")
     assert f"{small['n_params']:,}" in find(page, "#under-answer").text
@@ -215,7 +267,7 @@ def test_the_best_under_a_number_of_parameters(page, digits):
 
 
 def test_the_picks_are_those_of_the_command_line(page, digits):
-    rows = front(read_run(digits).trials)
+    rows = front(read_run(digits).rows)
     shown = [int(text.split()[1]) for text in texts(page, "#answer .card [data-show]")][
         : len(PICKS)
     ]
@@ -223,13 +275,13 @@ def test_the_picks_are_those_of_the_command_line(page, digits):
 
 
 def test_copying_the_export_command_and_the_python_line(page, digits):
-    number = PICKS["knee"](front(read_run(digits).trials))
+    number = PICKS["knee"](front(read_run(digits).rows))
     press(page, page.find_elements(By.CSS_SELECTOR, "#answer [data-export]")[1])
     assert (
         clipboard(page)
         == f"tenslora-search export {digits} --pick {number} --to adapter-{number} --format peft"
     )
-    best = PICKS["best"](front(read_run(digits).trials))
+    best = PICKS["best"](front(read_run(digits).rows))
     press(page, page.find_elements(By.CSS_SELECTOR, "#detail [data-copy]")[1])
     line = f'load_run("{digits}").export({best}, "adapter-{best}", format="peft")'
     assert clipboard(page) == f"from tenslora_search import load_run\n\n{line}"

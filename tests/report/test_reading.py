@@ -6,7 +6,8 @@ import math
 import pytest
 
 from tenslora_search.report.pages.evidence import proof_sentence
-from tenslora_search.report.reading import COLUMNS, extra_macs, read_run
+from tenslora_search.report.reading import extra_macs, read_run
+from tenslora_search.report.rows import columns_of, frame
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
@@ -21,6 +22,10 @@ LINE = {
 }
 
 
+def trials_of(folder):
+    return frame(read_run(folder).rows)
+
+
 def events(folder):
     return [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
 
@@ -31,8 +36,8 @@ def rewrite(folder, changed):
 
 def test_one_row_a_trial(digits):
     record = read_run(digits)
-    trials = record.trials
-    assert tuple(trials.columns) == COLUMNS
+    trials = frame(record.rows)
+    assert list(trials.columns) == columns_of(record.rows)
     assert list(trials["number"]) == list(range(48))
     assert trials["state"].value_counts().to_dict() == {"paused": 38, "complete": 10}
     retests = [
@@ -78,15 +83,15 @@ def test_when_a_trial_was_complete(write_run, tmp_path):
             seconds += event["seconds"]
             expected |= dict.fromkeys(waiting, seconds)
             waiting = []
-    trials = read_run(folder).trials.set_index("number")
+    trials = trials_of(folder).set_index("number")
     assert trials["completed_at"].dropna().to_dict() == pytest.approx(expected)
     assert set(expected) == set(trials.index[trials["state"] == "complete"])
 
 
 def test_peak_memory_where_the_rungs_have_it(write_run, tmp_path):
-    assert read_run(write_run(tmp_path / "without", 5)).trials["peak_memory_mb"].isna().all()
+    assert trials_of(write_run(tmp_path / "without", 5))["peak_memory_mb"].isna().all()
     assert (
-        read_run(write_run(tmp_path / "with", 5, peak_memory=True)).trials["peak_memory_mb"] > 40
+        trials_of(write_run(tmp_path / "with", 5, peak_memory=True))["peak_memory_mb"] > 40
     ).all()
 
 
@@ -111,9 +116,12 @@ def test_folders_of_older_versions(write_run, tmp_path):
     for name in ("hardware", "importances", "importances_step", "rows"):
         del file[name]
     (folder / "run.json").write_text(json.dumps(file))
-    trials = read_run(folder).trials
+    trials = trials_of(folder)
     assert trials["extra_macs"].isna().all()
-    assert trials["warmup"].isna().all()
+    assert "warmup" not in trials.columns
+    assert set(trials["learning_rate"]) == {
+        event["spec"]["learning_rate"] for event in events(folder) if "spec" in event
+    }
     assert (trials["bytes"] > 0).all()
     assert "9 as they were proposed" in proof_sentence(read_run(folder))
 
@@ -140,10 +148,10 @@ def test_the_budget_is_proved_anew(digits, tmp_path):
 
 def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):
     folder = write_run(tmp_path / "run", 3)
-    before = read_run(folder).trials
+    before = trials_of(folder)
     with (folder / "trials.jsonl").open("a") as file:
         file.write('{"event":"rung","numb')
-    assert read_run(folder).trials.equals(before)
+    assert trials_of(folder).equals(before)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ def test_states_and_reasons(write_run, tmp_path):
         {"event": "failed", "number": 2, "step": 0, "reason": "why"},
     ]
     rewrite(folder, kept + extra)
-    trials = read_run(folder).trials
+    trials = trials_of(folder)
     assert list(trials["state"]) == ["paused", "running", "failed"]
     assert list(trials["reason"]) == ["", "", "why"]
     assert list(trials["score"])[:2] == [0.5, 0.5]

@@ -8,12 +8,11 @@ import pytest
 
 from tenslora_search.spec.backbones import (
     BACKBONES,
-    FAMILIES,
-    family_of,
     geometry_of_config,
     geometry_of_model,
     head_of_model,
 )
+from tenslora_search.spec.families import FAMILIES, family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 

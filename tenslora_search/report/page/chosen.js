@@ -80,10 +80,12 @@ function bestUnder(run) {
       const smallest = Math.min(...front.map((member) => member.n_params));
       answer.replaceChildren(el("p", { class: "soft" }, `No complete trial is that small; the smallest has ${count(smallest)}.`));
     } else {
-      const known = one.report_score != null;
-      const value = known ? score(one.report_score) + (one.report_std != null ? ` ± ${score(one.report_std)}` : "") : score(one.score);
+      const seeds = `${one.n_retests} fresh seed${one.n_retests > 1 ? "s" : ""}`;
+      const spread = one.report_std != null ? ` ± ${score(one.report_std)}` : "";
+      const again = one.n_retests ? `report ${score(one.report_score)}${spread}, ${seeds}` : "not retested";
       answer.replaceChildren(
-        el("p", { class: "score" }, value), el("p", { class: "soft" }, known ? `report, ${one.n_retests} fresh seeds; select ${score(one.score)}` : "select, one seed"),
+        el("p", { class: "score" }, score(one.score), el("small", {}, " select")),
+        el("p", { class: "soft" }, again),
         el("p", {}, el("b", {}, count(one.n_params)), " parameters"), el("p", {}, bdi(`${one.method}, ranks ${one.ranks}`)),
         el("p", {}, el("button", { type: "button", class: "link", "data-show": one.number }, `Trial ${one.number}`), " ",
           el("button", { type: "button", "data-export": one.number }, "Copy export command")),

@@ -3,10 +3,6 @@ const SHAPES = {
   circle: "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0",
   small: "M-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0",
   diamond: "M0 -6L6 0L0 6L-6 0Z",
-  baselines: [
-    "M0 -7L7 5.5H-7Z", "M-5 -5H5V5H-5Z", "M-2.2 -6.5H2.2V-2.2H6.5V2.2H2.2V6.5H-2.2V2.2H-6.5V-2.2H-2.2Z", "M0 7L7 -5.5H-7Z",
-    "M0 -8L2.2 -2.6L8 -2.4L3.4 1.2L5 7L0 3.7L-5 7L-3.4 1.2L-8 -2.4L-2.2 -2.6Z", "M0 -6.5L6.2 -2L3.8 5.3H-3.8L-6.2 -2Z",
-  ],
 };
 const LINEAR = ["peak_memory_mb"];
 const EDGE = { left: 58, right: 18, top: 24, bottom: 44 };
@@ -81,7 +77,7 @@ function frontChart(run, chooser) {
       const line = leading.map((one, k) => (k ? `H${px(one[x]).toFixed(1)}V${py(one[y]).toFixed(1)}` : `M${px(one[x]).toFixed(1)} ${py(one[y]).toFixed(1)}`));
       svg.append(draw("path", { class: "frontline", d: line.join("") }));
     }
-    const order = (one) => (onFront.has(one.number) ? 3 : run.baselines.includes(one.method) ? 2 : one.state === "complete" ? 1 : 0);
+    const order = (one) => (onFront.has(one.number) ? 3 : run.looks.has(one.method) ? 2 : one.state === "complete" ? 1 : 0);
     for (const one of [...shown].sort((a, b) => order(a) - order(b))) svg.append(mark(one, at(one), onFront.has(one.number), one[y] < bottom));
     for (const one of again) {
       const where = px(one[x]).toFixed(1), spread = one.report_std ?? 0, low = py(one.report_score - spread), high = py(one.report_score + spread);
@@ -101,17 +97,17 @@ function frontChart(run, chooser) {
   }
 
   function look(one, leads) {
-    const baseline = run.baselines.indexOf(one.method);
-    const shape = baseline >= 0 ? SHAPES.baselines[baseline % 6] : one.state === "complete" ? SHAPES.circle : SHAPES.small;
+    const named = run.looks.get(one.method);
+    const shape = named ? named.path : one.state === "complete" ? SHAPES.circle : SHAPES.small;
     if (one.state !== "complete") return [shape, "open"];
-    if (baseline >= 0) return [shape, `m${baseline % 6}${leads ? " leading" : ""}`];
+    if (named) return [shape, `m${named.colour}${leads ? " leading" : ""}`];
     return [shape, leads ? "ours" : "dominated"];
   }
 
   function mark(one, transform, leads, isBelow) {
     const [d, kind] = isBelow ? [SHAPES.small, "open below"] : look(one, leads);
     const about = `trial ${one.number}, ${one.method}, ${count(one.n_params)} parameters, ${score(one.score)}, ${one.state}`;
-    const reachable = leads || (one.state === "complete" && run.baselines.includes(one.method));
+    const reachable = leads || (one.state === "complete" && run.looks.has(one.method));
     return draw("path", { d, transform, class: `mark ${kind}`, "data-number": one.number, role: "button", tabindex: reachable ? 0 : -1, "aria-label": about });
   }
 
@@ -128,11 +124,11 @@ function frontChart(run, chooser) {
   function legendOf(shown, onFront, again, limit, y, isCut) {
     const complete = shown.filter((one) => one.state === "complete"), entries = [];
     const add = (d, kind, text) => entries.push(el("span", {}, draw("svg", { viewBox: "-11 -8 22 16" }, draw("path", { d, class: kind })), text));
-    if (complete.some((one) => onFront.has(one.number) && !run.baselines.includes(one.method))) add(SHAPES.circle, "mark ours", "on the front");
-    for (const [k, name] of run.baselines.entries()) {
-      if (complete.some((one) => one.method === name)) add(SHAPES.baselines[k % 6], `mark m${k % 6}`, name);
+    if (complete.some((one) => onFront.has(one.number) && !run.looks.has(one.method))) add(SHAPES.circle, "mark ours", "on the front");
+    for (const [name, { path, colour }] of run.looks) {
+      if (complete.some((one) => one.method === name)) add(path, `mark m${colour}`, name);
     }
-    if (complete.some((one) => !onFront.has(one.number) && !run.baselines.includes(one.method))) add(SHAPES.circle, "mark dominated", "dominated");
+    if (complete.some((one) => !onFront.has(one.number) && !run.looks.has(one.method))) add(SHAPES.circle, "mark dominated", "dominated");
     if (complete.length < shown.length) add(SHAPES.small, "mark open", "paused or failed, at its last rung");
     if (again.length && y === "score") add(SHAPES.diamond, "mark report", "report: mean and standard deviation over fresh seeds");
     if (again.length && y !== "score") add("M0 -7V7M-4 -7h8M-4 7h8", "bar", "standard deviation over fresh seeds");

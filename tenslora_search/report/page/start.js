@@ -7,6 +7,7 @@ function start() {
   const run = JSON.parse(source.textContent);
   run.trials = run.rows.map((row) => Object.fromEntries(run.columns.map((name, k) => [name, row[k]])));
   run.byNumber = new Map(run.trials.map((one) => [one.number, one]));
+  run.looks = new Map(run.looks.map(([name, path, colour]) => [name, { path, colour }]));
   if (!run.trials.length) return;
   const chooser = makeChooser(run);
   document.addEventListener("click", (event) => {

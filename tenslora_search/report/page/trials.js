@@ -5,6 +5,8 @@ const COLUMNS = [
   ["learning rate", "learning_rate", plain], ["seconds", "seconds", (value) => value.toFixed(1)],
 ];
 const MOST_ROWS = 250;
+const MOST_PRINTED = 40; // as the style sheet has it
+const SHOWN_WHERE_THEY_DIFFER = ["map", "rule", "allocator", "sites"];
 
 function allTrials(run, chooser) {
   const place = byId("trials");
@@ -13,7 +15,9 @@ function allTrials(run, chooser) {
   const value = (one, name) => (name in run.common ? run.common[name] : one[name]);
   const text = new Map(run.trials.map((one) => [one.number, [one.number, one.method, one.construction, one.decomposition, one.ranks, one.state, one.reason, value(one, "rule")].join(" ").toLowerCase()]));
   const body = el("tbody"), row = el("tr");
-  for (const [title, name, , isText] of COLUMNS) {
+  const own = SHOWN_WHERE_THEY_DIFFER.filter((name) => run.columns.includes(name));
+  const columns = [...COLUMNS, ...own.map((name) => [said(name), name, plain, true])];
+  for (const [title, name, , isText] of columns) {
     const head = el("th", { scope: "col", class: isText ? "text" : null }, title);
     row.append(head);
     sortHead(head, name, (column, descending) => { order = [column, descending]; update(); }, !isText && name !== "number");
@@ -37,7 +41,9 @@ function allTrials(run, chooser) {
       if (one == null || other == null) return (one == null) - (other == null);
       return compare(one, other) * (descending ? -1 : 1);
     });
-    body.replaceChildren(...found.slice(0, limit).map((one) => el("tr", { class: one.number === chooser.chosen ? "chosen" : null }, ...COLUMNS.map((one_) => cell(one, one_)))));
+    body.replaceChildren(...found.slice(0, limit).map((one) => el("tr", { class: one.number === chooser.chosen ? "chosen" : null }, ...columns.map((column_) => cell(one, column_)))));
+    const printed = Math.min(found.length, limit, MOST_PRINTED);
+    byId("n-printed").textContent = printed < found.length ? `On paper: the first ${printed} of ${count(found.length)}; trials.csv holds all.` : "";
     const note = byId("n-shown");
     note.replaceChildren(`${found.length.toLocaleString("en-US")} of ${run.trials.length.toLocaleString("en-US")} `);
     if (found.length > limit) {

@@ -2,10 +2,11 @@
 side, all trials.
 """
 
-from tenslora_search.report.findings import against_best, beside_lora
+from tenslora_search.report.findings import against_best, beside_lora, picks_sentence
 from tenslora_search.report.markup import Markup, join, outside, table, tag
-from tenslora_search.report.pareto import PICKS, front, rows_of
-from tenslora_search.report.reading import RunRecord, Trial
+from tenslora_search.report.pareto import PICKS, front
+from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import Row, is_unknown
 
 TITLES = {"best": "Best", "knee": "Knee", "smallest": "Smallest within one standard error"}
 ABOUT = {
@@ -19,34 +20,28 @@ def answer(record: RunRecord) -> Markup:
     """What came out: the pick of each kind, the best under a number of parameters, and LoRA beside
     the best.
     """
-    rows = front(record.trials)
-    if rows.empty:
-        n_trials = len(record.trials)
+    rows = front(record.rows)
+    if not rows:
+        n_trials = len(record.rows)
         why = f"None of the {n_trials:,} trials is complete" if n_trials else "No trial was begun"
         return tag(
             "p",
             f"{why}, so there is no front yet. The same command goes on from here.",
             class_="finding",
         )
-    members = {one.number: one for one in rows_of(rows)}
+    members = {one.number: one for one in rows}
     cards = [
         _card(TITLES.get(name, name), ABOUT.get(name, ""), members[pick(rows)])
         for name, pick in PICKS.items()
     ]
-    field = tag(
-        "input",
-        id="under",
-        type="text",
-        inputmode="numeric",
-        size=9,
-        value=f"{record.file['budget'] // 2:,}",
-    )
-    label = tag("label", "Best under ", field, " parameters")
-    own = tag(
-        "div", tag("h3", label), tag("div", id="under-answer", aria_live="polite"), class_="card"
-    )
+    half = f"{record.file['budget'] // 2:,}"
+    field = tag("input", id="under", type="text", inputmode="numeric", size=9, value=half)
+    label = tag("h3", tag("label", "Best under ", field, " parameters"))
+    own = tag("div", label, tag("div", id="under-answer", aria_live="polite"), class_="card")
+    how = picks_sentence(record)
     return join(
         tag("div", *cards, own, class_="cards"),
+        tag("p", how, class_="soft") if how else None,
         tag("p", outside(beside_lora(record)), class_="finding"),
     )
 
@@ -55,7 +50,7 @@ def chart(record: RunRecord) -> Markup | None:
     """The front over axes that can be switched, and the configuration that is pointed at; drawn by
     the page's script.
     """
-    if record.trials["score"].notna().sum() == 0:
+    if all(is_unknown(one.score) for one in record.rows):
         return None
     controls = tag(
         "div",
@@ -89,30 +84,34 @@ def members(record: RunRecord) -> Markup | None:
     """The front as a table, with its scores on fresh seeds and whether they differ beyond the
     noise.
     """
-    rows, words = rows_of(front(record.trials)), against_best(record)
+    rows, words = front(record.rows), against_best(record)
     if not rows:
         return None
-    names = (
-        "trial",
-        "method",
-        "ranks",
-        "parameters",
-        "select",
-        "report (fresh seeds)",
-        "seeds",
-        "beside the best",
-    )
     cells = [
-        ( _shows(row.number), outside(row.method), outside(row.ranks), f"{row.n_params:,}",
-        f"{row.score:.4f}", report_score(row), row.n_retests or "-", words.get(row.number,
-        "-"), ) for row in rows
-    ]  # fmt: skip
-    return join(tag("h2", "The front"), table(names, cells, n_text=3, class_="sortable"))
+        (
+            _shows(row.number),
+            outside(row.method),
+            outside(row.ranks),
+            f"{row.n_params:,}",
+            f"{row.score:.4f}",
+            report_score(row),
+            row.n_retests or "-",
+            words.get(row.number, "-"),
+        )
+        for row in rows
+    ]
+    return join(tag("h2", "The front"), table(MEMBERS, cells, n_text=3, class_="sortable"))
+
+
+MEMBERS = (
+    "trial", "method", "ranks", "parameters", "select", "report (fresh seeds)", "seeds",
+    "beside the best",
+)  # fmt: skip
 
 
 def side_by_side(record: RunRecord) -> Markup | None:
     """Two configurations, line by line, with what differs marked."""
-    if len(record.trials) < 2:
+    if len(record.rows) < 2:
         return None
     picks = [
         tag("label", f"{name} ", tag("select", id=f"side-{name.lower()}")) for name in ("A", "B")
@@ -127,12 +126,12 @@ def side_by_side(record: RunRecord) -> Markup | None:
 
 def everything(record: RunRecord) -> Markup | None:
     """All trials, to sort and to filter."""
-    if record.trials.empty:
+    if not record.rows:
         return None
     words = tag("input", id="words", type="search", placeholder="such as: tucker depth", size=24)
     states = [
         tag("option", "all states", value=""),
-        *(tag("option", one) for one in sorted(set(record.trials["state"]))),
+        *(tag("option", one) for one in sorted({one.state for one in record.rows})),
     ]
     most = tag("input", id="most", type="text", inputmode="numeric", size=9, placeholder="any")
     controls = tag(
@@ -140,10 +139,12 @@ def everything(record: RunRecord) -> Markup | None:
         id="state")), tag("label", "At most ", most, " parameters"), tag("span", id="n-shown",
         class_="soft", aria_live="polite"), class_="controls",
     )  # fmt: skip
-    return join(tag("h2", "All trials"), controls, tag("div", id="trials", class_="scroll tall"))
+    note = tag("p", id="n-printed", class_="soft print")
+    place = tag("div", id="trials", class_="scroll tall")
+    return join(tag("h2", "All trials"), controls, place, note)
 
 
-def report_score(row: Trial) -> str:
+def report_score(row: Row) -> str:
     """0.8706 ± 0.0036: mean and standard deviation over fresh seeds; a dash where there were
     none."""
     if not row.n_retests:
@@ -152,23 +153,25 @@ def report_score(row: Trial) -> str:
     return f"{row.report_score:.4f}{spread}"
 
 
-def _card(title: str, about: str, row: Trial) -> Markup:
-    number, again = row.number, bool(row.n_retests)
-    score = report_score(row) if again else f"{row.score:.4f}"
-    where = (
-        f"report, {row.n_retests} fresh seeds; select {row.score:.4f}"
-        if again
-        else "select, one seed"
-    )
-    copy = tag("button", "Copy export command", type="button", data_export=number)
+def _card(title: str, about: str, row: Row) -> Markup:
+    """The score is the one that the pick goes by, select; the report score stands below it."""
+    copy = tag("button", "Copy export command", type="button", data_export=row.number)
+    again = "not retested"
+    if row.n_retests:
+        again = f"report {report_score(row)}, {row.n_retests} fresh seed" + "s" * (
+            row.n_retests > 1
+        )
     return tag(
-        "div", tag("h3", title), tag("p", about, class_="soft"),
-        tag("p", score, class_="score"), tag("p", where, class_="soft"),
-        tag("p", tag("b", f"{row.n_params:,}"), " parameters"), tag("p", outside(f"{row.method}, "
-                                                                                 "ranks "
-                                                                                 f"{row.ranks}")),
-        tag("p", _shows(number, f"Trial {number}"), " ", copy), class_="card",
-    )  # fmt: skip
+        "div",
+        tag("h3", title),
+        tag("p", about, class_="soft"),
+        tag("p", f"{row.score:.4f}", tag("small", " select"), class_="score"),
+        tag("p", again, class_="soft"),
+        tag("p", tag("b", f"{row.n_params:,}"), " parameters"),
+        tag("p", outside(f"{row.method}, ranks {row.ranks}")),
+        tag("p", _shows(row.number, f"Trial {row.number}"), " ", copy),
+        class_="card",
+    )
 
 
 def _shows(number: int, text: str | None = None) -> Markup:

@@ -2,10 +2,12 @@
 progress, provenance.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tenslora_search.report.cutting import MOST_JOINED, cut
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
 from tenslora_search.report.pareto import front, hypervolume_curve
@@ -17,6 +19,17 @@ def trust(record: RunRecord) -> Markup:
     """The proof of the budget, how trials ended and why, the gap between select and report, what is
     below the noise.
     """
+    about = tag(
+        "p",
+        "Trials were chosen by their score on select; report was touched only by the retest on "
+        "fresh seeds.",
+    )
+    lines = bullets(outside(line) for line in trust_lines(record))
+    return join(tag("h2", "How far to trust this"), about, lines)
+
+
+def trust_lines(record: RunRecord) -> list[str]:
+    """The sentences of `trust`."""
     lines = [
         proof_sentence(record),
         *ends(record),
@@ -24,42 +37,39 @@ def trust(record: RunRecord) -> Markup:
         noise_sentence(record),
         rows_sentence(record),
     ]
-    about = tag(
-        "p",
-        "Trials were chosen by their score on select; report was touched only by the retest on "
-        "fresh seeds.",
-    )
-    return join(
-        tag("h2", "How far to trust this"), about, bullets(outside(line) for line in lines if line)
-    )
+    return [line for line in lines if line]
 
 
 def progress(record: RunRecord) -> Markup | None:
     """Hypervolume against worker-seconds: whether more time would have bought more."""
-    complete = record.trials[record.trials["state"] == "complete"]
-    if complete.empty:
+    sizes = {one.number: one.n_params for one in record.rows}
+    scored = [(one.at, one.number, sizes[one.number], one.score) for one in record.rungs]
+    if not scored:
         return None
-    floor, budget = float(complete["score"].min()), int(record.file["budget"])
-    curve = [(0.0, 0.0), *hypervolume_curve(record.trials, floor=floor, budget=budget)]
-    end = float(record.segments["seconds"].sum()) or curve[-1][0]
-    curve.append((max(end, curve[-1][0]), curve[-1][1]))
+    floor, budget = min(score for *_, score in scored), int(record.file["budget"])
+    curve = hypervolume_curve(scored, floor=floor, budget=budget)
+    end = (max(record.seconds_of_search, curve[-1][0]), curve[-1][1])
     chart = Chart(
-        (0.0, curve[-1][0] * 1.03),
-        (0.0, bounds(y for _, y in curve)[1]),
+        (0.0, end[0] * 1.03 or 1.0),
+        bounds(height for _, height in curve),
         "worker-seconds of search",
         "hypervolume",
         width=760,
     )
+    marks = [chart.mark(point, "circle", _reached(point), class_="mark ours") for point in curve]
     about = (
-        f"The area between the front and its lowest score ({floor:.4f}), over log10 of "
-        "parameters: score x decades. "
-        "Worker-seconds are GPU-seconds where workers have GPUs. A curve that still climbs at its "
-        "end asks for more trials."
+        "The area between the front of the scores known by then, those of trials on their way "
+        f"included, and the lowest score ({floor:.4f}), over log10 of parameters: score x decades. "
+        "Each mark is a segment that was scored. Worker-seconds are GPU-seconds where workers have "
+        "GPUs. A curve that still climbs at its end asks for more trials."
     )
-    return join(
-        tag("h2", "What time bought"),
-        figure(chart.drawn(chart.steps(curve, class_="curve ours"), about=about), about),
-    )
+    line = chart.steps([*curve, end], class_="curve ours")
+    drawn = chart.drawn(line, *marks, about=about)
+    return join(tag("h2", "What time bought"), figure(drawn, about))
+
+
+def _reached(point: tuple[float, float]) -> str:
+    return f"{point[1]:.4f} after {point[0]:,.0f} worker-seconds"
 
 
 def provenance(record: RunRecord) -> Markup:
@@ -76,32 +86,32 @@ def provenance(record: RunRecord) -> Markup:
 def origins(record: RunRecord) -> dict[str, str]:
     """Command, question, data, seeds, hardware and versions of a run."""
     file, question = record.file, record.file["question"]
-    rows, hardware = file.get("rows", {}), file.get("hardware") or {}
-    machine = [
-        str(hardware.get("cpu") or ""),
-        f"{hardware['cores']} cores" if hardware.get("cores") else "",
-    ]
+    asked = [f"{name} {value}" for name, value in question.items() if value is not None]
+    rows = [f"{name} {count:,}" for name, count in file.get("rows", {}).items()]
+    seeds = f"search {question.get('seed', 0)}"
+    if question.get("retest"):
+        seeds += f", retests 1 to {question['retest']}"
     found = {
         "command": file.get("command") or "search() of the Python API, with the question below",
-        "question": ", ".join(
-            f"{name} {value}" for name, value in question.items() if value is not None
-        ),
-        "seeds": f"search {question.get('seed', 0)}, retests 1 to {question['retest']}"
-        if question.get("retest")
-        else f"search {question.get('seed', 0)}",
-        "data": f"{file['data_digest']} (rows: "
-        f"{', '.join(f'{name} {count:,}' for name, count in rows.items())})",
+        "question": ", ".join(asked),
+        "seeds": seeds,
+        "data": f"{file['data_digest']} (rows: {', '.join(rows)})",
         "rungs": ", ".join(map(str, file["rungs"])) + " steps",
         "task head": f"{file['head_params']:,} parameters, counted beside the adapter",
         "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests" + _wall(file),
-        "hardware": ", ".join(
-            one for one in [*machine, *map(str, hardware.get("gpus") or ["no GPU"])] if one
-        )
-        if hardware
-        else "",
+        "hardware": _hardware(file),
         "versions": ", ".join(f"{name} {version}" for name, version in file["versions"].items()),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: cut(value, MOST_JOINED) for name, value in found.items() if value}
+
+
+def _hardware(file: Mapping[str, Any]) -> str:
+    hardware = file.get("hardware") or {}
+    if not hardware:
+        return ""
+    cores = f"{hardware['cores']} cores" if hardware.get("cores") else ""
+    machine = [str(hardware.get("cpu") or ""), cores, *map(str, hardware.get("gpus") or ["no GPU"])]
+    return ", ".join(one for one in machine if one)
 
 
 def _wall(file: Mapping[str, Any]) -> str:
@@ -117,7 +127,7 @@ def proof_sentence(record: RunRecord) -> str:
         else ""
     )
     return (
-        f"{record.over_budget} of {len(record.trials):,} over budget ({budget:,} parameters, each "
+        f"{record.over_budget} of {len(record.rows):,} over budget ({budget:,} parameters, each "
         "configuration counted anew "
         f"from its specification{unread})."
     )
@@ -125,39 +135,40 @@ def proof_sentence(record: RunRecord) -> str:
 
 def ends(record: RunRecord) -> list[str]:
     """How trials ended: complete, paused by the pruner at which rung, failed with which reason."""
-    trials = record.trials
-    lines = [
-        f"{int((trials['state'] == 'complete').sum()):,} of {len(trials):,} trials are complete."
-    ]
-    paused = trials[trials["state"] == "paused"]["step"].value_counts().sort_index()
-    if len(paused):
-        where = ", ".join(f"{count:,} after {step} steps" for step, count in paused.items())
+    rows = record.rows
+    lines = [f"{len(record.complete):,} of {len(rows):,} trials are complete."]
+    paused = Counter(one.step for one in rows if one.state == "paused")
+    if paused:
+        where = ", ".join(f"{paused[step]:,} after {step} steps" for step in sorted(paused))
+        pruner = record.file["question"].get("pruner", "the pruner")
+        lines.append(f"{paused.total():,} paused (pruned by {pruner}): {where}.")
+    failed = Counter(_cause(one.reason) for one in rows if one.state == "failed")
+    if failed:
+        why = "; ".join(f"{n:,} because {reason}" for reason, n in failed.most_common(MOST_REASONS))
+        more = f"; and {len(failed) - MOST_REASONS:,} other reasons"
         lines.append(
-            f"{int(paused.sum()):,} paused (pruned by "
-            f"{record.file['question'].get('pruner', 'the pruner')}): {where}."
+            f"{failed.total():,} failed: {why}{more if len(failed) > MOST_REASONS else ''}."
         )
-    reasons = trials[trials["state"] == "failed"]["reason"].str.replace(
-        r" at step \d+$", "", regex=True
-    )
-    failed = reasons.value_counts()
-    if len(failed):
-        lines.append(
-            f"{int(failed.sum()):,} failed: "
-            + "; ".join(f"{count:,} because {reason}" for reason, count in failed.items())
-            + "."
-        )
-    running = int((trials["state"] == "running").sum())
-    if running:
-        lines.append(f"{running:,} still running or waiting when this was written.")
+    n_running = sum(one.state == "running" for one in rows)
+    if n_running:
+        lines.append(f"{n_running:,} still running or waiting when this was written.")
     return [*lines, *retests(record)]
+
+
+MOST_REASONS = 5
+
+
+def _cause(reason: str) -> str:
+    """A reason without the step at which it came up."""
+    return re.sub(r" at step \d+$", "", reason)
 
 
 def retests(record: RunRecord) -> list[str]:
     """What was to be retested and was not: members of the front that were left out, and retests
     that failed.
     """
-    lines, rows = [], front(record.trials)
-    n_left = int((rows["n_retests"] == 0).sum())
+    lines, rows = [], front(record.rows)
+    n_left = sum(one.n_retests == 0 for one in rows)
     if n_left and record.file["question"].get("retest"):
         lines.append(
             f"{n_left:,} of the front's {len(rows):,} members were not retested on fresh seeds."

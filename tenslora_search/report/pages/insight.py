@@ -3,11 +3,13 @@ rung curves.
 """
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 
 from tenslora_search.report.markup import Markup, figure, join, outside, table, tag
-from tenslora_search.report.pareto import front, rows_of
-from tenslora_search.report.reading import Frame, RunRecord, Trial
+from tenslora_search.report.pareto import front
+from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.structure import Structure
@@ -17,24 +19,20 @@ MOST_CURVES = 400
 """Curves beyond that, of trials off the front, are left out: they were a grey block already."""
 
 
+CHOICES = ("construction", "decomposition")
+
+
 def by_choice(record: RunRecord) -> Markup | None:
     """Scores by construction and by decomposition: of all after the first rung, up to which all
     train alike, and at the end.
     """
-    trials, step = record.trials, record.file["rungs"][0]
-    first = (
-        record.rungs[record.rungs["step"] == step]
-        .drop_duplicates("number")
-        .set_index("number")["score"]
-        .astype(float)
-    )
-    if first.empty:
+    step = record.file["rungs"][0]
+    early = {one.number: one.score for one in record.rungs if one.step == step}
+    known = [one for one in record.rows if one.number in early]
+    if not known:
         return None
-    known = trials.assign(first=first.reindex(trials["number"]).to_numpy())
-    known = known[known["first"].notna()]
-    complete = known[known["state"] == "complete"]
-    span = bounds([*known["first"], *complete["score"]])
-    tables = [_choices(name, known, span, step) for name in ("construction", "decomposition")]
+    span = bounds([*early.values(), *(one.score for one in known if one.is_complete)])
+    tables = [_choices(name, known, early, span, step) for name in CHOICES]
     about = (
         f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. "
         "One scale in all rows, from "
@@ -48,26 +46,19 @@ def by_choice(record: RunRecord) -> Markup | None:
 
 def rank_profile(record: RunRecord) -> Markup | None:
     """The ranks of the front's members by mode, each beside the largest it could be."""
-    rows = rows_of(front(record.trials))
+    rows = front(record.rows)
     profiles = {row.number: profile for row in rows if (profile := _ranks_by_mode(record, row))}
     if not profiles:
         return None
     bonds_of_all = {name for profile in profiles.values() for name in profile}
     columns = [name for name in MODES if name in bonds_of_all] + sorted(bonds_of_all - set(MODES))
-    cells = [
-        (
-            row.number,
-            outside(row.method),
-            f"{row.n_params:,}",
-            f"{row.score:.4f}",
-            *(
-                _bar(*profiles[row.number][name]) if name in profiles[row.number] else ""
-                for name in columns
-            ),
-        )
-        for row in rows
-        if row.number in profiles
-    ]
+    cells = []
+    for row in rows:
+        if row.number in profiles:
+            profile = profiles[row.number]
+            bars = [_bar(*profile[name]) if name in profile else "" for name in columns]
+            about = (f"{row.n_params:,}", f"{row.score:.4f}")
+            cells.append((row.number, outside(row.method), *about, *bars))
     about = (
         "Each bar is a rank over the largest it could usefully be beside the others. Bonds that "
         "belong to one mode "
@@ -92,7 +83,7 @@ def importance(record: RunRecord) -> Markup | None:
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
     step = record.file.get("importances_step")
-    n_trials = int((record.rungs["step"] == step).sum())
+    n_trials = sum(one.step == step for one in record.rungs)
     about = (
         "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by "
         "the scores of "
@@ -112,66 +103,67 @@ def rung_curves(record: RunRecord) -> Markup | None:
     curves = {number: points for number, points in record.curves.items() if len(points) > 1}
     if not curves:
         return None
-    leading = set(front(record.trials)["number"])
-    lora = [
-        one for one in rows_of(record.trials) if one.method == "LoRA" and one.state == "complete"
-    ]
-    lora = {max(lora, key=lambda one: one.score).number} if lora else set()
+    leading = {one.number for one in front(record.rows)}
+    tested = [one for one in record.complete if one.method == "LoRA"]
+    lora = {max(tested, key=lambda one: one.score).number} if tested else set[int]()
     rungs = record.file["rungs"]
+    heights = [score for points in curves.values() for _, score in points]
     chart = Chart(
         (rungs[0] * 0.92, rungs[-1] * 1.08),
-        bounds(score for points in curves.values() for _, score in points),
+        bounds(heights),
         "steps",
         record.file["metric"] + " on select",
         log_x=True,
         width=760,
     )
     rest = [number for number in curves if number not in leading | lora][:MOST_CURVES]
-    parts = [
-        tag(
-            "path",
-            d="".join(chart.path(curves[number]) for number in rest),
-            class_="faint",
-            fill="none",
-        )
-    ]
+    faint = "".join(chart.path(curves[number]) for number in rest)
+    parts = [tag("path", d=faint, class_="faint", fill="none")]
     for kind, numbers in (("lora", lora), ("ours", leading - lora)):
         for number in sorted(numbers & set(curves)):
-            title = f"trial {number}: " + ", ".join(
-                f"{score:.4f} after {step}" for step, score in curves[number]
-            )
-            marks = [
-                chart.mark(
-                    point, "triangle" if kind == "lora" else "circle", title, class_=f"mark {kind}"
-                )
-                for point in curves[number]
-            ]
-            parts += [chart.line(curves[number], class_=f"curve {kind}"), *marks]
+            parts += _rung_curve(chart, number, curves[number], kind)
     about = (
-        f"{len(curves):,} of {len(record.trials):,} trials climbed beyond their first rung. "
-        "Blue circles: the front; "
+        f"{len(curves):,} of {len(record.rows):,} trials climbed beyond their first rung. "
+        "Blue circles: the front; orange triangles: LoRA's best; grey: the rest."
     )
-    about += "orange triangles: LoRA's best; grey: the rest."
-    return join(
-        tag("h2", "Rung curves"),
-        figure(chart.drawn(*parts, about="score by step of each trial that climbed"), about),
-    )
+    drawn = chart.drawn(*parts, about="score by step of each trial that climbed")
+    return join(tag("h2", "Rung curves"), figure(drawn, about))
+
+
+def _rung_curve(
+    chart: Chart, number: int, points: Sequence[tuple[int, float]], kind: str
+) -> list[Markup]:
+    said = [f"{score:.4f} after {step}" for step, score in points]
+    title = f"trial {number}: {', '.join(said)}"
+    shape = "triangle" if kind == "lora" else "circle"
+    marks = [chart.mark(point, shape, title, class_=f"mark {kind}") for point in points]
+    return [chart.line(points, class_=f"curve {kind}"), *marks]
 
 
 MODES = ("input", "output", "head_dim", "head", "projection", "layer")
 
 
-def _choices(name: str, known: Frame, span: tuple[float, float], step: int) -> Markup:
-    rows = []
-    for choice, group in known.groupby(name):
-        complete = group[group["state"] == "complete"]["score"]
-        best = float(complete.max()) if len(complete) else -math.inf
-        about = f"{group['first'].median():.4f}", f"{best:.4f}" if len(complete) else "-"
-        strip = _strip(list(group["first"]), list(complete), span)
-        rows.append((best, (outside(choice), len(group), len(complete), *about, strip)))
-    rows = [row for _, row in sorted(rows, key=lambda one: one[0], reverse=True)]
+def _choices(
+    name: str,
+    known: Sequence[Row],
+    early: Mapping[int, float],
+    span: tuple[float, float],
+    step: int,
+) -> Markup:
+    groups: dict[str, list[Row]] = {}
+    for row in known:
+        groups.setdefault(str(row.value(name)), []).append(row)
+    cells = []
+    for choice, group in groups.items():
+        first = [early[one.number] for one in group]
+        complete = [one.score for one in group if one.is_complete]
+        best = max(complete, default=-math.inf)
+        scores = f"{statistics.median(first):.4f}", f"{best:.4f}" if complete else "-"
+        strip = _strip(first, complete, span)
+        cells.append((best, (outside(choice), len(group), len(complete), *scores, strip)))
+    cells.sort(key=lambda one: one[0], reverse=True)
     names = (name, "trials", "complete", f"median after {step}", "best complete", "")
-    return table(names, rows, class_="sortable")
+    return table(names, [row for _, row in cells], class_="sortable")
 
 
 def _strip(first: Sequence[float], complete: Sequence[float], span: tuple[float, float]) -> Markup:
@@ -193,7 +185,7 @@ def _strip(first: Sequence[float], complete: Sequence[float], span: tuple[float,
     )
 
 
-def _ranks_by_mode(record: RunRecord, row: Trial) -> dict[str, tuple[int, int]]:
+def _ranks_by_mode(record: RunRecord, row: Row) -> dict[str, tuple[int, int]]:
     """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {} for
     what we cannot read.
     """

@@ -1,0 +1,100 @@
+"""Row: one trial as a report sees it; columns_of(): what a table of trials holds; frame(): such a
+table for users.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Value = str | int | float | bool | None
+"""What stands in a cell of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial with all that is known of it; a number that is not known is nan."""
+
+    number: int
+    state: str
+    """complete, paused, running or failed"""
+    method: str
+    construction: str
+    decomposition: str
+    ranks: str
+    """8,8,3; where copies have ranks of their own 8,8,3 | 4,4,1"""
+    n_params: int
+    head_params: int
+    """of the task head, which is counted beside the adapter"""
+    score: float
+    """on select, at the last rung"""
+    report_score: float
+    """mean over the fresh seeds of the retest"""
+    report_std: float
+    step: int
+    seconds: float
+    reason: str
+    """why it failed, else empty"""
+    n_retests: int
+    bytes: int
+    """of the factors in float32"""
+    extra_macs: float
+    """multiply-adds a token that the unmerged adapter adds"""
+    peak_memory_mb: float
+    """its share of its pack's, while training"""
+    completed_at: float
+    """worker-seconds of the search until then"""
+    settings: Mapping[str, Value]
+    """what its specification says besides, by the names of `TrialSpec.columns`"""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.state == "complete"
+
+    def value(self, column: str) -> Value:
+        """What stands in a column of a table."""
+        if column in FIELDS:
+            return getattr(self, column)
+        return self.settings.get(column)
+
+
+FIELDS = tuple(field.name for field in fields(Row) if field.name != "settings")
+
+
+def settings_of(rows: Iterable[Row]) -> list[str]:
+    """All names of settings; knobs are those of some trials alone."""
+    return list(dict.fromkeys(name for row in rows for name in row.settings))
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """The columns of a table of these trials."""
+    return [*FIELDS, *settings_of(rows)]
+
+
+def frame(rows: Sequence[Row], columns: Sequence[str] | None = None) -> "DataFrame":
+    """The rows as a table, with these columns or those of `columns_of`."""
+    import pandas as pd
+
+    names = columns_of(rows) if columns is None else columns
+    cells = [[row.value(name) for name in names] for row in rows]
+    made = pd.DataFrame(cells, columns=list(names))
+    return made.astype({one.name: one.type for one in fields(Row) if one.type in (int, float)})
+
+
+def write_csv(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
+    """The rows as a file; what is not known is left empty."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            cells = [row.value(name) for name in columns]
+            writer.writerow(["" if is_unknown(cell) else cell for cell in cells])
+
+
+def is_unknown(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
