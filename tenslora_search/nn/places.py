@@ -11,7 +11,7 @@ from torch import nn
 from tenslora_search.nn.columns import Fused, columns_of
 from tenslora_search.nn.sites import Place, Site
 from tenslora_search.nn.wrappers import clean_name, unwrapped
-from tenslora_search.spec.backbones import heads_of
+from tenslora_search.spec.backbones import Heads, heads_of
 from tenslora_search.spec.families import ATTENTION, MLP, TRANSPOSED, family_of
 from tenslora_search.spec.fused import LAYOUTS
 from tenslora_search.spec.geometry import Geometry
@@ -79,7 +79,7 @@ def geometry_of(
     """
     places = find_sites(model, projections, targets)
     maps = linear_maps(model)
-    said, head_dim = (heads, None) if heads else heads_of(config_of(model))
+    said = Heads(heads) if heads else heads_of(config_of(model))
     shapes: list[tuple[str, int, int, int, bool]] = []
     for name, found in places.items():
         back = name in TRANSPOSED
@@ -87,14 +87,14 @@ def geometry_of(
         if name in MLP:
             shapes.append((name, inner, 1, outer, back))
             continue
-        if not said:
+        if not said.count:
             raise QuestionError(
                 f"{type(unwrapped(model)).__name__} has no config that says how many heads there "
                 "are; give heads=, such as geometry_of(model, targets=..., heads=8)."
             )
-        first = places["query"][0] if "query" in places else None
-        query_width = _shape(maps[first.module], first)[1] if first else outer
-        width = head_dim or query_width // said
+        query = places["query"][0] if "query" in places else None
+        wide = _shape(maps[query.module], query)[1] if query else said.hidden or outer
+        width = said.head_dim or wide // said.count
         if width < 1 or outer % width:
             raise QuestionError(
                 f"{name} has {outer} features, which do not divide into heads of {width}; give "
