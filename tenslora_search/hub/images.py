@@ -7,6 +7,7 @@ torchvision).
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tenslora_search.hub.lines import one_line
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -116,19 +118,9 @@ class ImageProcessor:
         return (pixels.to(torch.float32) * self.rescale - mean) / std
 
     def _decoded(self, image: bytes, name: str) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
+        from PIL.Image import Resampling
 
-        try:
-            picture = _in_bytes(Image.open(io.BytesIO(image)), name).convert("RGB")
-        except QuestionError:
-            raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            why = (
-                "" if isinstance(error, UnidentifiedImageError) else f": {error}"
-            )  # which names a place in memory
-            raise QuestionError(
-                f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}."
-            ) from error
+        picture = _opened(image, name)
         width, height = picture.size
         rows, columns = self.resized or (self.height, self.width)
         if self.shortest_edge is not None:
@@ -138,9 +130,38 @@ class ImageProcessor:
                 int(self.shortest_edge * width / short),
             )
         if (height, width) != (rows, columns):
-            picture = picture.resize((columns, rows), resample=Image.Resampling(self.resample))
+            picture = picture.resize((columns, rows), resample=Resampling(self.resample))
         top, left = (rows - self.height) // 2, (columns - self.width) // 2
         return np.asarray(picture.crop((left, top, left + self.width, top + self.height)))
+
+
+def _opened(image: bytes, name: str) -> "Image":
+    """The picture in RGB, upright: a camera that was held sideways notes it beside the pixels.
+
+    `QuestionError` for what is no picture, or one of more pixels than Pillow decodes without a
+    warning.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(image))
+            upright = ImageOps.exif_transpose(picture)
+            return _in_bytes(upright, name).convert("RGB")
+    except QuestionError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise QuestionError(
+            f"{name} holds an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that "
+            "is decoded; make it smaller."
+        ) from error
+    except Exception as error:  # decoders and readers of notes raise errors of many classes
+        # an unknown kind's text names a place in memory
+        why = "" if isinstance(error, UnidentifiedImageError) else f": {one_line(error)}"
+        raise QuestionError(
+            f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}."
+        ) from error
 
 
 def _in_bytes(picture: "Image", name: str) -> "Image":

@@ -14,10 +14,13 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tenslora_search.hub.contents import digest, signature
 from tenslora_search.hub.digits_vit import digits_backbone
-from tenslora_search.hub.hub import hub_calls, one_line
+from tenslora_search.hub.hub import hub_calls
+from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
+from tenslora_search.spec.model_config import read_own_config
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -80,11 +83,20 @@ def _minilm() -> str:
     return str(folder)
 
 
+def model_digest(name: str) -> str | None:
+    """sha256 of the files of a model in a folder; None for one that is only known by a hub id."""
+    place = model_place(name)
+    with reading(name, place):
+        return digest(place) if Path(place).is_dir() else None
+
+
 @lru_cache(maxsize=4)
-def _config(name: str) -> "PretrainedConfig":
+def _config(name: str, place: str, known_by: object) -> "PretrainedConfig":
+    """`known_by`: the signature of the model's files."""
     from transformers import AutoConfig
 
-    place = model_place(name)
+    if Path(place).is_dir():
+        read_own_config(Path(place) / "config.json")
     with reading(name, place), quiet():
         try:
             return AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -97,7 +109,10 @@ def _config(name: str) -> "PretrainedConfig":
 
 
 def place_and_config(name: str) -> "tuple[str, PretrainedConfig]":
-    return model_place(name), _config(name)
+    place = model_place(name)
+    with reading(name, place):
+        known_by = signature(place)
+    return place, _config(name, place, known_by)
 
 
 def kind_of(name: str, config: "PretrainedConfig") -> Literal["text", "image"]:

@@ -6,7 +6,6 @@ alternatives (two generations of transformers name ViT's maps differently), `1/3
 third of a fused map's outputs.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.model_config import read_config, read_own_config
 from tenslora_search.spec.table import QuestionError, Table
 
 ATTENTION = ("query", "key", "value")
@@ -245,31 +245,6 @@ BACKBONES: Table[Backbone] = Table(
     },
 )
 
-_CONFIG_KEYS = {
-    "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
-    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim", "d_kv"),
-}
-
-
-def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str, Any]:
-    """hidden, heads, layers, kv_heads and head_dim from a model's config, whatever its family calls
-    them.
-    """
-    found = {
-        name: next((config[key] for key in keys if config.get(key) is not None), None)
-        for name, keys in _CONFIG_KEYS.items()
-    }
-    missing = [name for name in ("hidden", "heads", "layers") if found[name] is None]
-    if missing:
-        raise QuestionError(
-            f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers "
-            "instead."
-        )
-    return found
-
 
 def geometry_of_config(
     config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config"
@@ -323,11 +298,7 @@ def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:
             f"no model named {model!r} here. Known: {', '.join(BACKBONES)}; "
             "or a folder with a config.json; or give --hidden, --heads and --layers."
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise QuestionError(f"{path} cannot be read as a model's config: {error}.") from error
-    return config, str(path)
+    return read_own_config(path), str(path)
 
 
 def _config_file(model: str) -> Path | None:

@@ -6,9 +6,8 @@ is a small safetensors file: factors, head, and the optimizer's moments of both.
 """
 
 import json
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +17,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
-from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.noted import read_noted
 from tenslora_search.hub.permissions import share
@@ -60,6 +57,7 @@ class Pack:
         data_seed: int = 0,
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
+        anew: Sequence[str] | None = None,
     ) -> None:
         order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
         self._rows = [order.index(k) for k in range(len(specs))]
@@ -72,7 +70,7 @@ class Pack:
             generators = [
                 torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs
             ]
-            self.heads = StackedHeads(model, generators)
+            self.heads = StackedHeads(model, generators, anew, is_needed=data.goal.n_outputs > 0)
             undo.callback(self.heads.detach)
             undo.callback(SharedEmbeddings(model, len(specs)).detach)
             undo.enter_context(trials_apart(model, len(specs)))
@@ -149,7 +147,8 @@ class Pack:
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""
         rows, number, share = self._inputs
-        losses = self._losses(self.batches.take(self.data.fit, rows, width=width))
+        batch = self.batches.take(self.data.fit, rows, width=width)
+        losses = self.data.goal.losses(self.model, batch, len(self.specs))
         gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
         self.optimizer.step(gradients, number, share)
         losses = losses.detach()
@@ -164,26 +163,25 @@ class Pack:
         return None if step < 0 else f"the loss was not finite at step {step}"
 
     def scores(self, split: Split) -> list[float]:
-        """Each trial's score on a split by the task's metric; NaN where its predictions are not
+        """Each trial's score on a split by the task's metric; NaN where its answers are not
         finite.
         """
-        predictions = self.predict(split)
-        labels, metric = split.labels.cpu().numpy(), METRICS[self.data.metric]
-        return [metric(one, labels) if np.isfinite(one).all() else math.nan for one in predictions]
+        targets = split.labels.cpu().numpy()
+        return [self.data.goal.score(one, targets) for one in self.predict(split)]
 
     @torch.no_grad()
     def predict(self, split: Split) -> np.ndarray:
-        """Logits (trial, row, label), or for regression what is predicted, in the labels' units:
-        (trial, row), float32.
+        """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
+        labels, numbers in their labels' units.
         """
+        goal, n_trials = self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
             for rows in order.split(EVALUATION * self.batches.batch_size):
-                parts.append(self._logits(self.batches.take(split, rows)))
-        logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
-        mean, std = self.data.units
-        return logits[..., 0] * std + mean if self.data.regression else logits
+                batch = self.batches.take(split, rows)
+                parts.append(goal.answers(self.model, batch, n_trials))
+        return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: its factors, its head and the moments of both; no padding of its
@@ -193,7 +191,7 @@ class Pack:
         about = {
             "step": self.step,
             "spec": self.specs[self._rows[trial]].to_json(),
-            "units": self.data.units,
+            **self.data.goal.kept,
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,31 +236,6 @@ class Pack:
         for name, parameter in self.heads.parameters.items():
             for kind, value in of[id(parameter)].items():
                 yield f"{kind}.head.{name}", value[row]
-
-    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The mean loss of each trial on one batch: (trial,)."""
-        labels, logits = batch["labels"], self._logits(batch)
-        n_trials = len(self.specs)
-        if self.data.regression:
-            mean, std = self.data.units
-            return (logits[..., 0] - (labels - mean) / std).square().mean(1)
-        each = functional.cross_entropy(
-            logits.flatten(0, 1), labels.repeat(n_trials), reduction="none"
-        )
-        return each.view(n_trials, -1).mean(1)
-
-    def _logits(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """(trial, row, label) in float32; every trial sees the same rows."""
-        dtype, n_trials = next(self.model.parameters()).dtype, len(self.specs)
-        inputs = {
-            name: value.to(dtype) if value.is_floating_point() else value
-            for name, value in batch.items()
-            if name != "labels"
-        }
-        repeated = {
-            name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()
-        }
-        return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
         parts = [
@@ -314,7 +287,7 @@ KINDS = ("value", "mean", "square")
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `Pack.save` wrote: {"step", "spec", "units"} and the tensors.
+    """What `Pack.save` wrote: {"step", "spec"} with what the goal keeps, and the tensors.
 
     `QuestionError` if the file is missing, cut off or foreign.
     """

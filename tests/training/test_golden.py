@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
@@ -64,7 +65,7 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
         for rule in RULES
     }
     splits = [rows(kind, seed) for seed in range(3)]
-    data = TaskData("rows", "accuracy", ("low", "high"), False, *splits, "")
+    data = TaskData("rows", Classes(("low", "high"), "accuracy"), *splits, "")
     with Pack(model, data, list(named.values()), max_steps=N_STEPS, batch_size=8) as pack:
         steps = [pack.advance(step) for step in range(1, N_STEPS + 1)]
     return {name: [losses[k] for losses in steps] for k, name in enumerate(named)}

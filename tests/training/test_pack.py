@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tenslora_search.backbone.attention import fold_attention
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes, Numbers
 from tenslora_search.data.task import TaskData
 from tenslora_search.export.factors import set_trial_factors, trial_factors
 from tenslora_search.nn.attach import attach
@@ -52,7 +53,7 @@ def tokens(n_rows: int, seed: int, *, regression: bool = False) -> Split:
 @pytest.fixture(scope="module")
 def data() -> TaskData:
     fit, select, report = (tokens(n, seed) for seed, n in enumerate((60, 40, 40)))
-    return TaskData("first token", "accuracy", ("low", "high"), False, fit, select, report, "")
+    return TaskData("first token", Classes(("low", "high"), "accuracy"), fit, select, report, "")
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,8 @@ def scored(scale: float = 1.0, shift: float = 0.0) -> TaskData:
     splits = [tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40))]
     for split in splits:
         split.labels = split.labels * scale + shift
-    return TaskData("score", "pearson_spearman", (), True, *splits, "")
+    goal = Numbers.of((), "pearson_spearman", splits[0].labels.numpy())
+    return TaskData("score", goal, *splits, "")
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(20, 0), (1000, 0), (1, 100), (0.05, -5)])
@@ -265,14 +267,13 @@ def test_regression_learns_alike_on_every_scale(regressor, trials, scale, shift)
     assert other_losses == pytest.approx(losses, rel=1e-2)
     assert other_scores == pytest.approx(scores, abs=1e-2)
     np.testing.assert_allclose((other_predicted - shift) / scale, predicted, atol=1e-2)
-    assert scored(scale, shift).units == pytest.approx(
-        (scale * scored().units[0] + shift, scale * scored().units[1]), rel=1e-3
+    assert scored(scale, shift).goal.units == pytest.approx(
+        (scale * scored().goal.units[0] + shift, scale * scored().goal.units[1]), rel=1e-3
     )
 
 
-def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data):
-    assert scored(0, 3).units == (3, 1)
-    assert data.units == (0, 1)
+def test_units_of_labels_that_are_all_the_same_in_fit():
+    assert scored(0, 3).goal.units == (3, 1)
 
 
 def test_regression_learns(regressor, trials):
