@@ -19,6 +19,7 @@ from tenslora_search.data.columns import Columns
 from tenslora_search.data.sources import Source
 from tenslora_search.hub.cache import cache_folder, load_tensors, save_tensors
 from tenslora_search.hub.images import ImageProcessor
+from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def _image_bytes(cell: Any, folder: Path | None, row: str) -> bytes:
         try:
             return (folder / path).read_bytes()
         except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
-            named = repr(str(folder / path))
-            shown = named if len(named) <= 240 else f"{named[:200]}... ({len(path):,} characters)"
-            raise QuestionError(f"{row} names an image that cannot be read: {shown}.") from error
+            raise QuestionError(
+                f"{row} names an image that cannot be read: {shown(folder / path)}."
+            ) from error
     raise QuestionError(f"{row} has neither image bytes nor the path of an image file.")

@@ -13,6 +13,7 @@ from tenslora_search.data.docstrings import docstrings_frame
 from tenslora_search.data.readers import READERS
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
+from tenslora_search.spec.paths import is_dir, is_file, shown
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.spec.tasks import Task
 
@@ -53,9 +54,9 @@ def read_local(path: Path, name: str | None = None) -> Source:
     lie in a folder a class. Raises `QuestionError` for a path that is not there, holds no data
     files, or holds files that cannot be read or are empty.
     """
-    if _is(path, Path.is_file):
+    if is_file(path):
         return _from_files(str(path), {"train": [path]}, path.parent)
-    if not _is(path, Path.is_dir):
+    if not is_dir(path):
         raise QuestionError(f"--data {shown(path)}: no such file or folder.")
     folders = [
         folder for folder in (path, path / "data", path / (name or "data")) if folder.is_dir()
@@ -180,21 +181,6 @@ def _data_files(folder: Path) -> list[Path]:
             what = "a link that leads nowhere" if path.is_symlink() else "no regular file"
             raise QuestionError(f"{path} is {what}; mend it or take it away.")
     return named
-
-
-def shown(path: Path | str) -> str:
-    """A path as errors show it: on one line, and not of thousands of characters."""
-    text = str(path)
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= 240 else f"{text[:200]}... ({len(text):,} characters)"
-
-
-def _is(path: Path, what: Callable[[Path], bool]) -> bool:
-    """Whether a path is what is asked; one that no disk can have is nothing."""
-    try:
-        return what(path)
-    except (OSError, ValueError):
-        return False
 
 
 def _by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:

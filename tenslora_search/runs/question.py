@@ -16,6 +16,7 @@ from tenslora_search.spec.backbones import (
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.metrics import NOISE, metric_for
+from tenslora_search.spec.paths import exists, is_dir, shown
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
@@ -100,7 +101,7 @@ class Question:
                 )
             _ = metric_for(row.goal, chosen.get("metric"))
         folder = Path(chosen["model"]).expanduser()
-        if chosen["model"] not in BACKBONES and folder.is_dir():
+        if chosen["model"] not in BACKBONES and is_dir(folder):
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
@@ -217,10 +218,10 @@ def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
 def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
-    path = Path(data).expanduser().resolve()
-    if not path.exists():
-        raise QuestionError(f"--data {data}: no such file or folder.")
-    return str(path)
+    path = Path(data).expanduser()
+    if not exists(path):
+        raise QuestionError(f"--data {shown(data)}: no such file or folder.")
+    return str(path.resolve())
 
 
 def _check_kind(task: Task, model: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.model_config import read_config, read_own_config
+from tenslora_search.spec.paths import is_file, shown
 from tenslora_search.spec.table import QuestionError, Table
 
 ATTENTION = ("query", "key", "value")
@@ -295,7 +296,7 @@ def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:
     path = _config_file(model)
     if path is None:
         raise QuestionError(
-            f"no model named {model!r} here. Known: {', '.join(BACKBONES)}; "
+            f"no model named {shown(model)!r} here. Known: {', '.join(BACKBONES)}; "
             "or a folder with a config.json; or give --hidden, --heads and --layers."
         )
     return read_own_config(path), str(path)
@@ -304,7 +305,7 @@ def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:
 def _config_file(model: str) -> Path | None:
     """config.json of a local folder, or of the newest snapshot of a hub id in the hub's cache."""
     local = Path(model) / "config.json"
-    if local.is_file():
+    if is_file(local):
         return local
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
