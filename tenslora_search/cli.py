@@ -48,9 +48,18 @@ def search(
         list[str] | None,
         typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="classes|numbers", help="of own data [found out]")
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
+        ),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
+    ] = None,
+    drop_unlabelled: Annotated[
+        bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
+    ] = False,
     space: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
     ] = None,
@@ -110,11 +119,11 @@ def search(
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     columns = _columns(column or [])
     asked = {
-        "task": task, "model": model, "data": data, "columns": columns, "labels": labels,
+        "task": task, "model": model, "data": data, "columns": columns, "goal": goal,
         "space": space, "trials": trials, "sampler": sampler, "pruner": pruner,
         "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows,
-        "count_head": count_head,
+        "count_head": count_head, "metric": metric, "drop_unlabelled": drop_unlabelled,
     }  # fmt: skip
     limit = parse_seconds(time_limit) if time_limit is not None else None
     means = {
@@ -369,16 +378,17 @@ def _display(*, quiet: bool) -> Any:
     return live() if sys.stdout.isatty() else plain()
 
 
-def _columns(given: list[str]) -> dict[str, str] | None:
-    columns = {}
+def _columns(given: list[str]) -> dict[str, str | list[str]] | None:
+    """Column names by role; a role that is given twice has a list."""
+    columns: dict[str, list[str]] = {}
     for one in given:
         role, equals, name = one.partition("=")
         if not equals or not name:
             raise QuestionError(
                 f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
             )
-        columns[role] = name
-    return columns or None
+        columns.setdefault(role, []).append(name)
+    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
 
 
 def _pack(text: str) -> int | None:

@@ -200,6 +200,6 @@ def _write_run_file(folder: Path, question: Question, geometry: Geometry) -> Non
         run |= {
             "command": None, "versions": versions(), "data_digest": None, "head_params": 0,
             "budget": question.budget, "task": OWN, "model": question.model, "metric": "score",
-            "labels": [], "regression": False, "rows": {}, "rungs": list(question.rungs),
+            "labels": [], "goal": OWN, "rows": {}, "rungs": list(question.rungs),
         }  # fmt: skip
     write_run_file(folder, run | {"question": question.to_json()})

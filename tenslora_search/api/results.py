@@ -108,7 +108,12 @@ class Run:
             )
         facts = self._facts(trial, [one.report_score for one in retests], to, format)
         return export_trained(
-            state, to, format, model=self.file["model"], labels=self.file["labels"], facts=facts
+            state,
+            to,
+            format,
+            model=self.file["model"],
+            facts=facts,
+            model_digest=self.file.get("model_digest"),
         )
 
     def report(self) -> Path:
@@ -134,6 +139,7 @@ class Run:
 
     def _facts(self, trial: "Row", report_scores: list[float], to: Path, format: str) -> Any:
         """What the model card says besides the specification."""
+        from tenslora_search.data.goals import GOALS
         from tenslora_search.export.card import Facts
         from tenslora_search.hub.places import model_kind
 
@@ -158,7 +164,9 @@ class Run:
             report_scores=report_scores,
             budget=self.file["budget"],
             head_params=self.file["head_params"],
-            regression=self.file["regression"],
+            goal=GOALS[self.file["goal"]].again(
+                tuple(self.file["labels"]), self.file["metric"], {}
+            ),
             command=f"{self._command(question)}\ntenslora-search export "
             f"{shlex.quote(str(self.folder))} {export}",
         )

@@ -57,7 +57,8 @@ def search(
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows,
-    columns, labels, count_head (see `Question`). `QuestionError` for a wrong question;
+    columns, goal, metric, drop_unlabelled,
+    count_head (see `Question`). `QuestionError` for a wrong question;
     `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()
@@ -106,12 +107,15 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     from tenslora_search.backbone.load import load_backbone
     from tenslora_search.backbone.readout import StackedHeads
     from tenslora_search.data.task import load_task
+    from tenslora_search.hub.places import model_digest
     from tenslora_search.nn.places import geometry_of
 
     data = load_task(**question.task_options, model=question.model)
-    model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
+    model, anew = load_backbone(question.model, data.goal)
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    head_params = StackedHeads(model, [torch.Generator()]).n_params
+    head_params = StackedHeads(
+        model, [torch.Generator()], anew, is_needed=data.goal.n_outputs > 0
+    ).n_params
     budget = question.adapter_budget(head_params)
     model_type = getattr(model.config, "model_type", None)
     space = SearchSpace.load(
@@ -126,9 +130,10 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
         "budget": budget,
         "task": data.name,
         "model": question.model,
-        "metric": data.metric,
-        "labels": list(data.labels),
-        "regression": data.regression,
+        "metric": data.goal.metric,
+        "labels": list(data.goal.names),
+        "goal": data.goal.name,
+        "model_digest": model_digest(question.model),
         "columns": dict(data.columns),
         "unused_columns": list(data.unused),
         "rows": {"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
@@ -139,11 +144,13 @@ def _prepared(folder: Path, question: Question) -> dict[str, Any]:
     }
     if (folder / "run.json").exists():
         before = read_run_file(folder)
-        if before["data_digest"] != data.digest:
-            raise QuestionError(
-                f"the data of {folder} has changed since it was begun; choose another --out, or "
-                "--force."
-            )
+        for what in ("data", "model"):
+            was, now = before.get(f"{what}_digest"), run[f"{what}_digest"]
+            if was and was != now:
+                raise QuestionError(
+                    f"the {what} of {folder} has changed since it was begun; choose another --out, "
+                    "or --force."
+                )
         run = {**before, "question": question.to_json()}
     write_run_file(folder, run)
     if data.unused:

@@ -322,6 +322,7 @@ class Serving:
     def _segment(
         self, name: str, trials: Any, states: Sequence[str | None], from_step: int, to_step: int
     ) -> Segment:
+        expected = {what: self.run_file.get(f"{what}_digest") for what in ("data", "model")}
         return Segment(
             id=name,
             trials=tuple(trials),
@@ -333,7 +334,7 @@ class Serving:
             max_steps=self.question.max_steps,
             batch_size=self.question.batch_size,
             model=self.question.model,
-            task=self.question.task_options,
+            task={**self.question.task_options, "expected": expected},
             data_seed=self.question.seed,
         )
 

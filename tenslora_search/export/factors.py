@@ -41,11 +41,11 @@ def carried(adapter: Adapter) -> dict[str, Tensor]:
     """What an export holds besides the update: the trained head, what was loaded with the adapter,
     and what no file gives.
 
-    The last is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at
-    random, and frozen so.
+    The last two are `adapter.came_along`: such as the pooler of a BERT whose checkpoint has none,
+    at random, and frozen so.
     """
     model = adapter.model
-    names = {*adapter.came_along, *getattr(model, "started_anew", ())}
+    names = set(adapter.came_along)
     names |= {name for name, value in head_parameters(model).items() if value.requires_grad}
     found = {
         clean_name(model, name): value

@@ -5,8 +5,8 @@ the model's layout.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tenslora_search.spec.backbones import read_config
 from tenslora_search.spec.fused import LAYOUTS, Columns
+from tenslora_search.spec.model_config import read_config
 from tenslora_search.spec.table import QuestionError
 
 

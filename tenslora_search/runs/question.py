@@ -15,9 +15,11 @@ from tenslora_search.spec.backbones import (
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.metrics import NOISE, metric_for
+from tenslora_search.spec.paths import exists, is_dir, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
-from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
+from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 OBJECTIVES = ("front", "score")
 FREE = ("trials", "retest")
@@ -35,9 +37,15 @@ class Question:
     model: str
     task: str | None = None
     data: str | None = None
-    columns: Mapping[str, str] | None = None
-    labels: LabelKind | None = None
-    """of own data; None: numbers with fractions are scores, anything else is classes"""
+    columns: Mapping[str, str | Sequence[str]] | None = None
+    goal: str | None = None
+    """classes, numbers or labels, of own data; None: lists are labels, numbers with fractions are
+    numbers, anything else is classes
+    """
+    metric: str | None = None
+    """None: the task's, or the goal's first"""
+    drop_unlabelled: bool = False
+    """leave out rows without a label"""
     space: str = "default"
     trials: int = 64
     max_steps: int = 1000
@@ -87,13 +95,14 @@ class Question:
             )
         if row is not None:
             _check_kind(row, chosen["model"])
-            if "labels" in chosen:
-                has = "numbers" if row.regression else "classes"
+            if "goal" in chosen:
                 raise QuestionError(
-                    f"--labels is for own data without --task; the labels of task {row.name} are {has}."
+                    f"--goal is for own data without --task; the goal of task {row.name} is "
+                    f"{row.goal}."
                 )
+            _ = metric_for(row.goal, chosen.get("metric"))
         folder = Path(chosen["model"]).expanduser()
-        if chosen["model"] not in BACKBONES and folder.is_dir():
+        if chosen["model"] not in BACKBONES and is_dir(folder):
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
@@ -110,6 +119,8 @@ class Question:
     def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         """The options that are not left out; `QuestionError` for an unknown name or a number that cannot be."""
         chosen = {name: value for name, value in options.items() if value is not None}
+        if "labels" in chosen:  # what `goal` was called before
+            chosen.setdefault("goal", chosen.pop("labels"))
         for name in chosen:
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
@@ -124,8 +135,10 @@ class Question:
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
-        if chosen.get("labels", "classes") not in LABEL_KINDS:
-            raise QuestionError(unknown("kind of labels", chosen["labels"], LABEL_KINDS))
+        if "goal" in chosen:
+            _ = metric_for(chosen["goal"], chosen.get("metric"))
+        elif "metric" in chosen:
+            _ = NOISE[chosen["metric"]]
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome
@@ -144,7 +157,9 @@ class Question:
     @property
     def task_options(self) -> dict[str, Any]:
         """The arguments of `load_task` besides the model."""
-        names = ("data", "columns", "labels", "fit_rows", "max_length", "seed")
+        names = (
+            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length", "seed"
+        )  # fmt: skip
         return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
     def geometry(self, sites: str = DEFAULT_SITES) -> Geometry:
@@ -154,7 +169,7 @@ class Question:
     @property
     def head_params(self) -> int | None:
         """Parameters of the task head as far as they are known before data and model are read; else None."""
-        return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
+        return head_of_model(self.model, TASKS[self.task].n_outputs) if self.task else None
 
     def adapter_budget(self, head_params: int) -> int:
         """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
@@ -171,6 +186,7 @@ class Question:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Question":
         known = {field.name for field in fields(cls)}
+        data = {"goal": data.get("labels"), **data}  # as folders before 0.2 call it
         return cls(**{name: value for name, value in data.items() if name in known})
 
     def check_same(self, other: "Question", folder: Path) -> None:
@@ -202,10 +218,10 @@ def write_run_file(folder: Path, run: Mapping[str, Any]) -> None:
 def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
-    path = Path(data).expanduser().resolve()
-    if not path.exists():
-        raise QuestionError(f"--data {data}: no such file or folder.")
-    return str(path)
+    path = Path(data).expanduser()
+    if not exists(path):
+        raise QuestionError(f"--data {shown(data)}: no such file or folder.")
+    return str(path.resolve())
 
 
 def _check_kind(task: Task, model: str) -> None:

@@ -12,7 +12,7 @@ RUN_VERSION = 1
 
 
 NEEDED = (
-    "question", "budget", "head_params", "task", "model", "metric", "labels", "regression", "geometry", "rungs", "versions",
+    "question", "budget", "head_params", "task", "model", "metric", "labels", "geometry", "rungs", "versions",
     "data_digest", "command",
 )  # fmt: skip
 """What every run.json says; the rest came later, or comes at the end."""
@@ -32,4 +32,5 @@ def read_run_file(folder: Path) -> dict[str, Any]:
     missing = [name for name in NEEDED if name not in run]
     if missing:
         raise QuestionError(f"{path} is damaged: {', '.join(missing)} is missing.")
+    run.setdefault("goal", "numbers" if run.get("regression") else "classes")  # before 0.2
     return run

@@ -1,14 +1,15 @@
 """BACKBONES: the shapes of models people name; a model's geometry by its config."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tenslora_search.spec.families import ATTENTION, MLP, Family, family_of
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.model_config import read_config, read_own_config
+from tenslora_search.spec.paths import is_file, shown
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError, Table
 
@@ -97,63 +98,6 @@ BACKBONES: Table[Backbone] = Table(
     },
 )
 
-_CONFIG_KEYS = {
-    "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
-    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
-    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
-    "head_dim": ("head_dim", "d_kv"),
-    "inner": (
-        "intermediate_size", "n_inner", "d_ff", "hidden_dim", "ffn_dim", "ffn_hidden_size",
-    ),
-}  # fmt: skip
-
-
-def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str, Any]:
-    """hidden, heads, layers, kv_heads, head_dim and inner (the width of the MLP) from a model's
-    config, whatever its family calls them.
-    """
-    found = {
-        name: next((config[key] for key in keys if config.get(key) is not None), None)
-        for name, keys in _CONFIG_KEYS.items()
-    }
-    missing = [name for name in ("hidden", "heads", "layers") if found[name] is None]
-    if missing:
-        raise QuestionError(
-            f"{what} does not say {' and '.join(missing)}; give --hidden, --heads and --layers "
-            "instead."
-        )
-    if config.get("mlp_ratio"):
-        found["inner"] = found["hidden"] * config["mlp_ratio"]
-    return {**found, "kv_heads": _kv_heads(config, found["kv_heads"])}
-
-
-class Heads(NamedTuple):
-    """What a config says of its heads; None where it says nothing."""
-
-    count: int | None = None
-    head_dim: int | None = None
-    hidden: int | None = None
-
-
-def heads_of(config: Mapping[str, Any]) -> Heads:
-    """How many heads a model's config says there are, how wide each is and the model."""
-    return Heads(
-        *(
-            next((config[key] for key in _CONFIG_KEYS[name] if config.get(key) is not None), None)
-            for name in ("heads", "head_dim", "hidden")
-        )
-    )
-
-
-def _kv_heads(config: Mapping[str, Any], said: int | None) -> int | None:
-    """Falcon and GPT-BigCode say by other words that all heads share one key and value, or none
-    do.
-    """
-    if config.get("new_decoder_architecture") or "multi_query" not in config:
-        return said
-    return 1 if config["multi_query"] else None
-
 
 def geometry_of_config(
     config: Mapping[str, Any], projections: Sequence[str] = ATTENTION, what: str = "the config"
@@ -228,20 +172,16 @@ def _config_of_model(model: str) -> tuple[Mapping[str, Any], str]:
     path = _config_file(model)
     if path is None:
         raise QuestionError(
-            f"no model named {model!r} here. Known: {', '.join(BACKBONES)}; "
+            f"no model named {shown(model)!r} here. Known: {', '.join(BACKBONES)}; "
             "or a folder with a config.json; or give --hidden, --heads and --layers."
         )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise QuestionError(f"{path} cannot be read as a model's config: {error}.") from error
-    return config, str(path)
+    return read_own_config(path), str(path)
 
 
 def _config_file(model: str) -> Path | None:
     """config.json of a local folder, or of the newest snapshot of a hub id in the hub's cache."""
     local = Path(model) / "config.json"
-    if local.is_file():
+    if is_file(local):
         return local
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))

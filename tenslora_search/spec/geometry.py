@@ -96,7 +96,7 @@ class Geometry:
                 f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "
                 "heads."
             )
-        shapes = dict.fromkeys(("query", "key", "value", "out"), (heads, head_dim))
+        shapes: dict[str, tuple[int, int]] = dict.fromkeys(("query", "key", "value", "out"), (heads, head_dim))
         shapes["key"] = shapes["value"] = (kv_heads or heads, head_dim)
         width = inner or 0
         shapes["gate"] = shapes["down"] = (1, width)

@@ -5,9 +5,8 @@ So gradients stay apart, and a trial alone is the same trial in any pack. Betwee
 is a small file (`states.py`): factors, head, and the optimizer's moments of both.
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
-from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
@@ -56,6 +53,7 @@ class Pack:
         data_seed: int = 0,
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
+        anew: Sequence[str] | None = None,
     ) -> None:
         order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
         self._rows = [order.index(k) for k in range(len(specs))]
@@ -66,7 +64,7 @@ class Pack:
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
-            self._lay_on(model, undo)
+            self._lay_on(model, anew, undo)
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
             self._learners = [
@@ -85,11 +83,12 @@ class Pack:
                     load_state(state, self._views(trial), step=from_step, spec=self._spec(trial))
             self._undo = undo.pop_all()
 
-    def _lay_on(self, model: nn.Module, undo: ExitStack) -> None:
+    def _lay_on(self, model: nn.Module, anew: Sequence[str] | None, undo: ExitStack) -> None:
         """Makes the model that of all trials side by side: heads, adapter, rows apart."""
         seeds = [spec.seed for spec in self.specs]
         generators = [torch.Generator().manual_seed(seed + HEAD_SEED) for seed in seeds]
-        self.heads = StackedHeads(model, generators)
+        is_needed = self.data.goal.n_outputs > 0
+        self.heads = StackedHeads(model, generators, anew, is_needed=is_needed)
         undo.callback(self.heads.detach)
         undo.callback(SharedEmbeddings(model, len(self.specs)).detach)
         undo.enter_context(trials_apart(model, len(self.specs)))
@@ -150,7 +149,8 @@ class Pack:
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""
         rows, step, number, share = self._inputs
-        losses = self._losses(self.batches.take(self.data.fit, rows, width=width))
+        batch = self.batches.take(self.data.fit, rows, width=width)
+        losses = self.data.goal.losses(self.model, batch, len(self.specs))
         losses = self._penalized(losses, step)
         gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
         self.optimizer.step(gradients, number, share)
@@ -191,33 +191,32 @@ class Pack:
         return None if step < 0 else f"the loss was not finite at step {step}"
 
     def scores(self, split: Split) -> list[float]:
-        """Each trial's score on a split by the task's metric; NaN where its predictions are not
+        """Each trial's score on a split by the task's metric; NaN where its answers are not
         finite.
         """
-        predictions = self.predict(split)
-        labels, metric = split.labels.cpu().numpy(), METRICS[self.data.metric]
-        return [metric(one, labels) if np.isfinite(one).all() else math.nan for one in predictions]
+        targets = split.labels.cpu().numpy()
+        return [self.data.goal.score(one, targets) for one in self.predict(split)]
 
     @torch.no_grad()
     def predict(self, split: Split) -> np.ndarray:
-        """Logits (trial, row, label), or for regression what is predicted, in the labels' units:
-        (trial, row), float32.
+        """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
+        labels, numbers in their labels' units.
         """
+        goal, n_trials = self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
             for rows in order.split(EVALUATION * self.batches.batch_size):
-                parts.append(self._logits(self.batches.take(split, rows)))
-        logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
-        mean, std = self.data.units
-        return logits[..., 0] * std + mean if self.data.regression else logits
+                batch = self.batches.take(split, rows)
+                parts.append(goal.answers(self.model, batch, n_trials))
+        return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
         about = {
             "step": self.step,
             "spec": self._spec(trial).to_json(),
-            "units": self.data.units,
+            **self.data.goal.kept,
         }
         return write_state(path, self._views(trial), about)
 
@@ -252,31 +251,6 @@ class Pack:
             id(parameter): Kept(*of_parameter)
             for parameter, of_parameter in zip(optimizer.parameters, views, strict=True)
         }
-
-    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The mean loss of each trial on one batch: (trial,)."""
-        labels, logits = batch["labels"], self._logits(batch)
-        n_trials = len(self.specs)
-        if self.data.regression:
-            mean, std = self.data.units
-            return (logits[..., 0] - (labels - mean) / std).square().mean(1)
-        each = functional.cross_entropy(
-            logits.flatten(0, 1), labels.repeat(n_trials), reduction="none"
-        )
-        return each.view(n_trials, -1).mean(1)
-
-    def _logits(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """(trial, row, label) in float32; every trial sees the same rows."""
-        dtype, n_trials = next(self.model.parameters()).dtype, len(self.specs)
-        inputs = {
-            name: value.to(dtype) if value.is_floating_point() else value
-            for name, value in batch.items()
-            if name != "labels"
-        }
-        repeated = {
-            name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()
-        }
-        return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
         every = range(len(self.specs))

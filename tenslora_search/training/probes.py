@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from tenslora_search.backbone.load import Backbone
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.cache import cache_folder, write_file
 from tenslora_search.spec.trial import Segment
@@ -19,7 +20,7 @@ GAIN = 1.1
 STEPS = 12
 
 
-def pack_size(segment: Segment, load: Callable[[Segment], tuple[torch.nn.Module, TaskData]]) -> int:
+def pack_size(segment: Segment, load: Callable[[Segment], tuple[Backbone, TaskData]]) -> int:
     """The size at which trial-steps a second stop growing, of packs made of the segment's trials
     again and again.
 
@@ -28,11 +29,11 @@ def pack_size(segment: Segment, load: Callable[[Segment], tuple[torch.nn.Module,
     key = capacity_key(segment)
     if (known := known_sizes().get(key)) is not None:
         return known
-    model, data = load(segment)
+    backbone, data = load(segment)
     best, best_rate = 1, 0.0
     for size in SIZES:
         try:
-            rate = _rate(model, data, segment, size)
+            rate = _rate(backbone.model, data, segment, size)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break

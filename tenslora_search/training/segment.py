@@ -11,13 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from tenslora_search.backbone.load import load_backbone
+from tenslora_search.backbone.load import Backbone, load_backbone
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import GOALS
 from tenslora_search.data.task import TaskData, load_task
+from tenslora_search.hub.contents import stamp
+from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import Segment, TrialResult, TrialSpec
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import capacity_key, pack_size, remember
@@ -71,20 +74,20 @@ def _run(segment: Segment, trials: list[Member], folder: Path) -> list[TrialResu
 
 
 def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[TrialResult]:
-    model, data = worker_backbone(segment)
+    backbone, data = worker_backbone(segment)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
-    scorer, split = _scorer(segment, model, data), _scored_on(segment, data)
+    scorer, split = _scorer(segment, backbone, data), _scored_on(segment, data)
     files = [folder / f"{number}.safetensors" for (number, _), _ in trials]
-    with _pack(segment, model, data, trials, segment.from_step) as pack:
+    with _pack(segment, backbone, data, trials, segment.from_step) as pack:
         losses = pack.advance(segment.to_step)
         reasons = [pack.failure(place) for place in range(len(trials))]
         for place, file in enumerate(files):
             pack.save(place, file)
-        scores = pack.scores(split) if scorer is model else []
-    if scorer is not model:
+        scores = pack.scores(split) if scorer is backbone else []
+    if scorer is not backbone:
         ended = [(trial, str(file)) for (trial, _), file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
             scores = pack.scores(split)
@@ -106,10 +109,10 @@ def _train(segment: Segment, trials: Sequence[Member], folder: Path) -> list[Tri
 
 
 def _pack(
-    segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Member], from_step: int
+    segment: Segment, backbone: Backbone, data: TaskData, trials: Sequence[Member], from_step: int
 ) -> Pack:
     return Pack(
-        model,
+        backbone.model,
         data,
         [spec for (_, spec), _ in trials],
         max_steps=segment.max_steps,
@@ -117,15 +120,15 @@ def _pack(
         data_seed=segment.data_seed,
         from_step=from_step,
         states=[Path(state) if state else None for _, state in trials],
+        anew=backbone.anew,
     )
 
 
-def _scorer(segment: Segment, model: nn.Module, data: TaskData) -> nn.Module:
+def _scorer(segment: Segment, backbone: Backbone, data: TaskData) -> Backbone:
     """The backbone that trials are scored with: in a retest in float32, as users load an export."""
-    is_exact = segment.split == "select" or next(model.parameters()).dtype == torch.float32
-    return (
-        model if is_exact else _backbone(segment.model, data.n_labels, data.regression, exact=True)
-    )
+    dtype = next(backbone.model.parameters()).dtype
+    is_exact = segment.split == "select" or dtype == torch.float32
+    return backbone if is_exact else _backbone(*_backbone_key(segment, data), exact=True)
 
 
 def _scored_on(segment: Segment, data: TaskData) -> Split:
@@ -142,21 +145,40 @@ def _scored_on(segment: Segment, data: TaskData) -> Split:
     )
 
 
-def worker_backbone(segment: Segment) -> tuple[nn.Module, TaskData]:
-    """This process's backbone, on its GPU if it has one, and the task's data; loaded once."""
-    data = _data(segment.model, json.dumps(dict(segment.task), sort_keys=True))
-    return _backbone(segment.model, data.n_labels, data.regression), data
+def worker_backbone(segment: Segment) -> tuple[Backbone, TaskData]:
+    """This process's backbone, on its GPU if it has one, and the task's data; loaded once as long
+    as both are what the search began with.
+    """
+    task = json.dumps(dict(segment.task), sort_keys=True)
+    if "expected" in segment.task:
+        data = _data(segment.model, task)
+    else:  # nobody says what the files held when the search began
+        place = segment.task.get("data")
+        data = _data(segment.model, task, model_digest(segment.model), place and stamp(place))
+    return _backbone(*_backbone_key(segment, data)), data
+
+
+def _backbone_key(segment: Segment, data: TaskData) -> tuple[str, str | None, str, tuple[str, ...]]:
+    expected = segment.task.get("expected")
+    digest = expected.get("model") if expected else model_digest(segment.model)
+    return segment.model, digest, data.goal.name, data.goal.names
 
 
 @lru_cache(maxsize=2)
-def _backbone(name: str, n_labels: int, regression: bool, *, exact: bool = False) -> nn.Module:
-    return made_ready(load_backbone(name, n_labels=n_labels, regression=regression), exact=exact)
+def _backbone(
+    name: str, digest: str | None, goal: str, names: tuple[str, ...], *, exact: bool = False
+) -> Backbone:
+    """`digest`: of the model's files, by which a model that was saved anew is another."""
+    if digest and model_digest(name) != digest:
+        raise QuestionError(f"the model {name} has changed since the search began.")
+    model, anew = load_backbone(name, GOALS[goal].again(names, "", {}))
+    return Backbone(made_ready(model, exact=exact), anew)
 
 
 @lru_cache(maxsize=2)
-def _data(model: str, task: str) -> TaskData:
+def _data(model: str, task: str, *known_by: object) -> TaskData:
     """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are
-    not.
+    not. It holds the digests of data and model, else `known_by` does: changed ones are others.
     """
     data = load_task(**json.loads(task), model=model)
     if torch.cuda.is_available():

@@ -201,8 +201,8 @@ def test_a_loaded_adapter_is_to_be_used(tiny, small_spec, perturb, tmp_path, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     model, inputs = tiny("bert")
     plain = copy.deepcopy(model)
-    model.started_anew = ("bert.pooler.dense.bias",)
     adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    adapter.came_along = ("bert.pooler.dense.bias",)
     perturb(adapter)
     with torch.no_grad():
         for parameter in (model.classifier.bias, model.bert.pooler.dense.bias):

@@ -10,6 +10,7 @@ import torch
 from torch.func import functional_call
 
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.export.factors import trial_factors
 from tenslora_search.export.merged import merge
@@ -159,7 +160,7 @@ def data() -> TaskData:
         return Split(inputs, (ids[:, 1] >= 17).long(), torch.full((n_rows,), 6))
 
     fit, select, report = (split(n, seed) for seed, n in enumerate((40, 20, 20)))
-    return TaskData("first token", "accuracy", ("low", "high"), False, fit, select, report, "")
+    return TaskData("first token", Classes(("low", "high"), "accuracy"), fit, select, report, "")
 
 
 def test_training_in_one_pack(tiny, data, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.states import read_state
@@ -35,7 +36,7 @@ def tokens():
 @pytest.fixture(scope="module")
 def data(tokens) -> TaskData:
     fit, select, report = (tokens(n, seed) for seed, n in enumerate((60, 40, 40)))
-    return TaskData("first token", "accuracy", ("low", "high"), False, fit, select, report, "")
+    return TaskData("first token", Classes(("low", "high"), "accuracy"), fit, select, report, "")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
@@ -81,7 +82,7 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     model, _ = tiny("vit" if kind == "image" else "bert")
     geometry = geometry_of(model)
     splits = [rows(kind, seed) for seed in range(3)]
-    data = TaskData("rows", "accuracy", ("low", "high"), False, *splits, "")
+    data = TaskData("rows", Classes(("low", "high"), "accuracy"), *splits, "")
     found = {}
     for members in packs():
         trials = []

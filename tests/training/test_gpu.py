@@ -8,6 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
@@ -40,9 +41,7 @@ def rows(n_rows: int, seed: int) -> Split:
 def data() -> TaskData:
     return TaskData(
         "first token",
-        "accuracy",
-        ("low", "high"),
-        False,
+        Classes(("low", "high"), "accuracy"),
         rows(300, 0),
         rows(100, 1),
         rows(100, 2),

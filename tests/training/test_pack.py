@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from tenslora_search.backbone.attention import fold_attention
+from tenslora_search.data.goals import Numbers
 from tenslora_search.data.task import TaskData
 from tenslora_search.export.factors import set_trial_factors, trial_factors
 from tenslora_search.nn.attach import attach
@@ -206,7 +207,8 @@ def scored(tokens):
         splits = [tokens(n, seed, regression=True) for seed, n in enumerate((60, 40, 40))]
         for split in splits:
             split.labels = split.labels * scale + shift
-        return TaskData("score", "pearson_spearman", (), True, *splits, "")
+        goal = Numbers.of((), "pearson_spearman", splits[0].labels.numpy())
+        return TaskData("score", goal, *splits, "")
 
     return draw
 
@@ -222,14 +224,13 @@ def test_regression_learns_alike_on_every_scale(regressor, scored, trials, scale
     assert other_losses == pytest.approx(losses, rel=1e-2)
     assert other_scores == pytest.approx(scores, abs=1e-2)
     np.testing.assert_allclose((other_predicted - shift) / scale, predicted, atol=1e-2)
-    assert scored(scale, shift).units == pytest.approx(
-        (scale * scored().units[0] + shift, scale * scored().units[1]), rel=1e-3
+    assert scored(scale, shift).goal.units == pytest.approx(
+        (scale * scored().goal.units[0] + shift, scale * scored().goal.units[1]), rel=1e-3
     )
 
 
-def test_units_of_labels_that_are_all_the_same_in_fit_and_of_classes(data, scored):
-    assert scored(0, 3).units == (3, 1)
-    assert data.units == (0, 1)
+def test_units_of_labels_that_are_all_the_same_in_fit(scored):
+    assert scored(0, 3).goal.units == (3, 1)
 
 
 def test_regression_learns(regressor, scored, trials):

@@ -119,13 +119,13 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
     worker._backbone.cache_clear()
     asked = make(4, to_step=6, split="report")
     results = worker.run_segment(asked, tmp_path)
-    model, data = worker.worker_backbone(asked)
+    (model, _), data = worker.worker_backbone(asked)
     worker._backbone.cache_clear()
     assert next(model.parameters()).dtype == torch.bfloat16
     images = data.report.processor.normalise(data.report.inputs["pixel_values"])
     for result in results:
-        adapter, _ = load_trained(
-            tmp_path / f"{result.number}.safetensors", "digits-vit", labels=list(data.labels)
+        adapter, *_ = load_trained(
+            tmp_path / f"{result.number}.safetensors", "digits-vit", goal=data.goal
         )
         with torch.no_grad():
             right = adapter.model(images).logits.argmax(1) == data.report.labels
@@ -147,7 +147,7 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
         worker.run_segment(make(to_step=3), tmp_path / "early"),
         worker.run_segment(make(to_step=6), tmp_path / "top"),
     )
-    model, data = worker.worker_backbone(make())
+    (model, _), data = worker.worker_backbone(make())
     worker._data.cache_clear()
     assert len(data.select) > 3 * 16
     for results, folder, step, split in (
@@ -186,7 +186,7 @@ def test_other_errors_are_not_swallowed(tmp_path, small_memory):
     small_memory(0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         worker.run_segment(make(2), tmp_path)
-    model, _ = worker.worker_backbone(make())
+    (model, _), _ = worker.worker_backbone(make())
     assert not hasattr(model, "adapter")
 
 
