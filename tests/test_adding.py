@@ -76,7 +76,7 @@ def added(table, name, entry):
     try:
         yield
     finally:
-        del table._entries[name]
+        del table._entries[name], table.added[name]
 
 
 def of_sites(sites: str) -> Geometry:

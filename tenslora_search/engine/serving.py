@@ -220,8 +220,8 @@ class Serving:
             return {}
 
     def _export(self, run: Run) -> None:
-        """What leads the front and all on it that were retested; takes away the earlier exports of
-        others.
+        """What leads the front and all on it that were retested, in peft's format where that can
+        hold it; takes away the earlier exports of others.
         """
         from tenslora_search.export.target import remove_export
 
@@ -230,8 +230,10 @@ class Serving:
         numbers = dict.fromkeys([*leading(run.rows, MOST_RETESTED), *retested])
         written, wrong = [], ""
         for number in numbers:
+            is_low_rank = self.study.records[number].spec.adapter.is_low_rank
+            form = "peft" if is_low_rank else "native"
             try:
-                written.append(run.export(number, adapters / str(number)))
+                written.append(run.export(number, adapters / str(number), form))
             except QuestionError as error:
                 wrong = wrong or str(error)
         for old in adapters.glob("[0-9]*"):

@@ -96,11 +96,16 @@ class Geometry:
                 f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "
                 "heads."
             )
-        shapes: dict[str, tuple[int, int]] = dict.fromkeys(("query", "key", "value", "out"), (heads, head_dim))
-        shapes["key"] = shapes["value"] = (kv_heads or heads, head_dim)
-        width = inner or 0
-        shapes["gate"] = shapes["down"] = (1, width)
-        shapes["up"] = (1, 2 * width if fused_up else width)
+        width, of_keys = inner or 0, (kv_heads or heads, head_dim)
+        shapes: dict[str, tuple[int, int]] = {
+            "query": (heads, head_dim),
+            "key": of_keys,
+            "value": of_keys,
+            "out": (heads, head_dim),
+            "up": (1, 2 * width if fused_up else width),
+            "gate": (1, width),
+            "down": (1, width),
+        }
         for name in projections:
             if name not in shapes:
                 raise QuestionError(unknown("projection", name, list(shapes)))

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator, level
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
@@ -26,6 +26,7 @@ from tenslora_search.spec.sites import DEFAULT_SITES, are_sites
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
+from tenslora_search.study.feasible import Row, row_of
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
@@ -38,20 +39,6 @@ its place in the chain.
 Point = Mapping[str, Any]
 Geometries = Geometry | Mapping[str, Geometry] | Callable[[str], Geometry]
 """Of the sites that a space names: of each by its name, or the one there is."""
-
-
-class Row(NamedTuple):
-    """One structure in numbers: its counts at rank 1 and at most within the budget, and about how
-    many rank tuples fit.
-    """
-
-    construction: str
-    decomposition: str
-    smallest: int
-    largest: int
-    feasible: int
-    is_estimate: bool
-    sites: str = DEFAULT_SITES
 
 
 @dataclass(frozen=True)
@@ -207,7 +194,7 @@ class SearchSpace:
     def table(self) -> list[Row]:
         """Each structure that fits in numbers, on each of the sites on which it does."""
         return [
-            _row(self.structure(pair, sites, {}), self.budget, sites)
+            row_of(self.structure(pair, sites, {}), self.budget, sites)
             for pair in self.structures.values()
             for sites in dict.fromkeys(sites for sites, _ in self._combinations(pair))
         ]
@@ -291,36 +278,6 @@ def bond_roles(structure: Structure) -> list[str]:
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
     return roles
-
-
-SAMPLES = 500
-
-
-def _row(structure: Structure, budget: int, sites: str) -> Row:
-    """Rank tuples that fit: exact for one bond; else estimated by importance sampling from the
-    log-uniform box.
-    """
-    what = (structure.construction, structure.decomposition)
-    n_bonds, smallest = len(structure.bonds), structure.smallest
-    best: tuple[int, ...] = level().divide(structure, budget, [0.5] * n_bonds)  # type: ignore[assignment]
-    largest = structure.count(best)
-    if n_bonds == 1:
-        return Row(*what, smallest, largest, best[0], False, sites)
-    top = []
-    for place, limit in enumerate(structure.limits):
-        # The count grows with each rank at least as from 1 to 2, so this is the most that fits
-        # beside ones; 0 where ones are the cap.
-        step = structure.count(tuple(1 + (place == k) for k in range(n_bonds))) - smallest
-        top.append(min(limit, 1 + (budget - smallest) // step) if step else limit)
-    generator, total = random.Random(0), 0.0
-    for _ in range(SAMPLES):
-        ranks = tuple(min(limit, int((limit + 1) ** generator.random())) for limit in top)
-        if structure.count(ranks) <= budget and structure.clip(ranks) == ranks:
-            total += math.prod(
-                math.log(limit + 1) / math.log1p(1 / rank)
-                for rank, limit in zip(ranks, top, strict=True)
-            )
-    return Row(*what, smallest, largest, max(1, round(total / SAMPLES)), True, sites)
 
 
 def _geometries(space: str, names: tuple[str, ...], given: Geometries) -> dict[str, Geometry]:
