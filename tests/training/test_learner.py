@@ -147,15 +147,18 @@ def spec_of(rule: str, decomposition: str = "cp") -> TrialSpec:
 
 
 def test_the_schedule_begins_anew_at_each_restart(ruled):
-    rules = Rules.of(spec_of("chain"), MAX_STEPS)
-    assert [rules.number(step) for step in range(MAX_STEPS)] == [1, 2, 3, 4] * 3 + [1, 2]
-    expected = schedule(0.3, 4, range(4)) * 3 + schedule(0.3, 2, range(2))
-    assert [rules.share(step) for step in range(MAX_STEPS)] == expected
+    rules, steps = Rules.of(spec_of("chain"), MAX_STEPS), range(MAX_STEPS)
+    assert rules.numbers(steps) == [1, 2, 3, 4] * 3 + [1, 2]
+    assert rules.shares(steps) == schedule(0.3, 4, range(4)) * 3 + schedule(0.3, 2, range(2))
     plain = Rules.of(spec_of("plain"), MAX_STEPS)
-    assert [plain.number(step) for step in range(MAX_STEPS)] == list(range(1, MAX_STEPS + 1))
-    assert [plain.share(step) for step in range(MAX_STEPS)] == schedule(
-        0.3, MAX_STEPS, range(MAX_STEPS)
-    )
+    assert plain.numbers(steps) == list(range(1, MAX_STEPS + 1))
+    assert plain.shares(steps) == schedule(0.3, MAX_STEPS, steps)
+    for one in (rules, plain):
+        for begin in range(MAX_STEPS):
+            for end in range(begin, MAX_STEPS + 1):
+                assert one.numbers(range(begin, end)) == one.numbers(steps)[begin:end]
+                assert one.shares(range(begin, end)) == one.shares(steps)[begin:end]
+    assert len(rules.shares(range(MAX_STEPS + 5))) == MAX_STEPS + 5  # timed beyond the end
 
 
 def test_a_trials_rule_and_its_forms_act_together():
