@@ -3,6 +3,7 @@ is loaded.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from huggingface_hub import EvalResult, ModelCardData
 
 from tenslora_search.export.formats import Format
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
 TAG = "tenslora-search"
@@ -45,6 +47,22 @@ class Facts:
     label_offset: float = 0.0
     """of a regression whose head has no bias: what a logit lacks to be a label"""
 
+    def __post_init__(self) -> None:
+        """`QuestionError` for a value of another kind: most are read from a run's files."""
+        numbers = {
+            "number": self.number,
+            "report_rows": self.report_rows,
+            "budget": self.budget,
+            "head_params": self.head_params,
+            **{f"training {name}": value for name, value in self.training.items()},
+        }
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise QuestionError(f"{name} of a run is a whole number; got {value!r:.60}.")
+        for name in ("task", "metric", "kind", "command"):
+            if not isinstance(value := getattr(self, name), str):
+                raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -62,7 +80,7 @@ class Base:
 
 def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str) -> str:
     """The text of README.md: front matter as hubs read it, then what a person needs."""
-    title = f"{spec.adapter.method} for {facts.task}"
+    title = f"{spec.adapter.method} for {_plain(facts.task)}"
     code = loading_code(facts, base, format, folder)
     configuration = _lines({**spec.to_json(), **facts.training})
     return f"""---
@@ -71,8 +89,9 @@ def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str)
 
 # {title}
 
-{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on {base.name}:
-trial {facts.number} of a search by tenslora-search within {facts.budget:,} trainable parameters.
+{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on
+{_plain(base.name)}: trial {facts.number} of a search by tenslora-search within {facts.budget:,}
+trainable parameters.
 
 | | |
 | --- | --- |
@@ -94,10 +113,20 @@ trial {facts.number} of a search by tenslora-search within {facts.budget:,} trai
 
 ## Made by
 
-```
-{facts.command}
-```
+{_fenced(facts.command)}
 """
+
+
+def _plain(text: str) -> str:
+    """On one line, and no markup of a page."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
+
+
+def _fenced(text: str) -> str:
+    """Between fences longer than any within."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
@@ -120,7 +149,7 @@ def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     classes = ", ".join(sorted([auto, *names]))
     load = format.load.format(auto=auto, base=base.code)
     return (
-        f"from transformers import {classes}\n{imports}\nfolder = {json.dumps(folder)}  # this "
+        f"from transformers import {classes}\n{imports}\nfolder = {folder!r}  # this "
         f"one\n{reader}\n{load}"
     )
 
@@ -204,7 +233,7 @@ def _about_the_base(base: Base, format: Format) -> str:
     if not base.note or not format.needs_base:
         return ""
     recorded = (
-        f" adapter_config.json names its place at the time of export, `{base.place}`."
+        f" adapter_config.json names its place at the time of export, `{_plain(base.place)}`."
         if format.library == "peft"
         else ""
     )

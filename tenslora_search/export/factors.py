@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from tenslora_search.nn.attach import Adapter, head_parameters
+from tenslora_search.nn.wrappers import clean_name
+from tenslora_search.spec.table import QuestionError
 
 
 def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
@@ -45,8 +47,14 @@ def carried(adapter: Adapter) -> dict[str, Tensor]:
     model = adapter.model
     names = {*adapter.came_along, *getattr(model, "started_anew", ())}
     names |= {name for name, value in head_parameters(model).items() if value.requires_grad}
-    return {
-        name: value.detach().cpu().contiguous()
+    found = {
+        clean_name(model, name): value
         for name, value in model.named_parameters()
-        if name in names
+        if name in names or clean_name(model, name) in names
     }
+    for name, value in found.items():
+        if value.is_meta:
+            raise QuestionError(
+                f"{name} is offloaded, so its weights cannot be written; keep it on a device."
+            )
+    return {name: value.detach().cpu().contiguous() for name, value in found.items()}

@@ -2,7 +2,6 @@
 labels, tokenizer, card.
 """
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -93,13 +92,13 @@ def base_of(model: str, to: Path) -> Base:
         )
     place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
     if not Path(place).is_dir():
-        return Base(place, place, place, json.dumps(place))
+        return Base(place, place, place, repr(place))
     path = str(Path(place).resolve())
     note = (
         "The base model is a local folder: on no hub, and not part of this one. Hand it on "
         "with the adapter."
     )
-    return Base(path, path, None, json.dumps(path), note)
+    return Base(path, path, None, repr(path), note)
 
 
 def _save_processor(model: str, folder: Path) -> None:

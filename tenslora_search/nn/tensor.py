@@ -107,6 +107,16 @@ class FactoredTensor(nn.Module):
             3, (-1, group.output)
         )
 
+    @property
+    def site_scale(self) -> Tensor:
+        """What stands in front of the update of each site: (trial, projection, layer, 1, 1), a
+        stacked axis on which it does not depend of length 1.
+        """
+        scale = self.scale if self.network.form.scaled else torch.ones_like(self.scale)
+        looped, size = self.network.looped, self.network.group.size
+        sizes = (size(axis) if axis in looped else 1 for axis in STACKED)
+        return scale.reshape(self.n_trials, *sizes, 1, 1)
+
     def entries(self, name: str, trial: int) -> Tensor:
         """Which entries (*looped, *axes) of an array, cut to the trial's ranks, are its own; the
         rest is padding.

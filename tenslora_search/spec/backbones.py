@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tenslora_search.spec.families import ATTENTION, MLP, Family, family_of
 from tenslora_search.spec.geometry import Geometry
@@ -128,13 +128,22 @@ def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str
     return {**found, "kv_heads": _kv_heads(config, found["kv_heads"])}
 
 
-def heads_of(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """How many heads a model's config says there are, and how wide; None where it does not."""
-    heads, head_dim = (
-        next((config[key] for key in _CONFIG_KEYS[name] if config.get(key) is not None), None)
-        for name in ("heads", "head_dim")
+class Heads(NamedTuple):
+    """What a config says of its heads; None where it says nothing."""
+
+    count: int | None = None
+    head_dim: int | None = None
+    hidden: int | None = None
+
+
+def heads_of(config: Mapping[str, Any]) -> Heads:
+    """How many heads a model's config says there are, how wide each is and the model."""
+    return Heads(
+        *(
+            next((config[key] for key in _CONFIG_KEYS[name] if config.get(key) is not None), None)
+            for name in ("heads", "head_dim", "hidden")
+        )
     )
-    return heads, head_dim
 
 
 def _kv_heads(config: Mapping[str, Any], said: int | None) -> int | None:

@@ -77,8 +77,8 @@ class Geometry:
         fused_up: bool = False,
         projections: Sequence[str] = ("query", "key", "value"),
     ) -> "Geometry":
-        """The maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and values
-        form a group.
+        """The maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and
+        values form a group.
 
         `out`, the output projection, is stacked transposed, so that its heads meet the others'
         (methods.md 2.5), and so is `down`. Those of the MLP (`up`, `gate`, `down`) have one head
@@ -97,18 +97,21 @@ class Geometry:
                 "heads."
             )
         shapes = dict.fromkeys(("query", "key", "value", "out"), (heads, head_dim))
-        shapes |= dict.fromkeys(("key", "value"), (kv_heads or heads, head_dim))
-        shapes |= dict.fromkeys(("up", "gate", "down"), (1, inner or 0))
-        if fused_up:
-            shapes["up"] = (1, 2 * (inner or 0))
+        shapes["key"] = shapes["value"] = (kv_heads or heads, head_dim)
+        width = inner or 0
+        shapes["gate"] = shapes["down"] = (1, width)
+        shapes["up"] = (1, 2 * width if fused_up else width)
         for name in projections:
             if name not in shapes:
                 raise QuestionError(unknown("projection", name, list(shapes)))
-            if not shapes[name][1]:
+            if shapes[name][1] == 0:
                 raise QuestionError(
                     f"{name} is a map of the MLP, whose width is not known; give inner (--inner)."
                 )
-        maps = [(name, hidden, *shapes[name], name in ("out", "down")) for name in projections]
+        maps: list[tuple[str, int, int, int, bool]] = []
+        for name in projections:
+            n_heads, channels = shapes[name]
+            maps.append((name, hidden, n_heads, channels, name in ("out", "down")))
         return cls.of_maps(maps, layers)
 
     @classmethod

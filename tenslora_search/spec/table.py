@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Entry = TypeVar("Entry", covariant=True)
 
@@ -71,7 +71,7 @@ class Table(Mapping[str, Entry]):
                 raise QuestionError(
                     f"a {self.kind} has its function's name, {function.__name__}; got {name!r}."
                 )
-        self._entries[name] = entry
+        self._entries[name] = cast(Entry, entry)
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:

@@ -125,10 +125,11 @@ class SearchSpace:
         allocator = self._entry("allocator", name, values)
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
-        ranks = allocator.make(ALLOCATORS).divide(structure, size, weights)
+        entry: Allocator = allocator.make(ALLOCATORS)
+        ranks = entry.divide(structure, size, weights)
         adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
-        if not adapter.is_per_copy:
-            allocator = LEVEL  # whatever found them: all copies have the same ranks
+        if entry.over and not adapter.is_per_copy:
+            allocator = LEVEL  # it told no copies apart
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
         return TrialSpec(
             adapter,

@@ -244,11 +244,11 @@ def _parameter(what: str, value: Any, limits: Range, kind: type) -> Parameter:
     return Choice(tuple(dict.fromkeys(kind(_number(what, one, limits)) for one in values)))
 
 
-def _number(what: str, value: object, limits: Range) -> float:
+def _number(what: str, value: Any, limits: Range) -> float:
     """As a float; `nan` is between no numbers."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if limits.low <= value <= limits.high:
-            return float(value)
-    raise QuestionError(
-        f"{what} is a number from {limits.low:g} to {limits.high:g}; got {shortened(value)}."
-    )
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not limits.low <= value <= limits.high:
+        raise QuestionError(
+            f"{what} is a number from {limits.low:g} to {limits.high:g}; got {shortened(value)}."
+        )
+    return float(value)

@@ -164,9 +164,7 @@ def test_a_base_on_no_hub_travels_along(tmp_path, digits):
     )
     moved = (tmp_path / "made").rename(tmp_path / "moved")
     readme = moved / "README.md"
-    readme.write_text(
-        readme.read_text().replace(json.dumps(str(tmp_path / "made")), json.dumps(str(moved)))
-    )
+    readme.write_text(readme.read_text().replace(repr(str(tmp_path / "made")), repr(str(moved))))
     with torch.no_grad():
         logits = run_code(readme)["model"](**rows_of(data.report)).logits
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
@@ -197,7 +195,9 @@ def test_the_card(digits, tmp_path):
         assert said in body
     configuration = json.loads(re.findall(r"```json\n(.*?)```", body, re.DOTALL)[0])
     assert configuration.pop("steps") == 6
-    spec = TrialSpec.from_json({name: configuration[name] for name in TrialSpec.__slots__})
+    for name in ("batch_size", "max_length"):
+        del configuration[name]
+    spec = TrialSpec.from_json(configuration)
     assert spec == TrialSpec.from_json(read_state(state)[0]["spec"])
     assert json.loads((tmp_path / "adapter_config.json").read_text())[
         "base_model_name_or_path"
@@ -213,7 +213,54 @@ def test_a_card_of_a_hub_model_that_was_never_retested(digits, tmp_path):
     assert matter["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert "model-index" not in matter
     assert "not measured" in text
-    assert 'folder = "a\\"b"' in text
+    assert "folder = 'a\"b'" in text
+
+
+HOSTILE = "1); import os; os.system('true') #"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("training", {"steps": 6, "batch_size": 16, "max_length": HOSTILE}),
+        ("training", {"steps": True, "batch_size": 16, "max_length": 32}),
+        ("budget", "300k"),
+        ("report_rows", [1]),
+        ("task", {"a": 1}),
+        ("command", None),
+    ],
+)
+def test_facts_of_another_kind_are_refused(field, value):
+    with pytest.raises(QuestionError, match=r"of a run is a (whole number|text); got") as error:
+        replace(FACTS, **{field: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "text_pair", "image"])
+def test_no_text_of_a_run_becomes_code(kind, digits, tmp_path):
+    """Names and paths of any kind: the card's code is the same, but for the literals it holds."""
+    import ast
+
+    state, _, _, facts, _ = digits
+    spec = TrialSpec.from_json(read_state(state)[0]["spec"])
+    nasty = "a\"'\\n```\n\U0001f600 {x} # \udcff <script>"
+    facts = replace(facts, kind=kind, task=nasty, command=nasty)
+    base = replace(base_of("minilm", tmp_path), name=nasty, code=repr(nasty))
+    for form in FORMATS.values():
+        text = card(facts, spec, base, form, nasty)
+        blocks = re.findall(r"```python\n(.*?)```\n", text, re.DOTALL)
+        assert len(blocks) == 2
+        trees = [ast.parse(block) for block in blocks]
+        said = {
+            node.value
+            for tree in trees
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+        }
+        assert nasty in said
+        calls = {ast.unparse(n.func) for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)}
+        assert not any("system" in call for call in calls)
+        assert "\n<script>" not in text
 
 
 def write_export(folder: Path, *names: str) -> None:

@@ -339,8 +339,8 @@ def test_factors_are_set_through_the_adapter(tiny):
             for name, size in zip(CONSTRUCTIONS["qkv_depth"].split(), (32, 32, 3, 2), strict=True)
         },
     )
-    for left, right in adapter.pairs().values():
-        assert torch.equal(left[0] @ right[0], torch.full((32, 32), 2.0))
+    for left, right in adapter.updates().values():
+        assert torch.equal(left @ right, torch.full((32, 32), 2.0))
 
 
 def test_every_start_is_known():

@@ -164,7 +164,7 @@ WRONG = {
     "rule = 5": "rule is a name or a list of names; got 5",
     'structure = ["none"]': "no structure named 'none'",
     "learning_rate = [": "cannot be read",
-    "sinter.amplitude = 1e-4": "sinter.amplitude is a knob of map sinter, which this space does not",
+    "sinter.amplitude = 1e-4": "sinter.amplitude is a knob of map sinter, which this",
     'map = "sinter"\nsinter.amplitud = 1e-4': "no knob named 'amplitud'. Did you mean 'amplitude'?",
     'map = "sinter"\nsinter.amplitude = 1.0': "sinter.amplitude is a number from 1e-06 to 0.001",
     'map = "sinter"\nsinter = 3': "no key named 'sinter'",

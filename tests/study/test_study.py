@@ -11,7 +11,6 @@ import optuna
 import pytest
 
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.table import Table
 from tenslora_search.spec.trial import TrialResult
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
@@ -371,7 +370,7 @@ def test_the_sampler_sees_every_score_there_is(tmp_path, sampler, monkeypatch):
             seen.append({one.number: one.values[0] for one in finished})
             return super().infer_relative_search_space(study, trial)
 
-    spies = Table("sampler", {sampler: lambda seed: Spy(seed=seed)})
+    spies = {sampler: lambda seed: Spy(seed=seed)}
     monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", spies)
     study = serve(open_study(tmp_path, sampler=sampler, n_trials=40), segments=4)
     reached = {

@@ -1,0 +1,56 @@
+"""Modules that others put around a model or its parts: torch.compile, DataParallel, Accelerate."""
+
+import torch
+from torch import nn
+
+from tenslora_search.spec.table import QuestionError
+
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "DeepSpeedEngine": "module",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "CheckpointWrapper": "_checkpoint_wrapped_module",
+}
+"""Classes that wrap a module, and the name under which they hold it."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, within however many wrappers."""
+    while (name := WRAPPERS.get(type(model).__name__)) and name in dict(model.named_children()):
+        model = model.get_submodule(name)
+    return model
+
+
+def clean_name(model: nn.Module, name: str) -> str:
+    """The name of a module or parameter as it is without wrappers: that which files hold."""
+    module, parts = model, list[str]()
+    for part in name.split("."):
+        if WRAPPERS.get(type(module).__name__) != part:
+            parts.append(part)
+        module = getattr(module, part)
+    return ".".join(parts)
+
+
+def is_offloaded(module: nn.Module) -> bool:
+    """Whether Accelerate loads the module's weights for each call and drops them again."""
+    return any(parameter.is_meta for parameter in module.parameters(recurse=False))
+
+
+def working_device(module: nn.Module, name: str) -> torch.device:
+    """Where a map computes: where its weight is, or where Accelerate will load it.
+
+    `QuestionError` if it has no weight and nobody loads one for this very module.
+    """
+    if not is_offloaded(module):
+        return next(module.parameters()).device
+    hook = getattr(module, "_hf_hook", None)
+    for one in (hook, *getattr(hook, "hooks", ())):
+        device = getattr(one, "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    raise QuestionError(
+        f"{name} has no weight (it is on the meta device), and no hook of its own that loads one; "
+        "load the model, or dispatch it with accelerate, before attach()."
+    )
