@@ -41,9 +41,10 @@ class Calls:
             ]
 
     def forget(self) -> None:
-        """Takes the hooks off."""
+        """Takes the hooks off, and lets go of the adapter, whose memory is then free at once."""
         for hook in self._hooks:
             hook.remove()
+        self._refresh = _forgotten
 
     def _enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if getattr(module, "_is_replica", False):
@@ -125,3 +126,7 @@ def _in_reentrant_checkpoint() -> bool:
         if frame.f_code.co_qualname == "CheckpointFunction.forward":
             return True
     return False
+
+
+def _forgotten(sites: Mapping[str, Site]) -> None:
+    """In the place of a detached adapter's refresh."""

@@ -176,8 +176,8 @@ def _cayley(trained: Made, *, delta: float, p: float, eta: float) -> Made:
     stacked = torch.cat([inner, outer.flatten(1, -2)], 1)
     top, rest = stacked[:, :rank], stacked[:, rank:]
     eye = torch.eye(rank, dtype=stacked.dtype, device=stacked.device)
-    square = eye + top - top.mT + rest.mT @ rest
-    inverse: torch.Tensor = torch.linalg.inv_ex(square)[0]  # pyright: ignore
+    z = top - top.mT + rest.mT @ rest
+    inverse, _ = torch.linalg.inv_ex(eye + z)  # pyright: ignore
     columns = torch.cat([2 * inverse - eye, -2 * rest @ inverse], 1)
     bounds = delta * torch.softmax(trained["bounds"] / eta, -1) ** (1 / p)
     return {

@@ -2,10 +2,10 @@
 they are given of it.
 """
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import pairwise
 from operator import and_
 from typing import NamedTuple
 
@@ -117,21 +117,32 @@ class Rules:
             if rule.between and rule.every and 0 < step < self.n_steps and step % rule.every == 0
         ]
 
-    def number(self, step: int) -> int:
-        """Adam's number of a step counted from 0: from 1 on, anew at each restart."""
-        return step - self._link(step)[0] + 1
+    @property
+    def acts(self) -> bool:
+        """Whether any rule is ever called between two steps."""
+        return any(rule.between and rule.every for rule in self.rules)
 
-    def share(self, step: int) -> float:
-        """The share of the learning rates at a step counted from 0."""
-        start, stop = self._link(step)
-        return schedule(self.warmup, stop - start, range(step - start, step - start + 1))[0]
+    def numbers(self, steps: range) -> list[int]:
+        """Adam's number of each step (counted from 0): from 1 on, anew at each restart."""
+        return [step - start + 1 for start, _, part in self._links(steps) for step in part]
 
-    def _link(self, step: int) -> tuple[int, int]:
-        """The steps between two restarts among which a step is: the first, and the one after the
-        last.
+    def shares(self, steps: range) -> list[float]:
+        """The share of the learning rates at each step (counted from 0)."""
+        return [
+            share
+            for start, length, part in self._links(steps)
+            for share in schedule(self.warmup, length, range(part.start - start, part.stop - start))
+        ]
+
+    def _links(self, steps: range) -> Iterator[tuple[int, int, range]]:
+        """The steps by the restarts they lie between: the first step of a link, its length, and
+        those of the steps that are in it.
         """
-        place = bisect_right(self._restarts, step)
-        return self._restarts[place - 1], self._restarts[place]
+        for start, stop in pairwise(self._restarts):
+            end = steps.stop if stop == self._restarts[-1] else min(stop, steps.stop)
+            part = range(max(start, steps.start), end)
+            if part:
+                yield start, stop - start, part
 
     @cached_property
     def _restarts(self) -> list[int]:

@@ -61,6 +61,7 @@ class Pack:
         self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step = max_steps, from_step
         self._rules = [Rules.of(spec, max_steps) for spec in self.specs]
+        self._acting = [row for row, rules in enumerate(self._rules) if rules.acts]
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
@@ -174,8 +175,8 @@ class Pack:
     @torch.no_grad()
     def _between(self, step: int) -> None:
         """Calls what the trials' rules do after `step` steps, before the next."""
-        for row, (rules, learner) in enumerate(zip(self._rules, self._learners, strict=True)):
-            due = rules.due(step)
+        for row in self._acting:
+            learner, due = self._learners[row], self._rules[row].due(step)
             if any(rule.restarts for rule in due):
                 self.optimizer.restart(row)
             learner.step = step
@@ -296,10 +297,8 @@ class _Inputs(NamedTuple):
         return cls(
             rows,
             torch.arange(1, len(steps) + 1) + steps.start,
-            torch.tensor(
-                [[one.number(step) for one in rules] for step in steps], dtype=torch.float64
-            ),
-            torch.tensor([[one.share(step) for one in rules] for step in steps]),
+            torch.tensor([one.numbers(steps) for one in rules], dtype=torch.float64).T,
+            torch.tensor([one.shares(steps) for one in rules]).T,
         )
 
     def to(self, device: torch.device) -> "_Inputs":

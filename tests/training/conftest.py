@@ -8,6 +8,13 @@ import torch
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.form import Axis, Factor, Form, Learner, Rule, bond
+from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.structure import Structure
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.states import read_state
 
@@ -90,3 +97,77 @@ def assert_same():
             )
 
     return compare
+
+
+LINK = 4
+
+
+def chain() -> Rule:
+    """Links of 4 steps: the input side is drawn anew, what the output side has learnt is halved
+    against its last gradient; while training, large entries cost.
+    """
+
+    def redraw(learner: Learner) -> None:
+        generator = learner.generator()
+        for factor in learner.factors:
+            for value in learner.value(factor):
+                if factor.name == "input":
+                    fresh = torch.randn(value.shape, generator=generator) / value.shape[-2] ** 0.5
+                    value.copy_(fresh)
+        for factor in learner.factors:
+            if factor.start == "zero":
+                values, gradients = learner.value(factor), learner.gradient(factor)
+                for value, gradient in zip(values, gradients, strict=True):
+                    value.mul_(0.5).sub_(gradient, alpha=0.01)
+
+    def size(learner: Learner) -> torch.Tensor:
+        values = [value for factor in learner.factors for value in learner.value(factor)]
+        return 1e-3 * torch.stack([value.square().sum() for value in values]).sum()
+
+    return Rule(penalty=size, between=redraw, every=LINK, restarts=True)
+
+
+def frozen_side(modes: tuple[Axis, ...]) -> Form:
+    """LoRA over `none` whose input side is frozen, but for what a rule draws."""
+    return Form(
+        (
+            Factor("input", (modes[0], bond("r")), "normal", ("input",), frozen=True),
+            Factor("output", (*modes[1:], bond("r"))),
+        )
+    )
+
+
+@pytest.fixture
+def ruled(monkeypatch):
+    """ruled(geometry) -> trials whose rules add to the loss, redraw and restart, and trials that
+    do not, over forms that are made, frozen, gated, and of ranks that differ by copy.
+    """
+    monkeypatch.setitem(RULES._entries, "chain", chain)
+    monkeypatch.setitem(DECOMPOSITIONS._entries, "frozen_side", frozen_side)
+
+    def draw(geometry: Geometry) -> list[TrialSpec]:
+        n_maps = Structure.of("none", "cp", geometry).n_copies
+        members = [
+            ("qkv", "cp", (3,), "chain"),
+            ("none", "frozen_side", (2,), "chain"),
+            ("none", "sora", (4,), "chain"),
+            ("none", "nb_lora", (3,), "chain"),
+            ("none", "cp", (2,), "plain"),
+            ("qkv_depth", "nb_lora", (4,), "lora_plus"),
+            ("none", "cp", [(1 + k % 3,) for k in range(n_maps)], "chain"),
+            ("none", "nb_lora", [(1 + k % 3,) for k in range(n_maps)], "chain"),
+        ]
+        return [
+            TrialSpec(
+                AdapterSpec.of(construction, decomposition, ranks, geometry),
+                learning_rate=5e-3,
+                head_learning_rate=2e-3,
+                weight_decay=0.05 * (number % 3),
+                warmup=0.3,
+                rule=rule,
+                seed=number,
+            )
+            for number, (construction, decomposition, ranks, rule) in enumerate(members)
+        ]
+
+    return draw

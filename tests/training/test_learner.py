@@ -10,7 +10,7 @@ import torch
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.decompositions import DECOMPOSITIONS, sora
-from tenslora_search.spec.form import Axis, Care, Factor, Form, Learner, Rule, bond
+from tenslora_search.spec.form import Care, Learner, Rule
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.learner import Rules
@@ -18,79 +18,16 @@ from tenslora_search.training.optimizer import schedule
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.states import read_state
 
-MAX_STEPS, LINK = 14, 4
-
-
-def chain() -> Rule:
-    """Links of 4 steps: the input side is drawn anew, what the output side has learnt is halved
-    against its last gradient; while training, large entries cost.
-    """
-
-    def redraw(learner: Learner) -> None:
-        generator = learner.generator()
-        for factor in learner.factors:
-            for value in learner.value(factor):
-                if factor.name == "input":
-                    fresh = torch.randn(value.shape, generator=generator) / value.shape[-2] ** 0.5
-                    value.copy_(fresh)
-        for factor in learner.factors:
-            if factor.start == "zero":
-                values, gradients = learner.value(factor), learner.gradient(factor)
-                for value, gradient in zip(values, gradients, strict=True):
-                    value.mul_(0.5).sub_(gradient, alpha=0.01)
-
-    def size(learner: Learner) -> torch.Tensor:
-        values = [value for factor in learner.factors for value in learner.value(factor)]
-        return 1e-3 * torch.stack([value.square().sum() for value in values]).sum()
-
-    return Rule(penalty=size, between=redraw, every=LINK, restarts=True)
-
-
-def frozen_side(modes: tuple[Axis, ...]) -> Form:
-    """LoRA over `none` whose input side is frozen, but for what a rule draws."""
-    return Form(
-        (
-            Factor("input", (modes[0], bond("r")), "normal", ("input",), frozen=True),
-            Factor("output", (*modes[1:], bond("r"))),
-        )
-    )
-
-
-@pytest.fixture(autouse=True)
-def entries(monkeypatch):
-    monkeypatch.setitem(RULES._entries, "chain", chain)
-    monkeypatch.setitem(DECOMPOSITIONS._entries, "frozen_side", frozen_side)
-
-
-@pytest.fixture
-def trials(bert) -> list[TrialSpec]:
-    geometry = geometry_of(bert)
-    members = [
-        ("qkv", "cp", (3,), "chain"),
-        ("none", "frozen_side", (2,), "chain"),
-        ("none", "sora", (4,), "chain"),
-        ("none", "nb_lora", (3,), "chain"),
-        ("none", "cp", (2,), "plain"),
-        ("qkv_depth", "nb_lora", (4,), "lora_plus"),
-        ("none", "cp", [(1 + k % 3,) for k in range(6)], "chain"),
-        ("none", "nb_lora", [(1 + k % 3,) for k in range(6)], "chain"),
-    ]
-    return [
-        TrialSpec(
-            AdapterSpec.of(construction, decomposition, ranks, geometry),
-            learning_rate=5e-3,
-            head_learning_rate=2e-3,
-            weight_decay=0.05 * (number % 3),
-            warmup=0.3,
-            rule=rule,
-            seed=number,
-        )
-        for number, (construction, decomposition, ranks, rule) in enumerate(members)
-    ]
+MAX_STEPS = 14
 
 
 def pack(bert, data, specs, **options) -> Pack:
     return Pack(bert, data, specs, max_steps=MAX_STEPS, batch_size=8, **options)
+
+
+@pytest.fixture
+def trials(bert, ruled) -> list[TrialSpec]:
+    return ruled(geometry_of(bert))
 
 
 def unbroken(learnt, bert, data, specs, folder) -> list[dict[str, torch.Tensor]]:
@@ -143,6 +80,37 @@ def test_between_is_called_once_and_not_after_the_last_step(monkeypatch, bert, d
     assert called == [3, 6]
 
 
+def test_a_restart_forgets_the_moments_of_its_trial_alone(monkeypatch, bert, data):
+    """Of the head too; the gradient of the last step is there still."""
+    seen = {}
+
+    def look(learner: Learner) -> None:
+        factor = next(one for one in learner.factors if one.start == "zero")
+        seen["moments"] = [one.clone() for pair in learner.moments(factor) for one in pair]
+        seen["gradients"] = [one.clone() for one in learner.gradient(factor)]
+
+    rule = Rule(between=look, every=4, restarts=True)
+    monkeypatch.setitem(RULES._entries, "chain", lambda: rule)
+    adapter = AdapterSpec.of("none", "cp", (2,), geometry_of(bert))
+    specs = [TrialSpec(adapter, 1e-3, 1e-3, rule=rule) for rule in ("chain", "plain")]
+    with pack(bert, data, specs) as both:
+        both.advance(4)
+        both._between(4)
+        assert not both.optimizer.means[0].any()
+        assert both.optimizer.means[1].any()
+    assert not any(one.any() for one in seen["moments"])
+    assert any(one.any() for one in seen["gradients"])
+
+
+def test_what_a_rule_writes_beyond_a_copys_rank_is_cleared(bert, data, trials):
+    uneven = trials[6]
+    with pack(bert, data, [uneven]) as one:
+        one.advance(MAX_STEPS)
+        (tensor,) = one.adapter.tensors
+        for name, value in tensor.arrays.items():
+            assert not tensor.of_trial(name, value, 0)[~tensor.entries(name, 0)].any()
+
+
 def test_a_penalty_is_part_of_the_loss(monkeypatch, bert, data):
     adapter = AdapterSpec.of("none", "cp", (2,), geometry_of(bert))
     constant = Rule(penalty=lambda learner: learner.value(learner.factors[0])[0].sum() * 0 + 3.0)
@@ -178,16 +146,19 @@ def spec_of(rule: str, decomposition: str = "cp") -> TrialSpec:
     return TrialSpec(adapter, 1e-3, 1e-3, warmup=0.3, rule=rule)
 
 
-def test_the_schedule_begins_anew_at_each_restart():
-    rules = Rules.of(spec_of("chain"), MAX_STEPS)
-    assert [rules.number(step) for step in range(MAX_STEPS)] == [1, 2, 3, 4] * 3 + [1, 2]
-    expected = schedule(0.3, 4, range(4)) * 3 + schedule(0.3, 2, range(2))
-    assert [rules.share(step) for step in range(MAX_STEPS)] == expected
+def test_the_schedule_begins_anew_at_each_restart(ruled):
+    rules, steps = Rules.of(spec_of("chain"), MAX_STEPS), range(MAX_STEPS)
+    assert rules.numbers(steps) == [1, 2, 3, 4] * 3 + [1, 2]
+    assert rules.shares(steps) == schedule(0.3, 4, range(4)) * 3 + schedule(0.3, 2, range(2))
     plain = Rules.of(spec_of("plain"), MAX_STEPS)
-    assert [plain.number(step) for step in range(MAX_STEPS)] == list(range(1, MAX_STEPS + 1))
-    assert [plain.share(step) for step in range(MAX_STEPS)] == schedule(
-        0.3, MAX_STEPS, range(MAX_STEPS)
-    )
+    assert plain.numbers(steps) == list(range(1, MAX_STEPS + 1))
+    assert plain.shares(steps) == schedule(0.3, MAX_STEPS, steps)
+    for one in (rules, plain):
+        for begin in range(MAX_STEPS):
+            for end in range(begin, MAX_STEPS + 1):
+                assert one.numbers(range(begin, end)) == one.numbers(steps)[begin:end]
+                assert one.shares(range(begin, end)) == one.shares(steps)[begin:end]
+    assert len(rules.shares(range(MAX_STEPS + 5))) == MAX_STEPS + 5  # timed beyond the end
 
 
 def test_a_trials_rule_and_its_forms_act_together():
