@@ -25,7 +25,7 @@ from tenslora_search.nn.places import Targets, check_shapes, find_sites, linear_
 from tenslora_search.nn.sites import Place, Site, Update, is_quantized
 from tenslora_search.nn.stacking import side_streams
 from tenslora_search.nn.tensor import FactoredTensor
-from tenslora_search.nn.wrappers import unwrapped, working_device
+from tenslora_search.nn.wrappers import prepare_wrappers, unwrapped, working_device
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -36,8 +36,8 @@ class Adapter(nn.Module):
     """K adapters over the sites of one model; the factors are its parameters, the updates are made
     before each forward pass.
 
-    Attached as `model.adapter`, so `model.parameters()` that require gradients are its factors and
-    the task head.
+    Attached as `model.adapter` (`name`), so `model.parameters()` that require gradients are its
+    factors and the task head.
     """
 
     def __init__(
@@ -62,13 +62,15 @@ class Adapter(nn.Module):
         for number, bundle in enumerate(self._bundles):
             for name, value in knobs_of([specs[k] for k in bundle.trials]).items():
                 self.register_buffer(f"knob_{number}_{name}", value, persistent=False)
+        self.name = "adapter" if getattr(model, "adapter", self) is self else "tenslora_adapter"
+        """its own in the model; some models have an `adapter` of theirs"""
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
         self.came_along: tuple[str, ...] = ()
         """names of the model's parameters that were loaded with the adapter: exports hold them
         again
         """
-        self.calls = Calls(model, self._sites, self.refresh)
+        self.calls = Calls(model, self.name, self._sites, self.refresh)  # type: ignore[arg-type]
 
     @property
     def model(self) -> nn.Module:
@@ -120,7 +122,7 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # pyright: ignore[reportCallIssue]
     def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
         """Contracts the factors and hands every site its updates; only some sites, if they are
         named.
@@ -147,8 +149,8 @@ class Adapter(nn.Module):
         for path, module in list(model.named_modules()):
             if isinstance(module, Site) and module is self._sites.get(module.name):
                 model.set_submodule(path, module.frozen)
-        if getattr(model, "adapter", None) is self:
-            del model.adapter
+        if getattr(model, self.name, None) is self:
+            delattr(model, self.name)
         return model
 
     @property
@@ -251,6 +253,7 @@ def attach(
             f"attach takes one spec or more and a seed for each; got {len(specs)} specs and "
             f"{len(seeds)} seeds."
         )
+    prepare_wrappers(model)
     model = unwrapped(model)
     geometries = list(dict.fromkeys(spec.geometry for spec in specs))
     projections = [
@@ -267,7 +270,7 @@ def attach(
         _train_head(model)
     adapter = Adapter(model, specs, seeds, places)
     adapter.to(devices[0])
-    model.adapter = adapter
+    model.add_module(adapter.name, adapter)
     return adapter
 
 

@@ -368,3 +368,88 @@ def test_heads_that_no_config_says():
     with pytest.raises(QuestionError, match="give heads=") as error:
         geometry_of(model, ["query"], targets={"query": "a"})
     assert "--hidden" not in str(error.value)
+
+
+def test_an_adapter_that_comes_after_distributed_data_parallel(
+    tiny, small_spec, perturb, process_group, tmp_path
+):
+    """In one process it trains, and names are those of the model; among several it is refused."""
+    import json
+
+    from tenslora_search.export.peft import save_peft
+
+    model, inputs = tiny("bert")
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    adapter = attach(wrapped, small_spec("qkv", "cp", geometry_of(wrapped)))
+    for _ in range(3):
+        wrapped(**inputs).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in adapter.parameters())
+    save_peft(adapter, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert all(name.startswith("bert.") for name in config["target_modules"])
+    assert config["modules_to_save"] == ["classifier"]
+
+
+@pytest.mark.parametrize("kind", ["FullyShardedDataParallel", "DeepSpeedEngine"])
+def test_a_model_that_is_sharded_already_says_so(kind, tiny, small_spec):
+    model, _ = tiny("bert")
+    spec = small_spec("qkv", "cp", geometry_of(model))
+    wrapper = type(kind, (nn.Sequential,), {})(model)
+    with pytest.raises(QuestionError, match=f"attach before {kind} wraps the model"):
+        attach(wrapper, spec)
+
+
+def test_a_model_with_an_adapter_of_its_own(tiny, small_spec, perturb):
+    """Some speech models have a part of that name: it stays, and ours takes another."""
+    from tenslora_search.export.merged import merge
+
+    model, inputs = tiny("bert")
+    model.adapter = theirs = nn.Linear(2, 2)
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
+    perturb(adapter)
+    assert model.adapter is theirs
+    assert model.tenslora_adapter is adapter
+    expected = replicate(model)(**inputs).logits
+    assert_close(model(**inputs).logits, expected, 1e-5)
+    assert_close(merge(adapter)(**inputs).logits, expected, 1e-4)
+    assert not hasattr(model, "tenslora_adapter")
+
+
+class Tied(nn.Module):
+    """Two maps of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.back = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.back.weight = self.query.weight
+
+    def forward(self, x):
+        return self.back(self.query(x).relu())
+
+
+def test_a_weight_that_another_map_shares(perturb):
+    """The adapter changes the one that it is on, before the merge and after."""
+    from tenslora_search.export.merged import merge
+
+    model, x, targets = Tied(), torch.randn(3, 8), {"query": "query"}
+    geometry = geometry_of(model, ["query"], targets=targets, heads=2)
+    adapter = attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=targets)
+    perturb(adapter)
+    expected = model(x)
+    assert_close(merge(adapter)(x), expected, 1e-5)
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_reentrant_checkpointing_of_several_passes(between, tiny, small_spec, perturb):
+    """Two batches before one backward pass, and a look without gradients between the two."""
+    model, inputs = tiny("llama")
+    subject = Subject(model, inputs, small_spec("qkv", "cp", geometry_of(model)), perturb)
+    model.train().gradient_checkpointing_enable({"use_reentrant": True})
+    model.enable_input_require_grads()
+    losses = [model(**inputs).logits.square().sum() for _ in range(2)]
+    if between:
+        with torch.no_grad():
+            model(**inputs)
+    sum(losses).backward()
+    for parameter, expected in zip(subject.adapter.parameters(), subject.gradients, strict=True):
+        assert_close(parameter.grad, 2 * expected, 1e-4)
