@@ -3,8 +3,9 @@ weights.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,14 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
 __all__ = ["Adapter", "attach", "head_parameters", "layout"]
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _not_compiled(function: F) -> F:
+    """The function, left out of what torch.compile traces: factors are contracted in Python."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
 
 
 class Adapter(nn.Module):
@@ -70,7 +79,7 @@ class Adapter(nn.Module):
         """names of the model's parameters that were loaded with the adapter: exports hold them
         again
         """
-        self.calls = Calls(model, self.name, self._sites, self.refresh)  # type: ignore[arg-type]
+        self.calls = Calls(model, self.name, self._sites, self.refresh)
 
     @property
     def model(self) -> nn.Module:
@@ -122,7 +131,7 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    @torch.compiler.disable  # pyright: ignore[reportCallIssue]
+    @_not_compiled
     def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
         """Contracts the factors and hands every site its updates; only some sites, if they are
         named.
@@ -255,13 +264,7 @@ def attach(
         )
     prepare_wrappers(model)
     model = unwrapped(model)
-    geometries = list(dict.fromkeys(spec.geometry for spec in specs))
-    projections = [
-        name for geometry in geometries for group in geometry.groups for name in group.projections
-    ]
-    places = find_sites(model, list(dict.fromkeys(projections)), targets)
-    for geometry in geometries:
-        check_shapes(model, places, geometry)
+    places = _places(model, specs, targets)
     maps = linear_maps(model)
     names = dict.fromkeys(place.module for found in places.values() for place in found)
     devices = [working_device(maps[name], name) for name in names]
@@ -272,6 +275,20 @@ def attach(
     adapter.to(devices[0])
     model.add_module(adapter.name, adapter)
     return adapter
+
+
+def _places(
+    model: nn.Module, specs: Sequence[AdapterSpec], targets: Targets | None
+) -> dict[str, list[Place]]:
+    """Where the maps are that one trial or another adapts, checked against each geometry."""
+    geometries = list(dict.fromkeys(spec.geometry for spec in specs))
+    projections = [
+        name for geometry in geometries for group in geometry.groups for name in group.projections
+    ]
+    places = find_sites(model, list(dict.fromkeys(projections)), targets)
+    for geometry in geometries:
+        check_shapes(model, places, geometry)
+    return places
 
 
 def _train_head(model: nn.Module) -> None:
