@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ def _untie(model: nn.Module, module: nn.Module) -> None:
         if any(parameter is module.weight for parameter in one._parameters.values())
     ]
     if len(owners) > 1:
-        module.weight = nn.Parameter(module.weight.detach().clone(), requires_grad=False)  # type: ignore[union-attr]
+        shared: Any = module.weight
+        module.weight = nn.Parameter(shared.detach().clone(), requires_grad=False)
 
 
 def _product(matrices: list[Tensor]) -> Tensor:
@@ -73,5 +75,6 @@ def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     keeps its adapter.
     """
     whole, folder = copy.deepcopy(unwrapped(adapter.model)), Path(folder).expanduser()
-    merge(getattr(whole, adapter.name), trial=trial).save_pretrained(folder)  # type: ignore[operator]
+    merged: Any = merge(getattr(whole, adapter.name), trial=trial)
+    merged.save_pretrained(folder)
     return folder
