@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
         for key, matrices in updates.items():
             place = places[key]
             module = maps[place.module]
+            _untie(model, module)
             stored: Tensor = module.weight  # type: ignore[assignment]
             update = _product([matrix.double().cpu() for matrix in matrices])
             weight = stored.T if isinstance(module, nn.Linear) else stored  # (input, output)
@@ -36,6 +38,18 @@ def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
             whole = target.double().cpu() + update.view(target.shape)
             target.copy_(whole.to(stored.dtype))
     return model
+
+
+def _untie(model: nn.Module, module: nn.Module) -> None:
+    """Gives a map a weight of its own where another module shares it, whose is not adapted."""
+    owners = [
+        one
+        for one in model.modules()
+        if any(parameter is module.weight for parameter in one._parameters.values())
+    ]
+    if len(owners) > 1:
+        shared: Any = module.weight
+        module.weight = nn.Parameter(shared.detach().clone(), requires_grad=False)
 
 
 def _product(matrices: list[Tensor]) -> Tensor:
@@ -61,5 +75,6 @@ def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     keeps its adapter.
     """
     whole, folder = copy.deepcopy(unwrapped(adapter.model)), Path(folder).expanduser()
-    merge(whole.adapter, trial=trial).save_pretrained(folder)  # type: ignore[operator]
+    merged: Any = merge(getattr(whole, adapter.name), trial=trial)
+    merged.save_pretrained(folder)
     return folder

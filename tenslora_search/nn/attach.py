@@ -3,8 +3,9 @@ weights.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +26,27 @@ from tenslora_search.nn.places import Targets, check_shapes, find_sites, linear_
 from tenslora_search.nn.sites import Place, Site, Update, is_quantized
 from tenslora_search.nn.stacking import side_streams
 from tenslora_search.nn.tensor import FactoredTensor
-from tenslora_search.nn.wrappers import unwrapped, working_device
+from tenslora_search.nn.wrappers import prepare_wrappers, unwrapped, working_device
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
 __all__ = ["Adapter", "attach", "head_parameters", "layout"]
 
 
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _not_compiled(function: F) -> F:
+    """The function, left out of what torch.compile traces: factors are contracted in Python."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
+
+
 class Adapter(nn.Module):
     """K adapters over the sites of one model; the factors are its parameters, the updates are made
     before each forward pass.
 
-    Attached as `model.adapter`, so `model.parameters()` that require gradients are its factors and
-    the task head.
+    Attached as `model.adapter` (`name`), so `model.parameters()` that require gradients are its
+    factors and the task head.
     """
 
     def __init__(
@@ -62,13 +71,15 @@ class Adapter(nn.Module):
         for number, bundle in enumerate(self._bundles):
             for name, value in knobs_of([specs[k] for k in bundle.trials]).items():
                 self.register_buffer(f"knob_{number}_{name}", value, persistent=False)
+        self.name = "adapter" if getattr(model, "adapter", self) is self else "tenslora_adapter"
+        """its own in the model; some models have an `adapter` of theirs"""
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
         self.came_along: tuple[str, ...] = ()
         """names of the model's parameters that were loaded with the adapter: exports hold them
         again
         """
-        self.calls = Calls(model, self._sites, self.refresh)
+        self.calls = Calls(model, self.name, self._sites, self.refresh)
 
     @property
     def model(self) -> nn.Module:
@@ -120,7 +131,7 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    @torch.compiler.disable
+    @_not_compiled
     def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
         """Contracts the factors and hands every site its updates; only some sites, if they are
         named.
@@ -147,8 +158,8 @@ class Adapter(nn.Module):
         for path, module in list(model.named_modules()):
             if isinstance(module, Site) and module is self._sites.get(module.name):
                 model.set_submodule(path, module.frozen)
-        if getattr(model, "adapter", None) is self:
-            del model.adapter
+        if getattr(model, self.name, None) is self:
+            delattr(model, self.name)
         return model
 
     @property
@@ -251,14 +262,9 @@ def attach(
             f"attach takes one spec or more and a seed for each; got {len(specs)} specs and "
             f"{len(seeds)} seeds."
         )
+    prepare_wrappers(model)
     model = unwrapped(model)
-    geometries = list(dict.fromkeys(spec.geometry for spec in specs))
-    projections = [
-        name for geometry in geometries for group in geometry.groups for name in group.projections
-    ]
-    places = find_sites(model, list(dict.fromkeys(projections)), targets)
-    for geometry in geometries:
-        check_shapes(model, places, geometry)
+    places = _places(model, specs, targets)
     maps = linear_maps(model)
     names = dict.fromkeys(place.module for found in places.values() for place in found)
     devices = [working_device(maps[name], name) for name in names]
@@ -267,8 +273,22 @@ def attach(
         _train_head(model)
     adapter = Adapter(model, specs, seeds, places)
     adapter.to(devices[0])
-    model.adapter = adapter
+    model.add_module(adapter.name, adapter)
     return adapter
+
+
+def _places(
+    model: nn.Module, specs: Sequence[AdapterSpec], targets: Targets | None
+) -> dict[str, list[Place]]:
+    """Where the maps are that one trial or another adapts, checked against each geometry."""
+    geometries = list(dict.fromkeys(spec.geometry for spec in specs))
+    projections = [
+        name for geometry in geometries for group in geometry.groups for name in group.projections
+    ]
+    places = find_sites(model, list(dict.fromkeys(projections)), targets)
+    for geometry in geometries:
+        check_shapes(model, places, geometry)
+    return places
 
 
 def _train_head(model: nn.Module) -> None:

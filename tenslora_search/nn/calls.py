@@ -25,14 +25,17 @@ class Calls:
     def __init__(
         self,
         model: nn.Module,
+        name: str,
         sites: Mapping[str, Site],
         refresh: Callable[[Mapping[str, Site]], None],
     ) -> None:
-        self._all, self._refresh = sites, refresh
+        self._name, self._all, self._refresh = name, sites, refresh
         self._outermost: str | None = None
         self._with_gradients = False
         self._without: set[str] = set()
-        """parts that ran without gradients in a call with them: reentrant checkpointing does so"""
+        """parts that ran without gradients when they were called last, while others had them:
+        reentrant checkpointing does so
+        """
         self._hooks: list[RemovableHandle] = []
         for name, module in _parts(model).items():
             self._hooks += [
@@ -49,28 +52,38 @@ class Calls:
     def _enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if getattr(module, "_is_replica", False):
             if not name:  # its parts were served with it
-                replica: Any = module
-                replica.adapter.refresh(_sites(module))
+                adapter: Any = getattr(module, self._name)
+                adapter.refresh(_sites(module))
             return
         if self._outermost not in (None, name):
             self._inside(name, inputs)
             return
         # A module that enters twice was interrupted. Checkpointing calls parts again in backward,
         # for the updates they had; or, where it is reentrant, for a graph of their own.
-        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
+        if _in_backward():
             if name in self._without:
                 self._outermost = name
                 self._refresh(_sites(module))
             return
         self._outermost, self._with_gradients = name, torch.is_grad_enabled()
-        self._without.clear()
+        self._note(name)
         self._refresh(self._all)
 
+    def _note(self, name: str) -> None:
+        """Whether a part runs without gradients, as it does in reentrant checkpointing."""
+        if not torch.is_grad_enabled():
+            self._without.add(name)
+        elif not _in_backward():
+            self._without.discard(name)
+
     def _inside(self, name: str, inputs: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or not self._with_gradients:
+        if torch.compiler.is_compiling() or not self._with_gradients:
             return
-        within = any(name.startswith(f"{part}.") for part in self._without)
-        self._without.add(name)
+        if torch.is_grad_enabled():
+            self._note(name)
+            return
+        within = any(name.startswith(f"{part}.") for part in self._without if part)
+        self._note(name)
         needed = any(isinstance(one, Tensor) and one.requires_grad for one in inputs)
         if not within and not needed and _in_reentrant_checkpoint():
             raise QuestionError(
@@ -118,6 +131,10 @@ def _check_called(sites: Mapping[str, Site]) -> None:
                 f"{site.name} is never called: the module around it computes with its weight, so "
                 "the adapter there does nothing. Leave it out of targets."
             )
+
+
+def _in_backward() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _in_reentrant_checkpoint() -> bool:

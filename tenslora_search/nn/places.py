@@ -87,14 +87,9 @@ def geometry_of(
         if name in MLP:
             shapes.append((name, inner, 1, outer, back))
             continue
-        if not said.n_heads:
-            raise QuestionError(
-                f"{type(unwrapped(model)).__name__} has no config that says how many heads there "
-                "are; give heads=, such as geometry_of(model, targets=..., heads=8)."
-            )
         query = places["query"][0] if "query" in places else None
         wide = _shape(maps[query.module], query)[1] if query else said.hidden or outer
-        width = said.head_dim or wide // said.n_heads
+        width = said.head_dim or wide // _number(said, model)
         if width < 1 or outer % width:
             raise QuestionError(
                 f"{name} has {outer} features, which do not divide into heads of {width}; give "
@@ -108,6 +103,15 @@ def geometry_of(
             f"{ {n: len(f) for n, f in places.items()} }."
         )
     return Geometry.of_maps(shapes, layers.pop())
+
+
+def _number(heads: Heads, model: nn.Module) -> int:
+    if heads.number:
+        return heads.number
+    raise QuestionError(
+        f"{type(unwrapped(model)).__name__} has no config that says how many heads there are; give "
+        "heads=, such as geometry_of(model, targets=..., heads=8)."
+    )
 
 
 def check_shapes(model: nn.Module, places: Mapping[str, list[Place]], geometry: Geometry) -> None:

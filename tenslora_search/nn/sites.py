@@ -124,7 +124,8 @@ class Site(nn.Module):
             return self._by_autograd(x)
         spans = [(one.first, one.last, one.columns, len(one.matrices)) for one in self.updates]
         matrices = [matrix for one in self.updates for matrix in one.matrices]
-        return _Product.apply(x, self.frozen, self.n_trials, spans, *matrices)  # type: ignore[return-value]
+        y: Any = _Product.apply(x, self.frozen, self.n_trials, spans, *matrices)
+        return y
 
     @property
     def _is_plain(self) -> bool:

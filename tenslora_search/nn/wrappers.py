@@ -15,12 +15,36 @@ WRAPPERS = {
 }
 """Classes that wrap a module, and the name under which they hold it."""
 
+SHARDED = ("DeepSpeedEngine", "FullyShardedDataParallel")
+"""Those that own their parameters."""
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself, within however many wrappers."""
     while (name := WRAPPERS.get(type(model).__name__)) and name in dict(model.named_children()):
         model = model.get_submodule(name)
     return model
+
+
+def prepare_wrappers(model: nn.Module) -> None:
+    """`QuestionError` within a wrapper that has already taken stock of the parameters it shares
+    among processes: it would never hear of an adapter's factors. One that has no other process to
+    share with is told to wait for no gradients.
+    """
+    for module in model.modules():
+        kind = type(module).__name__
+        is_ddp = isinstance(module, nn.parallel.DistributedDataParallel)
+        if kind in SHARDED or (is_ddp and _world_size() > 1):
+            raise QuestionError(
+                f"attach before {kind} wraps the model: it shares among the processes what was "
+                "there when it was made, and would leave the adapter's factors out."
+            )
+        if is_ddp:
+            module.require_backward_grad_sync = False
+
+
+def _world_size() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def clean_name(model: nn.Module, name: str) -> str:

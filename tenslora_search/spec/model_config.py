@@ -93,7 +93,7 @@ def read_config(config: Mapping[str, Any], what: str = "the config") -> dict[str
 class Heads(NamedTuple):
     """What a config says of its heads; None where it says nothing."""
 
-    n_heads: int | None = None
+    number: int | None = None
     head_dim: int | None = None
     hidden: int | None = None
 

@@ -12,7 +12,6 @@ from torch.func import functional_call
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.naive import weights
 from tenslora_search.nn.places import geometry_of
-from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.table import QuestionError
@@ -318,53 +317,53 @@ def test_a_model_without_weights_says_so(tiny, small_spec):
         attach(model.to("meta"), spec)
 
 
-class Reader(nn.Module):
-    """Computes with the weight of a map that it never calls."""
+def test_an_adapter_that_comes_after_distributed_data_parallel(
+    tiny, small_spec, perturb, process_group, tmp_path
+):
+    """In one process it trains, and names are those of the model; among several it is refused."""
+    import json
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.query, self.value = nn.Linear(8, 8), nn.Linear(8, 8)
+    from tenslora_search.export.peft import save_peft
 
-    def forward(self, x):
-        return nn.functional.linear(x, self.query.weight, self.query.bias) + self.value(x)
-
-
-def test_a_map_whose_weight_is_read_and_not_called_says_so():
-    names = {"query": "query", "value": "value"}
-    model, x = Reader(), torch.randn(2, 3, 8)
-    geometry = geometry_of(model, list(names), targets=names, heads=2)
-    attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=names)
-    with pytest.raises(QuestionError, match=r"query is never called: .* computes with its weight"):
-        model(x)
-    names = {"value": "value"}
-    model = Reader()
-    geometry = geometry_of(model, list(names), targets=names, heads=2)
-    adapter = attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=names)
-    adapter.requires_grad_(True)
-    assert model(x).requires_grad
+    model, inputs = tiny("bert")
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    adapter = attach(wrapped, small_spec("qkv", "cp", geometry_of(wrapped)))
+    for _ in range(3):
+        wrapped(**inputs).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in adapter.parameters())
+    save_peft(adapter, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert all(name.startswith("bert.") for name in config["target_modules"])
+    assert config["modules_to_save"] == ["classifier"]
 
 
-@pytest.mark.parametrize("grad", [False, True])
-def test_transformer_layers_of_torch(grad, perturb):
-    """Their fast path reads weights, which an adapter must not miss; out_proj is refused."""
-    model = nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0), 2
-    ).eval()
-    targets = {"out": "self_attn.out_proj", "up": "linear1"}
-    with pytest.raises(QuestionError, match="out_proj is never called"):
-        geometry_of(model, ["out"], targets=targets, heads=4)
-    x, plain = torch.randn(2, 5, 32), copy.deepcopy(model)
-    geometry = geometry_of(model, ["up"], targets=targets)
-    adapter = attach(model, AdapterSpec.of("none", "cp", (3,), geometry), targets=targets)
+def test_a_model_with_an_adapter_of_its_own(tiny, small_spec, perturb):
+    """Some speech models have a part of that name: it stays, and ours takes another."""
+    from tenslora_search.export.merged import merge
+
+    model, inputs = tiny("bert")
+    model.adapter = theirs = nn.Linear(2, 2)
+    adapter = attach(model, small_spec("qkv", "cp", geometry_of(model)))
     perturb(adapter)
-    expected = functional_call(plain, weights(adapter), (x,))
-    with torch.set_grad_enabled(grad):
-        assert_close(model(x), expected, 1e-5)
-    assert (expected - plain(x)).abs().max() > 1e-3
+    assert model.adapter is theirs
+    assert model.tenslora_adapter is adapter
+    expected = replicate(model)(**inputs).logits
+    assert_close(model(**inputs).logits, expected, 1e-5)
+    assert_close(merge(adapter)(**inputs).logits, expected, 1e-4)
+    assert not hasattr(model, "tenslora_adapter")
 
 
-def test_heads_that_no_config_says():
-    model = nn.ModuleDict({"a": nn.Linear(4, 4)})
-    with pytest.raises(QuestionError, match="give heads=") as error:
-        geometry_of(model, ["query"], targets={"query": "a"})
-    assert "--hidden" not in str(error.value)
+@pytest.mark.parametrize("between", [False, True])
+def test_reentrant_checkpointing_of_several_passes(between, tiny, small_spec, perturb):
+    """Two batches before one backward pass, and a look without gradients between the two."""
+    model, inputs = tiny("llama")
+    subject = Subject(model, inputs, small_spec("qkv", "cp", geometry_of(model)), perturb)
+    model.train().gradient_checkpointing_enable({"use_reentrant": True})
+    model.enable_input_require_grads()
+    losses = [model(**inputs).logits.square().sum() for _ in range(2)]
+    if between:
+        with torch.no_grad():
+            model(**inputs)
+    sum(losses).backward()
+    for parameter, expected in zip(subject.adapter.parameters(), subject.gradients, strict=True):
+        assert_close(parameter.grad, 2 * expected, 1e-4)
