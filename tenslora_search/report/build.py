@@ -28,8 +28,9 @@ def build(folder: str | Path) -> RunRecord:
         front(record.trials).to_csv(record.folder / "front.csv", index=False)
         record.trials.to_csv(record.folder / "trials.csv", index=False)
         front_figures(record, record.folder)
-        (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
-        (record.folder / "report.html").write_text(page(record), encoding="utf-8")
+        for name, text in (("report.md", markdown(record)), ("report.html", page(record))):
+            # a command may name a folder whose name is no UTF-8
+            (record.folder / name).write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise QuestionError(
             f"cannot write the report in {record.folder}: {error.strerror}."
