@@ -36,7 +36,6 @@ from tenslora_search.hub.places import model_place
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.backbones import BACKBONES
 
-
 SEARCHES: dict[str, dict[str, Any]] = {
     "digits": {"task": "digits", "budget": "20k", "trials": 8, "pruner": "none"},
     "docstrings": { "task": "docstrings", "model": "minilm", "budget": "50k", "trials": 4,

@@ -54,7 +54,7 @@ def test_data_that_is_corrected_between_two_searches(tiny_bert, tmp_path):
         assert said == pytest.approx(found, abs=1e-6)
         digests.append(run.file["data_digest"])
     assert digests[0] != digests[1]
-    with pytest.raises(QuestionError, match="the data of .* has changed since it was begun"):
+    with pytest.raises(QuestionError, match=r"the data of .* has changed since it was begun"):
         search(data=data, model=tiny_bert, out=tmp_path / "first", **{**OPTIONS, "trials": 3})
 
 
@@ -74,9 +74,9 @@ def test_a_model_that_is_saved_anew_between_two_searches(tiny_bert, tmp_path):
         said, found = said_and_found(run, data, str(model), tmp_path / f"adapter {seed} {width}")
         assert said == pytest.approx(found, abs=1e-6)
         runs.append(run)
-    with pytest.raises(QuestionError, match="the model .* has changed since the search"):
+    with pytest.raises(QuestionError, match=r"the model .* has changed since the search"):
         runs[0].export("best", tmp_path / "adapter", "native")
-    with pytest.raises(QuestionError, match="the model of .* has changed since it was begun"):
+    with pytest.raises(QuestionError, match=r"the model of .* has changed since it was begun"):
         search(data=data, model=model, out=tmp_path / "0 16", **{**OPTIONS, "trials": 3})
 
 
@@ -88,5 +88,5 @@ def test_files_that_change_amid_a_search_are_refused(tiny_bert, tmp_path):
     write(data, swapped=True)
     with pytest.raises(QuestionError, match=r"the data .*own\.csv has changed since the search"):
         load_task(data=data, model=tiny_bert, expected=expected)
-    with pytest.raises(QuestionError, match="the model .*tiny-bert has changed since the search"):
+    with pytest.raises(QuestionError, match=r"the model .*tiny-bert has changed since the search"):
         load_task(data=data, model=tiny_bert, expected={"model": "of other files"})

@@ -94,7 +94,7 @@ def test_weights_that_are_not_those_of_the_config(folder, damage, count, first):
         QuestionError,
         match=rf"its weights lack {count} of \d+ parameters of its config.*first: {first}",
     ) as error:
-        load_backbone(str(folder), classes(2)).model
+        load_backbone(str(folder), classes(2))
     assert "\n" not in str(error.value)
 
 
@@ -204,7 +204,7 @@ def test_pickled_weights_are_never_opened(folder):
     with pytest.raises(
         QuestionError, match="has no safetensors weights, the only kind that is opened"
     ):
-        load_backbone(str(folder), classes(2)).model
+        load_backbone(str(folder), classes(2))
 
 
 def test_code_that_comes_with_a_model_is_never_run(folder):
@@ -213,7 +213,7 @@ def test_code_that_comes_with_a_model_is_never_run(folder):
     (folder / "config.json").write_text(json.dumps(config | own))
     (folder / "own.py").write_text("raise SystemExit('it ran')")
     with pytest.raises(QuestionError, match="needs code that comes with it, which is never run"):
-        load_backbone(str(folder), classes(2)).model
+        load_backbone(str(folder), classes(2))
 
 
 def damage_weights(folder: Path) -> None:
@@ -241,7 +241,7 @@ def of_another_kind(folder: Path) -> None:
 def test_a_folder_that_holds_no_usable_model(folder, damage, message):
     damage(folder)
     with pytest.raises(QuestionError, match=message) as error:
-        load_backbone(str(folder), classes(2)).model
+        load_backbone(str(folder), classes(2))
     assert "\n" not in str(error.value)
 
 
@@ -287,10 +287,10 @@ def test_minilm_with_other_weights_is_refused(fresh_minilm, monkeypatch, tmp_pat
     with pytest.raises(
         QuestionError, match=r"minilm's weights in .* are not the known ones: sha256 [0-9a-f]{64}"
     ):
-        load_backbone("minilm", classes(2)).model
+        load_backbone("minilm", classes(2))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(QuestionError, match="sha256 no file; install the package anew"):
-        load_backbone("minilm", classes(2)).model
+        load_backbone("minilm", classes(2))
 
 
 def test_minilm_is_the_hub_s_where_the_package_is_missing(fresh_minilm, monkeypatch):

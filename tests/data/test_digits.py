@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tenslora_search.backbone.load import load_backbone
-from tenslora_search.data.goals import Classes
 from tenslora_search.data.digits import digits_frame
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.processors import load_processor
 from tenslora_search.hub import digits_vit
 

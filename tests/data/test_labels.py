@@ -123,7 +123,7 @@ def test_a_column_for_each_label():
     assert cells.tolist() == [["toxic", "rude", "spam"], ["spam"], None]
     frame.loc[1, "toxic"] = "perhaps"
     with pytest.raises(
-        QuestionError, match="row 2 of mine has 'perhaps' in column 'toxic'.* holds 0 or 1"
+        QuestionError, match=r"row 2 of mine has 'perhaps' in column 'toxic'.* holds 0 or 1"
     ):
         label_cells(frame, Columns("text", ("text",), ("toxic", "rude")), "mine")
 
@@ -135,7 +135,8 @@ def test_a_column_for_each_label():
         (
             ["a", None],
             {},
-            r"1 of 2 rows of train of mine have no label in column 'label' \(row 2\).*--drop-unlabelled",
+            r"1 of 2 rows of train of mine have no label in column 'label' \(row 2\)"
+            ".*--drop-unlabelled",
         ),
         (["a", " ", ""], {}, "2 of 3 rows of train"),
         (

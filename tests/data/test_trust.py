@@ -104,7 +104,7 @@ def test_an_image_that_no_disk_can_have(tmp_path, name):
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     frame = pd.DataFrame({"image": images, "label": [n % 2 for n in range(20)]})
     frame.to_json(tmp_path / "train.jsonl", orient="records", lines=True)
-    with pytest.raises(QuestionError, match="row 8 of train of .* names an image that") as error:
+    with pytest.raises(QuestionError, match=r"row 8 of train of .* names an image that") as error:
         load_task(data=tmp_path, model="digits-vit")
     one_line(error)
 
@@ -173,7 +173,7 @@ def test_rows_keep_their_numbers_where_some_are_left_out(tmp_path):
     frame["label"] = frame["label"].astype(object)
     frame.loc[0, "label"] = None
     frame.to_csv(tmp_path / "own.csv", index=False)
-    with pytest.raises(QuestionError, match="row 2 of train of .* names an image"):
+    with pytest.raises(QuestionError, match=r"row 2 of train of .* names an image"):
         load_task(data=tmp_path / "own.csv", model="digits-vit", drop_unlabelled=True)
 
 

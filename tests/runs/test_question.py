@@ -144,5 +144,5 @@ def test_a_goal_may_be_given_by_its_former_name(tmp_path):
             goal="numbers",
             metric="accuracy",
         )
-    with pytest.raises(QuestionError, match="no goal named 'label'. Did you mean 'labels'"):
+    with pytest.raises(QuestionError, match=r"no goal named 'label'. Did you mean 'labels'"):
         Question.of(budget="1k", data=tmp_path / "own.csv", model="minilm", goal="label")
