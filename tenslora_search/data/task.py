@@ -113,10 +113,9 @@ def load_task(
     roles = find_columns(source, task, columns or {})
     report_name = _report_split(source, roles, task)
     splits = ["train", *filter(None, [report_name])]
-    column = _label_column(source, roles, splits, is_certain=goal is not None)
-    if drop_unlabelled:
-        column = _without_unlabelled(source, column)
-    check_complete(column)
+    column = _label_column(
+        source, roles, splits, is_certain=goal is not None, is_cut=drop_unlabelled
+    )
     chosen = task.goal if task else goal or goal_for(column.cells["train"])
     targets = GOALS[chosen].read(column)
     metric = metric_for(chosen, metric or (task.metric if task else None))
@@ -165,15 +164,19 @@ def _report_split(source: Source, roles: Columns, task: Task | None) -> str | No
 
 
 def _label_column(
-    source: Source, roles: Columns, splits: Sequence[str], *, is_certain: bool
+    source: Source, roles: Columns, splits: Sequence[str], *, is_certain: bool, is_cut: bool
 ) -> LabelColumn:
+    """The label of every row; with `is_cut` rows without one are left out, of the frames too."""
     cells = {
         split: label_cells(source.frames[split], roles, f"{split} of {source.origin}")
         for split in splits
     }
     only = len(roles.labels) == 1
     names = source.class_names.get(roles.labels[0]) if only else roles.labels
-    return LabelColumn(cells, roles.label, source.origin, names, is_certain)
+    column = LabelColumn(cells, roles.label, source.origin, names, is_certain)
+    column = _without_unlabelled(source, column) if is_cut else column
+    check_complete(column)
+    return column
 
 
 def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:

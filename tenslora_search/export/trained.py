@@ -97,7 +97,9 @@ def export_trained(
             _save_processor(model, folder)
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
-        (folder / "README.md").write_text(card(facts, spec, base, form, str(to)), encoding="utf-8")
+        # a command, or the folder, may have a name that is no UTF-8
+        text = card(facts, spec, base, form, str(to))
+        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
 
 

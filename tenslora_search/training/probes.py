@@ -33,7 +33,7 @@ def pack_size(segment: Segment, load: Callable[[Segment], tuple[Backbone, TaskDa
     best, best_rate = 1, 0.0
     for size in SIZES:
         try:
-            rate = _rate(backbone.model, data, segment, size)
+            rate = _rate(backbone, data, segment, size)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break
@@ -65,10 +65,10 @@ def remember(key: str, size: int) -> None:
     write_file(cache_folder() / "packs.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _rate(model: torch.nn.Module, data: TaskData, segment: Segment, size: int) -> float:
+def _rate(backbone: Backbone, data: TaskData, segment: Segment, size: int) -> float:
     """Trial-steps a second of a pack."""
     specs = [replace(segment.trials[k % len(segment.trials)][1], seed=k) for k in range(size)]
     with Pack(
-        model, data, specs, max_steps=segment.max_steps, batch_size=segment.batch_size
+        backbone.model, data, specs, max_steps=segment.max_steps, batch_size=segment.batch_size
     ) as pack:
         return size / pack.seconds_a_step(STEPS)

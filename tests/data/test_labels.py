@@ -135,7 +135,8 @@ def test_a_column_for_each_label():
         (
             ["a", None],
             {},
-            r"1 of 2 rows of train of mine have no label in column 'label' \(row 2\).*--drop-unlabelled",
+            r"1 of 2 rows of train of mine have no label in column 'label' \(row 2\)"
+            ".*--drop-unlabelled",
         ),
         (["a", " ", ""], {}, "2 of 3 rows of train"),
         (

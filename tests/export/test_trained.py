@@ -174,7 +174,7 @@ def test_a_base_on_no_hub_travels_along(tmp_path, digits):
 
 
 def test_the_card(digits, tmp_path):
-    state, model, _data, facts, _ = digits
+    state, model, _, facts, _ = digits
     export_trained(state, tmp_path, "peft", model=model, facts=facts)
     _, front, body = (tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     matter = yaml.safe_load(front)

@@ -76,5 +76,4 @@ def test_a_cache_that_is_no_json_is_measured_anew(machine, tmp_path):
 def test_rates_are_measured_with_real_packs():
     from tenslora_search.training.segment import worker_backbone
 
-    backbone, data = worker_backbone(SEGMENT)
-    assert probes._rate(backbone.model, data, SEGMENT, 2) > 0
+    assert probes._rate(*worker_backbone(SEGMENT), SEGMENT, 2) > 0
