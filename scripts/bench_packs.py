@@ -35,6 +35,7 @@ from transformers import (
 
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
@@ -256,7 +257,7 @@ def task(shape: Shape, device: torch.device) -> TaskData:
             labels,
             torch.full((n_rows,), shape.tokens),
         )
-    return TaskData("random", "accuracy", ("0", "1"), False, split, split, split, "")
+    return TaskData("random", Classes(("0", "1"), "accuracy"), split, split, split, "")
 
 
 def encoder(shape: Shape) -> Any:

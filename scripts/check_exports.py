@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search import Run, search
+from tenslora_search.data import goals
 from tenslora_search.data.metrics import METRICS
+from tenslora_search.data.task import load_task
 from tenslora_search.export.formats import FORMATS
 from tenslora_search.hub.places import model_place
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.backbones import BACKBONES
-from tenslora_search.training import data
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "digits": {"task": "digits", "budget": "20k", "trials": 8, "pruner": "none"},
@@ -151,23 +152,23 @@ def report_split(question: Question) -> dict[str, Any]:
     """The report split before any tokenizer: load_task encodes fit, select and report, in that
     order.
     """
-    seen, encode = [], data.encode
+    seen, encode = [], goals.encode
 
     def listen(rows: Any, *arguments: Any, **options: Any) -> Any:
         seen.append(rows)
         return encode(rows, *arguments, **options)
 
-    data.encode = listen
+    goals.encode = listen
     try:
-        task = data.load_task(**question.task_options, model=question.model)
+        task = load_task(**question.task_options, model=question.model)
     finally:
-        data.encode = encode
+        goals.encode = encode
     columns = [
         [base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell for cell in column]
         for column in seen[2].columns
     ]
     inputs = {"columns": columns, "max_length": question.max_length}
-    return {"inputs": inputs, "labels": task.report.labels.tolist(), "names": task.labels}
+    return {"inputs": inputs, "labels": task.report.labels.tolist(), "names": task.goal.names}
 
 
 def fresh_environment(folder: Path) -> Path:

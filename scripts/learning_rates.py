@@ -50,10 +50,10 @@ def main() -> None:
 
 def rows(task: str, model_name: str, folder: Path | None, max_steps: int) -> list[str]:
     where = {"name": task, "data": str(folder / task) if folder else None}
-    model, data = worker_backbone(Setting(model_name, where, 32, max_steps))
+    (model, anew), data = worker_backbone(Setting(model_name, where, 32, max_steps))
     specs = structures(geometry_of(model))
     trials = [TrialSpec(spec, rate, 5e-3, seed=1) for spec in specs for rate in RATES]
-    with Pack(model, data, trials, max_steps=max_steps, batch_size=32) as pack:
+    with Pack(model, data, trials, max_steps=max_steps, batch_size=32, anew=anew) as pack:
         pack.advance(max_steps)
         scores = list(zip(pack.scores(data.select), pack.scores(data.report), strict=True))
     found = []

@@ -179,7 +179,7 @@ def _file(geometry: Geometry, n_trials: int, retests: int, seed: int) -> dict[st
         "model": "roberta-base",
         "metric": "accuracy",
         "labels": ["negative", "positive"],
-        "regression": False,
+        "goal": "classes",
         "rows": {"fit": 60_000, "select": 6_000, "report": 872},
         "geometry": geometry.to_json(),
         "rungs": list(RUNGS),

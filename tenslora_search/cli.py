@@ -51,9 +51,18 @@ def search(
         list[str] | None,
         typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="classes|numbers", help="of own data [found out]")
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
+        ),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
+    ] = None,
+    drop_unlabelled: Annotated[
+        bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
+    ] = False,
     space: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
     ] = None,
@@ -113,11 +122,11 @@ def search(
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     columns = _columns(column or [])
     asked = {
-        "task": task, "model": model, "data": data, "columns": columns, "labels": labels,
+        "task": task, "model": model, "data": data, "columns": columns, "goal": goal,
         "space": space, "trials": trials, "sampler": sampler, "pruner": pruner,
         "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
         "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows,
-        "count_head": count_head,
+        "count_head": count_head, "metric": metric, "drop_unlabelled": drop_unlabelled,
     }  # fmt: skip
     limit = parse_seconds(time_limit) if time_limit is not None else None
     means = {
@@ -165,6 +174,7 @@ def count(
     layers: Annotated[int | None, typer.Option()] = None,
     kv_heads: Annotated[int | None, typer.Option()] = None,
     head_dim: Annotated[int | None, typer.Option()] = None,
+    inner: Annotated[int | None, typer.Option(help="width of the MLP, for up, gate, down")] = None,
     projections: Annotated[
         str, typer.Option(help="of query, key, value, out, up, gate, down")
     ] = "query,key,value",
@@ -175,14 +185,20 @@ def count(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
-    names = tuple(projections.split(","))
+    names = tuple(projections.replace(" ", "").split(","))
     if model is not None:
         geometry = geometry_of_model(model, names)
     elif hidden is None or heads is None or layers is None:
         raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
     else:
         geometry = Geometry.attention(
-            hidden, heads, layers, kv_heads=kv_heads, head_dim=head_dim, projections=names
+            hidden,
+            heads,
+            layers,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            inner=inner,
+            projections=names,
         )
     spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
     if not as_json:
@@ -202,10 +218,10 @@ def count(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="tasks|models|methods|constructions|...")],
+    what: Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")],
 ) -> None:
-    """What there is: tasks, models, methods, constructions, decompositions, allocators, rules,
-    samplers, pruners, spaces.
+    """What there is: tasks, models, sites, methods, constructions, decompositions, maps, scales,
+    rules, allocators, samplers, pruners, spaces; and the knobs of each.
     """
     from tenslora_search.listing import KINDS
 
@@ -327,15 +343,13 @@ def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_js
         f"{question.task or question.data} on {question.model}, at most "
         f"{format_count(of_adapter)} parameters{beside}"
     )
-    print(
-        f"{'construction':<15}{'decomposition':<15}{'smallest':>10}{'largest':>10}  feasible ranks"
-    )
+    width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
+    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
+    print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
-        print(
-            f"{row.construction:<15}{row.decomposition:<15}{row.smallest:>10,}{row.largest:>10,}  "
-            f"{about}"
-        )
+        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
+        print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
     rungs = ", ".join(map(str, question.rungs))
     print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
           f"sampler {question.sampler}, "
@@ -377,16 +391,17 @@ def _display(*, quiet: bool) -> Any:
     return live() if sys.stdout.isatty() else plain()
 
 
-def _columns(given: list[str]) -> dict[str, str] | None:
-    columns = {}
+def _columns(given: list[str]) -> dict[str, str | list[str]] | None:
+    """Column names by role; a role that is given twice has a list."""
+    columns: dict[str, list[str]] = {}
     for one in given:
         role, equals, name = one.partition("=")
         if not equals or not name:
             raise QuestionError(
                 f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
             )
-        columns[role] = name
-    return columns or None
+        columns.setdefault(role, []).append(name)
+    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
 
 
 def _pack(text: str) -> int | None:

@@ -5,7 +5,6 @@ torch and transformers are imported only where a fixture needs them: the tests o
 run without.
 """
 
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -207,40 +206,12 @@ def perturb():
 @pytest.fixture(scope="session")
 def dense_update():
     """The oracle: (projection, layer, input, output) of one trial, by one einsum over all factors,
-    with no cut and no pair.
+    the scale in it.
     """
-    import string
-
-    import torch
+    from tenslora_search.nn.naive import dense_update
 
     def build(tensor, trial: int = 0):
-        group, net = tensor.network.group, tensor.network
-        heads = ("head", "head_dim") if tensor.head_layout == "true" else ("head_dim", "head")
-        axes = [axis.name for factor in net.factors for axis in factor.axes if not axis.is_bond]
-        ends = [
-            sorted(name for name in axes if name.partition(":")[0] == mode)
-            for mode in ("input", "output", *heads)
-        ]
-        letters = dict(
-            zip(
-                dict.fromkeys([*net.looped, *(a.name for f in net.factors for a in f.axes)]),
-                string.ascii_letters,
-                strict=False,
-            )
-        )
-        terms = [
-            "".join(letters[name] for name in (*net.looped, *(a.name for a in factor.axes)))
-            for factor in net.factors
-        ]
-        output = "".join(
-            letters[name] for name in ("projection", "layer", *chain(*ends)) if name in letters
-        )
-        parameters = [tensor.factors[factor.name][trial] for factor in net.factors]
-        full = torch.einsum(f"{','.join(terms)}->{output}", *parameters)
-        scale = tensor.scale[trial].reshape(
-            *(group.size(a) if a in net.looped else 1 for a in ("projection", "layer")), 1, 1
-        )
-        return full.reshape(len(group.projections), group.layers, group.input, group.output) * scale
+        return dense_update(tensor, trial) * tensor.site_scale[trial]
 
     return build
 

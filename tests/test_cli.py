@@ -50,6 +50,31 @@ def test_count(command):
     assert command(*COUNT, *"--hidden 768 --heads 12 --layers 12".split()) == (0, "216093\n", "")
 
 
+MLP = "count --construction qkv --decomposition cp --ranks 2 --projections".split()
+SHAPE = "--hidden 384 --heads 12 --layers 6".split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["up,down", "--model", "minilm"], 0, "23064"),  # 6 x 2 x (384 + 1536 + 2)
+        (["up, gate, down", "--model", "Qwen3-0.6B"], 0, "229544"),  # 28 x 2 x (1024 + 3072 + 3)
+        (["up,gate,down", *SHAPE, "--inner", "1536"], 0, "23076"),
+        (["up,gate,down", *SHAPE], 2, "up is a map of the MLP, whose width is not known; give inn"),
+        (["up,gate", "--model", "roberta-base"], 2, "no projection named 'gate' in roberta"),
+    ],
+)
+def test_count_of_the_maps_of_the_mlp(command, arguments, code, text):
+    found, out, err = command(*MLP, *arguments)
+    assert found == code
+    assert text in (out if code == 0 else err)
+
+
+def test_the_list_shows_knobs(command):
+    assert "[ratio: 0.125 to 8, 3 unless set]" in command("list", "allocators")[1]
+    assert "[amplitude: 1e-06 to 0.001, 5e-05 unless set]" in command("list", "maps")[1]
+
+
 def test_the_parts_of_a_count_add_up(command):
     code, out, _ = command(*COUNT, "--model", "roberta-base", "--json")
     parts = json.loads(out)

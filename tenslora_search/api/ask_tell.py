@@ -14,7 +14,6 @@ from tenslora_search.runs.provenance import versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Segment, TrialResult
-from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -75,8 +74,8 @@ def ask_tell(
         SAMPLERS[question.sampler],
         PRUNERS[question.pruner],
     )  # a wrong name shows before anything is written
-    geometry = geometry or geometry_of_model(question.model)
-    space = SearchSpace.load(question.space, geometry, question.budget)
+    space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
+    geometry = space.geometry
     folder, lock = Path(out), ExitStack()
     lock.enter_context(run_folder(folder, question, force=force))
     try:
@@ -209,7 +208,7 @@ def _write_run_file(folder: Path, question: Question, geometry: Geometry) -> Non
             model=question.model,
             metric="score",
             labels=(),
-            regression=False,
+            goal=OWN,
             rows={},
             geometry=geometry,
             rungs=question.rungs,

@@ -105,7 +105,12 @@ class Run:
             )
         facts = self._facts(trial, [one.report_score for one in retests], to, format)
         return export_trained(
-            state, to, format, model=self.file.model, labels=list(self.file.labels), facts=facts
+            state,
+            to,
+            format,
+            model=self.file.model,
+            facts=facts,
+            model_digest=self.file.model_digest,
         )
 
     def report(self) -> Path:
@@ -131,6 +136,7 @@ class Run:
 
     def _facts(self, trial: "Row", report_scores: list[float], to: Path, format: str) -> Any:
         """What the model card says besides the specification."""
+        from tenslora_search.data.goals import GOALS
         from tenslora_search.export.card import Facts
         from tenslora_search.hub.places import model_kind
 
@@ -155,7 +161,7 @@ class Run:
             report_scores=report_scores,
             budget=self.file.budget,
             head_params=self.file.head_params,
-            regression=self.file.regression,
+            goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),
             command=printable(
                 f"{self._command(question)}\ntenslora-search export "
                 f"{shlex.quote(str(self.folder))} {export}"

@@ -20,6 +20,7 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.space import SearchSpace
 
@@ -59,7 +60,8 @@ def search(
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows,
-    columns, labels, count_head (see `Question`). `QuestionError` for a wrong question;
+    columns, goal, metric, drop_unlabelled,
+    count_head (see `Question`). `QuestionError` for a wrong question;
     `NothingFitsError` if no configuration is within the budget.
     """
     began = time.monotonic()
@@ -106,6 +108,17 @@ def search(
         return run
 
 
+def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
+    """`QuestionError` if data or model hold something else than when the search was begun."""
+    for what in ("data", "model"):
+        was = getattr(before, f"{what}_digest")
+        if was and was != getattr(now, f"{what}_digest"):
+            raise QuestionError(
+                f"the {what} of {folder} has changed since it was begun; choose another --out, "
+                "or --force."
+            )
+
+
 def _prepared(folder: Path, question: Question) -> RunFile:
     """Loads model and data once in this process, so that all that is wrong with them shows at once;
     writes run.json.
@@ -115,43 +128,44 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     from tenslora_search.backbone.load import load_backbone
     from tenslora_search.backbone.readout import StackedHeads
     from tenslora_search.data.task import load_task
+    from tenslora_search.hub.places import model_digest
     from tenslora_search.nn.places import geometry_of
 
     data = load_task(**question.task_options, model=question.model)
-    model = load_backbone(question.model, n_labels=data.n_labels, regression=data.regression)
-    geometry = geometry_of(model)
+    model, anew = load_backbone(question.model, data.goal)
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    head_params = StackedHeads(model, [torch.Generator()]).n_params
+    head_params = StackedHeads(
+        model, [torch.Generator()], anew, is_needed=data.goal.n_outputs > 0
+    ).n_params
     budget = question.adapter_budget(head_params)
-    SearchSpace.load(
-        question.space, geometry, budget
+    model_type = getattr(model.config, "model_type", None)
+    space = SearchSpace.load(
+        question.space, lambda sites: geometry_of(model, projections_of(sites, model_type)), budget
     )  # a wrong space, or one in which nothing fits, is not written down
     run = RunFile(
         question=question,
         command=COMMAND.get(),
         versions=versions(),
         data_digest=data.digest,
+        model_digest=model_digest(question.model),
         head_params=head_params,
         budget=budget,
         task=data.name,
         model=question.model,
-        metric=data.metric,
-        labels=tuple(data.labels),
-        regression=data.regression,
+        metric=data.goal.metric,
+        labels=tuple(data.goal.names),
+        goal=data.goal.name,
         columns=dict(data.columns),
         unused_columns=tuple(data.unused),
         rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
-        geometry=geometry,
+        geometry=space.geometry,
+        geometries=dict(space.geometries),
         rungs=question.rungs,
         hardware=hardware(gpus),
     )
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
-        if before.data_digest != data.digest:
-            raise QuestionError(
-                f"the data of {folder} has changed since it was begun; choose another --out, or "
-                "--force."
-            )
+        _check_unchanged(folder, before, run)
         run = replace(before, question=question)
     run.write(folder)
     if data.unused:

@@ -1,11 +1,12 @@
 """load_backbone(): a pretrained model with a classification head, from safetensors alone."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tenslora_search.data.goals import Goal
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import head_parameters
-from tenslora_search.spec.backbones import family_of
+from tenslora_search.spec.families import family_of
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -14,45 +15,61 @@ from tenslora_search.data.processors import load_processor
 from tenslora_search.hub.places import kind_of, place_and_config, reading
 
 
-def load_backbone(name: str, *, n_labels: int, regression: bool = False) -> "PreTrainedModel":
-    """The model in float32 and eval mode with a head of n_labels outputs (1 for regression); sdpa
-    attention where it has it.
+class Backbone(NamedTuple):
+    """A pretrained model, and the names of its parameters that the weights' file does not give."""
 
-    A head of another size than the stored one starts anew; `model.started_anew` names all
-    parameters that the weights' file does not give. The global random state stays as it was. Raises
-    `QuestionError` for a name that is no model, a model without such a head, weights that are not
-    safetensors, or weights that lack more of the model than its head and pooler.
+    model: Any
+    anew: tuple[str, ...]
+
+
+def load_backbone(name: str, goal: Goal) -> Backbone:
+    """The model in float32 and eval mode with the head that the goal wants; sdpa attention where it
+    has it.
+
+    A head of another size than the stored one starts anew. The global random state stays as it was.
+    Raises `QuestionError` for a name that is no model, a model without such a head, weights that
+    are not safetensors, or weights that lack more of the model than its head and pooler.
     """
-    import torch
-    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
-
     place, config = place_and_config(name)
+    with reading(name, place), quiet():
+        config = _configured(name, config, goal)
+        _check_weights(name, place)
+        model, info = _pretrained(place, config, goal.auto[kind_of(name, config)])
+        return Backbone(model.eval(), _started_anew(name, model, info))
+
+
+def _configured(name: str, config: "PretrainedConfig", goal: Goal) -> "PretrainedConfig":
+    """A copy of the config with the goal's head."""
+    config = type(config).from_dict(config.to_dict())
+    goal.configure(config)
     kind = kind_of(name, config)
-    factory: Any = (
-        AutoModelForImageClassification if kind == "image" else AutoModelForSequenceClassification
-    )
-    config = _with_head(config, n_labels, regression)
     if kind == "text" and not family_of(config.get_text_config().model_type).positions_after_pad:
         # A decoder reads the last token that is no padding; numbered positions are as they were
         # trained.
         config.get_text_config().pad_token_id = config.pad_token_id = getattr(
             load_processor(name), "pad_token_id", None
         )
+    return config
+
+
+def _pretrained(place: str, config: "PretrainedConfig", auto: str) -> tuple[Any, Mapping[str, Any]]:
+    """The model by transformers' class `auto`, and what it says of the weights it found."""
+    import torch
+    import transformers
+
+    factory: Any = getattr(transformers, auto)
     options = {
         "config": config, "use_safetensors": True, "trust_remote_code": False,
         "ignore_mismatched_sizes": True, "dtype": torch.float32, "output_loading_info": True,
     }  # fmt: skip
-    with reading(name, place), quiet(), torch.random.fork_rng(devices=[]):
-        _check_weights(name, place)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            model, info = factory.from_pretrained(place, attn_implementation="sdpa", **options)
+            return factory.from_pretrained(place, attn_implementation="sdpa", **options)
         except ValueError as error:
             if "scaled_dot_product_attention" not in str(error):
                 raise
-            model, info = factory.from_pretrained(place, attn_implementation="eager", **options)
-    model.started_anew = _started_anew(name, model, info)
-    return model.eval()
+            return factory.from_pretrained(place, attn_implementation="eager", **options)
 
 
 def _started_anew(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,14 +89,6 @@ def _started_anew(name: str, model: "PreTrainedModel", info: Mapping[str, Any]) 
             "weights."
         )
     return tuple(anew)
-
-
-def _with_head(config: "PretrainedConfig", n_labels: int, regression: bool) -> "PretrainedConfig":
-    """A copy of the config with a head of that many outputs and unnamed labels."""
-    changed = type(config).from_dict(config.to_dict())
-    changed.num_labels = 1 if regression else n_labels
-    changed.problem_type = "regression" if regression else "single_label_classification"
-    return changed
 
 
 def _check_weights(name: str, place: str) -> None:

@@ -1,5 +1,7 @@
 """StackedHeads: the task head of a model, once for each trial of a pack."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -34,22 +36,30 @@ class StackedHeads:
     """The linear maps of a model's head, replaced by stacked ones while a pack runs; the rest of
     the head stays frozen.
 
-    The last map, and any that the model's weights do not give (`started_anew`), is drawn for each
-    trial from its own generator, N(0, initializer_range^2), with biases at zero; the other maps
-    start as they were pretrained.
+    The last map, and any among `anew` (parameters that the model's weights do not give; None:
+    all), is drawn for each trial from its own generator, N(0, initializer_range^2), with biases at
+    zero; the other maps start as they were pretrained. With `is_needed` False a model without a
+    head has none: its own output is read.
     """
 
-    def __init__(self, model: nn.Module, generators: list[torch.Generator]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        generators: list[torch.Generator],
+        anew: Collection[str] | None = None,
+        *,
+        is_needed: bool = True,
+    ) -> None:
         self.model = model
-        self.original = head_maps(model)
-        if not self.original:
+        self.original = head_maps(model) if is_needed else {}
+        if is_needed and not self.original:
             raise QuestionError(
                 f"{type(model).__name__} has no task head of linear maps; load it with a "
                 "classification head."
             )
         self.stacked: dict[str, StackedLinear] = {}
         std = getattr(getattr(model, "config", None), "initializer_range", 0.02)
-        anew, last = getattr(model, "started_anew", None), [*self.original][-1]
+        last = next(reversed(self.original), None)
         for name, linear in self.original.items():
             stacked = StackedLinear(linear, len(generators))
             with torch.no_grad():
@@ -95,20 +105,17 @@ def head_maps(model: nn.Module) -> dict[str, nn.Linear]:
     }
 
 
-def set_units(model: nn.Module, mean: float, std: float) -> None:
-    """Makes the head of a regression, which predicts (label - mean) / std, predict labels: both go
-    into its last linear map.
-
-    Where that has no bias (decoders), the mean stays out of the logits: it is
-    `model.config.label_offset`.
+def set_units(model: nn.Module, mean: float, std: float) -> float:
+    """Makes a head that predicts (label - mean) / std predict labels: both go into its last linear
+    map. Returns what its output still lacks to be a label: the mean, where that map has no bias
+    (decoders), else 0.
     """
     last = [*head_maps(model).values()][-1]
     with torch.no_grad():
         last.weight.mul_(std)
-        if last.bias is None:
-            model.config.label_offset = mean  # type: ignore[union-attr]
-        else:
+        if last.bias is not None:
             last.bias.mul_(std).add_(mean)
+    return mean if last.bias is None else 0.0
 
 
 def unpacked(name: str, value: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class Split:
     """
 
     inputs: dict[str, Tensor]
-    labels: Tensor  # (n,) int64, or float32 for regression
+    labels: Tensor  # (n,) int64 of classes, float32 of numbers; (n, n_labels) float32 of 0 and 1
     lengths: Tensor  # (n,) int64, tokens a row; all 1 for images
     processor: ImageProcessor | None = field(default=None, repr=False)
 

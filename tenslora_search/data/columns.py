@@ -2,7 +2,7 @@
 task says, or by name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,16 @@ TEXTS = (
     "title",
     "body",
 )
-IMAGES = ("image", "img", "picture", "photo", "pixels", "image_path", "image_file")
+IMAGES = (
+    "image",
+    "img",
+    "picture",
+    "photo",
+    "pixels",
+    "image_path",
+    "image_file",
+    "file_name",
+)
 LABELS = (
     "label",
     "labels",
@@ -49,15 +58,22 @@ LABELS = (
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of the input, in the order the model reads them, and of the label."""
+    """The columns of the input, in the order the model reads them, and of the label; several
+    columns of the label hold 0 or 1 each.
+    """
 
     kind: Kind
     inputs: tuple[str, ...]
-    label: str
+    labels: tuple[str, ...]
     unused: tuple[str, ...] = ()
     """other columns of text, where the inputs were found by name: perhaps they were meant to be
     read
     """
+
+    @property
+    def label(self) -> str:
+        """What errors call the label's column, or columns."""
+        return ", ".join(self.labels)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -67,30 +83,32 @@ class Columns:
 
     def labelled(self, source: Source, split: str) -> bool:
         """Whether the split has labels; -1 in every row (GLUE's test splits) is none."""
-        labels: Any = source.frames[split].get(self.label)
-        if labels is None:
-            return False
-        return not (labels.isna().all() or labels.astype(str).isin(["", "-1", "-1.0"]).all())
+        frame: Any = source.frames[split]
+        return all(name in frame and _holds_labels(frame[name]) for name in self.labels)
 
 
-def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -> Columns:
-    """The columns of the train split by role.
+def find_columns(
+    source: Source, task: Task | None, chosen: Mapping[str, str | Sequence[str]]
+) -> Columns:
+    """The columns of the train split by role. `chosen` may name several for the label: as a list,
+    or with commas between.
 
     Raises `QuestionError` that lists the columns there are when one is missing or none can be told
     apart.
     """
     frame = source.frames["train"]
     there = f"columns of {source.origin}: {', '.join(map(str, frame.columns))}"
-    for role, column in chosen.items():
-        if role not in COLUMN_ROLES:
-            raise QuestionError(unknown("column role", role, COLUMN_ROLES))
-        if column not in frame:
-            raise QuestionError(f"no column {column!r} for {role}; {there}.")
-    label = chosen.get("label") or _label(frame, task, set(chosen.values()))
-    if label is None:
+    asked = {role: _columns_of(role, names, frame) for role, names in chosen.items()}
+    for role, names in asked.items():
+        for column in names:
+            if column not in frame:
+                raise QuestionError(f"no column {column!r} for {role}; {there}.")
+    by_role = {role: names[0] for role, names in asked.items()}
+    labels = asked.get("label") or _label(frame, task, set(by_role.values()))
+    if not labels:
         raise QuestionError(f"no label column; {there}. Name it with --column label=NAME.")
-    named = _chosen_inputs(chosen) or _task_inputs(frame, task)
-    inputs = named or _found_inputs(frame, task, label)
+    named = _chosen_inputs(by_role) or _task_inputs(frame, task)
+    inputs = named or _found_inputs(frame, task, labels)
     if inputs is None:
         wanted = task.kind.replace("_", " ") if task else "text, text pair or image"
         raise QuestionError(
@@ -103,11 +121,30 @@ def find_columns(source: Source, task: Task | None, chosen: Mapping[str, str]) -
             f"{kind.replace('_', ' ')}; {there}."
         )
     others = (
-        [] if named else [column for column in frame.columns if str(column) not in (*names, label)]
+        []
+        if named
+        else [column for column in frame.columns if str(column) not in (*names, *labels)]
     )
     return Columns(
-        kind, names, label, tuple(str(column) for column in others if _holds_words(frame[column]))
+        kind, names, labels, tuple(str(column) for column in others if _holds_words(frame[column]))
     )
+
+
+def _columns_of(role: str, names: str | Sequence[str], frame: Any) -> tuple[str, ...]:
+    """The columns that a role is given."""
+    if role not in COLUMN_ROLES:
+        raise QuestionError(unknown("column role", role, COLUMN_ROLES))
+    if isinstance(names, str):
+        is_list = role == "label" and names not in frame and "," in names
+        return tuple(name.strip() for name in names.split(",")) if is_list else (names,)
+    if role != "label" and len(names) > 1:
+        raise QuestionError(f"one column for {role}; got {', '.join(map(str, names))}.")
+    return tuple(map(str, names))
+
+
+def _holds_labels(column: Any) -> bool:
+    """Whether any row has a label; -1 in every row (GLUE's test splits) is none."""
+    return not (column.isna().all() or column.astype(str).isin(["", "-1", "-1.0"]).all())
 
 
 def _chosen_inputs(chosen: Mapping[str, str]) -> tuple[Kind, tuple[str, ...]] | None:
@@ -125,9 +162,11 @@ def _task_inputs(frame: Any, task: Task | None) -> tuple[Kind, tuple[str, ...]] 
     return (task.kind, task.columns) if task is not None and there else None
 
 
-def _found_inputs(frame: Any, task: Task | None, label: str) -> tuple[Kind, tuple[str, ...]] | None:
+def _found_inputs(
+    frame: Any, task: Task | None, labels: tuple[str, ...]
+) -> tuple[Kind, tuple[str, ...]] | None:
     """By the names people use; else the only column that holds text, or images."""
-    by_name = {str(column).lower(): str(column) for column in frame.columns if column != label}
+    by_name = {str(column).lower(): str(column) for column in frame.columns if column not in labels}
     wanted = task.kind if task else None
     for first, second in PAIRS:
         if wanted in (None, "text_pair") and first in by_name and second in by_name:
@@ -148,11 +187,12 @@ def _found_inputs(frame: Any, task: Task | None, label: str) -> tuple[Kind, tupl
     return None
 
 
-def _label(frame: Any, task: Task | None, taken: set[str]) -> str | None:
+def _label(frame: Any, task: Task | None, taken: set[str]) -> tuple[str, ...]:
     if task is not None and task.label in frame:
-        return task.label
+        return (task.label,)
     by_name = {str(column).lower(): str(column) for column in frame.columns if column not in taken}
-    return next((by_name[name] for name in LABELS if name in by_name), None)
+    found = [by_name[name] for name in LABELS if name in by_name]
+    return tuple(found[:1])
 
 
 def _holds_words(column: Any) -> bool:

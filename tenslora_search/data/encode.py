@@ -19,13 +19,14 @@ from tenslora_search.data.columns import Columns
 from tenslora_search.data.sources import Source
 from tenslora_search.hub.cache import cache_folder, load_tensors, save_tensors
 from tenslora_search.hub.images import ImageProcessor
+from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = "2"  # part of every cache key; raise it whenever what is stored changes
+FORMAT = "3"  # part of every cache key; raise it whenever what is stored changes
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Rows:
         """The input columns of one split; texts must be text, images bytes or paths under the
         source's folder.
         """
-        where = f"{split} of {source.origin}"
+        where, numbers = f"{split} of {source.origin}", frame.index.to_numpy()
         for column in roles.inputs:
             if column not in frame:
                 raise QuestionError(
@@ -51,13 +52,14 @@ class Rows:
                     f"{', '.join(map(str, frame.columns))}."
                 )
         if roles.kind == "image":
+            cells = frame[roles.inputs[0]]
             images = [
-                _image_bytes(cell, source.folder, i, where)
-                for i, cell in enumerate(frame[roles.inputs[0]])
+                _image_bytes(cell, source.folder, f"row {row + 1} of {where}")
+                for row, cell in zip(numbers, cells, strict=True)
             ]
-            return cls((images,), where, np.arange(len(frame)))
-        texts = tuple(_texts(frame[column].tolist(), column, where) for column in roles.inputs)
-        return cls(texts, where, np.arange(len(frame)))
+            return cls((images,), where, numbers)
+        texts = tuple(_texts(frame[column], column, where) for column in roles.inputs)
+        return cls(texts, where, numbers)
 
     def __len__(self) -> int:
         return len(self.columns[0])
@@ -200,14 +202,17 @@ def _tokenizer_digest(tokenizer: Any) -> str:
     return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
 
 
-def _texts(cells: list[Any], column: str, where: str) -> list[str]:
-    for row, cell in enumerate(cells, start=1):
+def _texts(cells: Any, column: str, where: str) -> list[str]:
+    for row, cell in zip(cells.index, cells, strict=True):
         if not isinstance(cell, str):
-            raise QuestionError(f"row {row} of {where} has no text in column {column!r}: {cell!r}.")
-    return cells
+            found = repr(cell)[:60]
+            raise QuestionError(
+                f"row {row + 1} of {where} has no text in column {column!r}: {found}."
+            )
+    return cells.tolist()
 
 
-def _image_bytes(cell: Any, folder: Path | None, row: int, where: str) -> bytes:
+def _image_bytes(cell: Any, folder: Path | None, row: str) -> bytes:
     """The bytes of a cell: bytes, a struct of bytes and path, or a path under the folder."""
     path = cell if isinstance(cell, str) else None
     if isinstance(cell, dict):
@@ -217,10 +222,8 @@ def _image_bytes(cell: Any, folder: Path | None, row: int, where: str) -> bytes:
     if path and folder is not None:
         try:
             return (folder / path).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
             raise QuestionError(
-                f"row {row + 1} of {where} names an image that cannot be read: {folder / path}."
+                f"{row} names an image that cannot be read: {shown(folder / path)}."
             ) from error
-    raise QuestionError(
-        f"row {row + 1} of {where} has neither image bytes nor the path of an image file."
-    )
+    raise QuestionError(f"{row} has neither image bytes nor the path of an image file.")

@@ -1,79 +1,114 @@
-"""METRICS: from predictions and labels to one score, higher is better; computed by scikit-learn and
+"""METRICS: from answers and labels to one score, higher is better; computed by scikit-learn and
 scipy.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tenslora_search.spec.metrics import NOISE
 from tenslora_search.spec.table import Table
 
-Metric = Callable[[ArrayLike, ArrayLike], float]
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A score and what surrounds it. `noise(n_rows)`: by how much it wavers with the rows it is
+    taken on.
+    """
+
+    score: Callable[[ArrayLike, ArrayLike], float]
+    noise: Callable[[int], float]
+    hub_name: str
+    """what model hubs call it"""
+
+    def __call__(self, answers: ArrayLike, labels: ArrayLike) -> float:
+        return self.score(answers, labels)
 
 
-def accuracy(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Share of rows whose largest logit is the label's; predictions (n, n_labels), labels (n,)."""
+def accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Share of rows whose largest logit is the label's; answers (n, n_classes), labels (n,)."""
     from sklearn.metrics import accuracy_score
 
-    return _of_classes(lambda chosen, truth: accuracy_score(truth, chosen), predictions, labels)
+    return _of_chosen(lambda chosen, truth: accuracy_score(truth, chosen), answers, labels)
 
 
-def f1_macro(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Mean over the classes that occur of the harmonic mean of precision and recall; predictions
-    (n, n_labels).
+def f1_macro(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Mean over the classes of the harmonic mean of precision and recall.
+
+    Of one class a row: answers (n, n_classes), labels (n,), over the classes that occur. Of any
+    number of labels a row: answers are probabilities, labels 0 or 1, both (n, n_labels); a label
+    that never occurs and is never given counts 0.
     """
-    from sklearn.metrics import f1_score
-
-    options: dict[str, Any] = {"average": "macro", "zero_division": 0}
-    return _of_classes(
-        lambda chosen, truth: f1_score(truth, chosen, **options), predictions, labels
-    )
+    return _f1("macro", answers, labels)
 
 
-def matthews(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Matthews correlation, -1 to 1, 0 for a constant guess; predictions (n, n_labels), labels
+def f1_micro(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Harmonic mean of precision and recall over all labels of all rows; shapes as in `f1_macro`.
+
+    Of one class a row it is the accuracy.
+    """
+    return _f1("micro", answers, labels)
+
+
+def matthews(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Matthews correlation, -1 to 1, 0 for a constant guess; answers (n, n_classes), labels
     (n,).
     """
     from sklearn.metrics import matthews_corrcoef
 
-    return _of_classes(lambda chosen, truth: matthews_corrcoef(truth, chosen), predictions, labels)
+    return _of_chosen(lambda chosen, truth: matthews_corrcoef(truth, chosen), answers, labels)
 
 
-def pearson(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Linear correlation of predictions (n,) and labels (n,); 0 when either is constant."""
+def pearson(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Linear correlation of answers (n,) and labels (n,); 0 when either is constant."""
     from scipy.stats import pearsonr
 
-    return _of_numbers(pearsonr, predictions, labels)
+    return _of_numbers(pearsonr, answers, labels)
 
 
-def spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Rank correlation of predictions (n,) and labels (n,); 0 when either is constant."""
+def spearman(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Rank correlation of answers (n,) and labels (n,); 0 when either is constant."""
     from scipy.stats import spearmanr
 
-    return _of_numbers(spearmanr, predictions, labels)
+    return _of_numbers(spearmanr, answers, labels)
 
 
-def pearson_spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
+def pearson_spearman(answers: ArrayLike, labels: ArrayLike) -> float:
     """Mean of `pearson` and `spearman`: GLUE's score for STS-B."""
-    return (pearson(predictions, labels) + spearman(predictions, labels)) / 2
+    return (pearson(answers, labels) + spearman(answers, labels)) / 2
 
 
-def _of_classes(
-    score: Callable[[NDArray, NDArray], float], predictions: ArrayLike, labels: ArrayLike
+def _f1(average: str, answers: ArrayLike, labels: ArrayLike) -> float:
+    from sklearn.metrics import f1_score
+
+    options: dict[str, Any] = {"average": average, "zero_division": 0}
+    return _of_chosen(lambda chosen, truth: f1_score(truth, chosen, **options), answers, labels)
+
+
+def _of_chosen(
+    score: Callable[[NDArray, NDArray], float], answers: ArrayLike, labels: ArrayLike
 ) -> float:
-    logits, truth = np.asarray(predictions, dtype=np.float64), np.asarray(labels)
-    assert logits.ndim == 2, f"predictions {logits.shape}; wanted (n, n_labels)"
-    assert len(logits) == len(truth) > 0, f"predictions {logits.shape} for labels {truth.shape}"
-    return float(score(logits.argmax(axis=1), truth)) if np.isfinite(logits).all() else float("nan")
+    """The score of the class that has the largest logit, or of the labels that have a probability
+    above one half; NaN where an answer is not finite.
+    """
+    given, truth = np.asarray(answers, dtype=np.float64), np.asarray(labels)
+    assert given.ndim == 2, f"answers {given.shape}; wanted (n, n_labels)"
+    assert len(given) == len(truth) > 0, f"answers {given.shape} for labels {truth.shape}"
+    if not np.isfinite(given).all():
+        return float("nan")
+    if truth.ndim == 1:
+        return float(score(given.argmax(axis=1), truth))
+    return float(score((given > 0.5).astype(np.int64), truth.astype(np.int64)))
 
 
-def _of_numbers(correlation: Callable, predictions: ArrayLike, labels: ArrayLike) -> float:
-    guesses, truth = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+def _of_numbers(correlation: Callable, answers: ArrayLike, labels: ArrayLike) -> float:
+    guesses, truth = np.asarray(answers, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if guesses.ndim == 2 and guesses.shape[1] == 1:
         guesses = guesses[:, 0]
-    assert guesses.shape == truth.shape, f"predictions {guesses.shape} for labels {truth.shape}"
+    assert guesses.shape == truth.shape, f"answers {guesses.shape} for labels {truth.shape}"
     if not np.isfinite(guesses).all():
         return float("nan")
     if np.ptp(guesses) == 0 or np.ptp(truth) == 0:
@@ -81,14 +116,24 @@ def _of_numbers(correlation: Callable, predictions: ArrayLike, labels: ArrayLike
     return float(correlation(guesses, truth).statistic)
 
 
+def _row(
+    score: Callable[[ArrayLike, ArrayLike], float], hub_name: str | None = None
+) -> tuple[str, Metric]:
+    name = score.__name__
+    return name, Metric(score, NOISE[name], hub_name or name)
+
+
 METRICS: Table[Metric] = Table(
     "metric",
-    {
-        "accuracy": accuracy,
-        "f1_macro": f1_macro,
-        "matthews": matthews,
-        "pearson": pearson,
-        "spearman": spearman,
-        "pearson_spearman": pearson_spearman,
-    },
+    dict(
+        [
+            _row(accuracy),
+            _row(f1_macro, hub_name="f1"),
+            _row(f1_micro, hub_name="f1"),
+            _row(matthews, hub_name="matthews_correlation"),
+            _row(pearson),
+            _row(spearman),
+            _row(pearson_spearman),
+        ]
+    ),
 )

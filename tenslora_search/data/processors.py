@@ -6,27 +6,37 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.hub.contents import signature
 from tenslora_search.hub.images import CONFIG_NAME, ImageProcessor
+from tenslora_search.hub.places import kind_of, model_place, place_and_config, reading
 from tenslora_search.hub.quiet import quiet
-from tenslora_search.spec.backbones import family_of
+from tenslora_search.spec.families import family_of
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
-from tenslora_search.hub.places import kind_of, place_and_config, reading
 
 
-@lru_cache(maxsize=4)
 def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
     """The model's tokenizer, padding on the right, always with a pad token, cutting where the
     model's positions end; or its image processor.
     """
-    place, config = place_and_config(name)
+    place = model_place(name)
+    with reading(name, place):
+        return _processor(name, place, signature(place))
+
+
+@lru_cache(maxsize=4)
+def _processor(
+    name: str, place: str, known_by: object
+) -> "PreTrainedTokenizerBase | ImageProcessor":
+    """`known_by`: the signature of the model's files."""
+    config = place_and_config(name)[1]
     if kind_of(name, config) == "image":
-        return _image_processor(name, place, config)
+        return _image_processor(place, config)
     from transformers import AutoTokenizer
 
-    with reading(name, place), quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(config))
@@ -47,7 +57,7 @@ def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
     return tokenizer
 
 
-def _image_processor(name: str, place: str, config: "PretrainedConfig") -> ImageProcessor:
+def _image_processor(place: str, config: "PretrainedConfig") -> ImageProcessor:
     """By the model's preprocessor config; a model without one gets its config's image size and
     plain scaling.
     """
@@ -55,15 +65,14 @@ def _image_processor(name: str, place: str, config: "PretrainedConfig") -> Image
 
     image_size = getattr(config, "image_size", None) or 224
     image_size = image_size if isinstance(image_size, int) else image_size[0]
-    with reading(name, place):
-        found: Any = cached_file(
-            place,
-            CONFIG_NAME,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        numbers = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
-        return ImageProcessor.from_config(numbers, image_size=image_size)
+    found: Any = cached_file(
+        place,
+        CONFIG_NAME,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    numbers = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+    return ImageProcessor.from_config(numbers, image_size=image_size)
 
 
 def _positions(config: "PretrainedConfig") -> int:

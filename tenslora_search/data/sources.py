@@ -2,8 +2,6 @@
 split.
 """
 
-import csv
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tenslora_search.data.digits import digits_frame
 from tenslora_search.data.docstrings import docstrings_frame
-from tenslora_search.hub.hub import hub_calls, one_line
+from tenslora_search.data.readers import READERS
+from tenslora_search.hub.hub import hub_calls
+from tenslora_search.hub.lines import one_line
+from tenslora_search.spec.paths import is_dir, is_file, shown
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.spec.tasks import Task
 
@@ -25,6 +26,11 @@ SPLIT_NAMES = {
     "dev_matched": "validation", "test": "test", "testing": "test",
 }  # fmt: skip
 IMAGE_KINDS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
+DISK = "dataset_dict.json"
+"""In a folder that `save_to_disk` of datasets has written; one of a single split has `STATE`."""
+STATE = "state.json"
+ABOUT = (DISK, STATE, "dataset_infos.json", "dataset_info.json")
+"""Files that tell of data and hold none."""
 SHARD = re.compile(r"(?P<split>[a-z_]+?)(?:[-_.]?\d+(?:[-_.]of[-_.]\d+)?(?:[-_.]\w+)?)?")
 
 
@@ -48,15 +54,17 @@ def read_local(path: Path, name: str | None = None) -> Source:
     lie in a folder a class. Raises `QuestionError` for a path that is not there, holds no data
     files, or holds files that cannot be read or are empty.
     """
-    if path.is_file():
+    if is_file(path):
         return _from_files(str(path), {"train": [path]}, path.parent)
-    if not path.is_dir():
-        raise QuestionError(f"--data {path}: no such file or folder.")
+    if not is_dir(path):
+        raise QuestionError(f"--data {shown(path)}: no such file or folder.")
     folders = [
         folder for folder in (path, path / "data", path / (name or "data")) if folder.is_dir()
     ]
     for folder in folders:
-        if files := sorted(file for file in folder.glob("*") if _kind(file) in READERS):
+        if (folder / DISK).is_file() or (folder / STATE).is_file():
+            return read_disk(folder)
+        if files := _data_files(folder):
             return _from_files(str(folder), _by_split(folder, files), folder)
     for folder in folders:
         if images := read_image_folders(folder):
@@ -95,6 +103,25 @@ def read_image_folders(folder: Path) -> "dict[str, DataFrame]":
     }
 
 
+def read_disk(folder: Path) -> Source:
+    """What `save_to_disk` of datasets has written: a split, or several by name."""
+    import datasets
+
+    try:
+        found: Any = datasets.load_from_disk(str(folder))
+    except Exception as error:  # of any class, by what is broken
+        raise QuestionError(f"cannot read {folder}: {one_line(error)}") from error
+    by_name = found if isinstance(found, dict) else {"train": found}
+    splits = {SPLIT_NAMES.get(name.lower(), name): split for name, split in by_name.items()}
+    if "train" not in splits:
+        raise QuestionError(f"no train split in {folder}; it has: {', '.join(by_name)}.")
+    source = Source(str(folder), {}, {}, folder)
+    for split, rows in splits.items():
+        if split in ("train", "validation", "test"):
+            _add_split(source, split, rows)
+    return source
+
+
 def read_hub(task: Task) -> Source:
     """The task's train and report splits from the hub, through the `datasets` library."""
     import datasets
@@ -107,8 +134,7 @@ def read_hub(task: Task) -> Source:
         finally:
             if had_bars:
                 datasets.enable_progress_bars()
-    frames: dict[str, Any] = {}
-    class_names: dict[str, tuple[str, ...]] = {}
+    source = Source(f"{task.hub} on the hub", {})
     for split, wanted in (
         (task.train_split, "train"),
         (task.report_split, SPLIT_NAMES[task.report_split]),
@@ -117,16 +143,44 @@ def read_hub(task: Task) -> Source:
             raise QuestionError(
                 f"data set {task.hub!r} has no split {split!r}; it has: {', '.join(found)}."
             )
-        frames[wanted] = found[split].with_format("arrow")[:].to_pandas()
-        for column, feature in found[split].features.items():
-            if getattr(feature, "names", None):
-                class_names[column] = tuple(feature.names)
-    return Source(f"{task.hub} on the hub", frames, class_names)
+        _add_split(source, wanted, found[split])
+    return source
+
+
+def _add_split(source: Source, split: str, rows: Any) -> None:
+    """Adds a `datasets.Dataset` to a source, as a split of that name."""
+    source.frames[split] = rows.with_format("arrow")[:].to_pandas().reset_index(drop=True)
+    for column, feature in rows.features.items():
+        of_one = getattr(feature, "feature", feature)  # of a column of lists: of what they hold
+        if names := getattr(of_one, "names", None):
+            source.class_names[column] = tuple(map(str, names))
 
 
 def make_local(task: Task) -> Source:
     """The rows of a task that needs no network."""
     return Source(f"task {task.name}", {"train": MAKERS[task.name]()})
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The data files of a folder, in the order of their names; what is hidden, or tells of data, is
+    none.
+
+    `QuestionError` for what has a data file's name and cannot be read as one.
+    """
+    named = [
+        path
+        for path in sorted(folder.iterdir())
+        if _kind(path) in READERS and path.name not in ABOUT and path.name[0] not in ".~"
+    ]
+    for path in named:
+        if path.is_dir():
+            raise QuestionError(
+                f"{path} is a folder with a data file's name; rename it, or give it to --data."
+            )
+        if not path.is_file():
+            what = "a link that leads nowhere" if path.is_symlink() else "no regular file"
+            raise QuestionError(f"{path} is {what}; mend it or take it away.")
+    return named
 
 
 def _by_split(folder: Path, files: Sequence[Path]) -> dict[str, list[Path]]:
@@ -193,10 +247,22 @@ def _read(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
         if not file.read_bytes().strip():
             raise QuestionError(f"{file} is empty.") from error
         if isinstance(error, UnicodeDecodeError):
-            raise QuestionError(
-                f"{file} is no UTF-8 text (byte {error.start + 1}); save it as UTF-8."
-            ) from error
+            raise QuestionError(_not_utf8(file)) from error
         raise QuestionError(f"cannot read {file}: {one_line(error)}") from error
+
+
+def _not_utf8(file: Path) -> str:
+    """The line that says where a file holds a byte that is no UTF-8."""
+    content = file.read_bytes()
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return (
+            f"{file} is no UTF-8 text: line {line:,} (byte {error.start + 1:,}) holds "
+            f"{content[error.start : error.start + 1]!r}; save it as UTF-8."
+        )
+    return f"{file} is no UTF-8 text; save it as UTF-8."
 
 
 def _images(folder: Path, pattern: str) -> list[Path]:
@@ -220,138 +286,8 @@ def _endings() -> str:
     return ", ".join(f".{kind}" for kind in READERS)
 
 
-def read_csv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """Comma-separated values with a header line; every cell is text, an empty one too."""
-    return _text_table(file, ","), {}
-
-
-def read_tsv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """Tab-separated values with a header line, quoted properly or not at all (GLUE's files hold
-    stray quotes).
-    """
-    try:
-        plain = _text_table(file, "\t", csv.QUOTE_NONE)
-    except ValueError:
-        return _text_table(file, "\t"), {}
-    quoted = [
-        cell
-        for column in plain
-        for cell in [column, *plain[column].dropna()]
-        if cell.startswith('"')
-    ]
-    proper = quoted and all(
-        len(cell) > 1 and re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in quoted
-    )
-    return _text_table(file, "\t") if proper else plain, {}
-
-
-def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """One JSON object a line."""
-    import pandas as pd
-
-    rows = []
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise QuestionError(
-                        f"cannot read {file}: line {number} is no JSON ({error.msg})."
-                    ) from error
-                if not isinstance(rows[-1], dict):
-                    raise QuestionError(f"cannot read {file}: line {number} is no JSON object.")
-    return pd.DataFrame(rows), {}
-
-
-def read_json(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """A JSON list of objects, alone or as `data` of an object; or one object a line."""
-    import pandas as pd
-
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise
-        return read_jsonl(file)
-    rows = rows.get("data", [rows]) if isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise QuestionError(
-            f"cannot read {file}: wanted a list of objects, one a row, or one object a line."
-        )
-    return pd.DataFrame(rows), {}
-
-
-def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """A parquet file; the names of classes come from the schema's `huggingface` entry."""
-    import pyarrow.parquet as pq
-
-    table = pq.ParquetFile(
-        file
-    ).read()  # read_table would take folder names such as a=b for columns
-    features = (
-        json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-        .get("info", {})
-        .get("features", {})
-    )
-    names = {
-        column: tuple(feature["names"])
-        for column, feature in features.items()
-        if isinstance(feature, dict)
-        and feature.get("_type") == "ClassLabel"
-        and feature.get("names")
-    }
-    return table.to_pandas(), names
-
-
-def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> "DataFrame":
-    """A header line and rows of text; a line that holds nothing is no row.
-
-    `QuestionError` for a row of more cells than there are columns, unless those beyond are empty:
-    no text may be lost.
-    """
-    import pandas as pd
-
-    csv.field_size_limit(2**31 - 1)  # of a cell; csv's own is 131,072 characters
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
-        try:
-            rows = [row for row in reader if "".join(row).strip()]
-        except csv.Error as error:
-            why = (
-                f"line {reader.line_num} is not quoted properly ({error}); a quote inside "
-                "quotes is written twice"
-            )
-            raise QuestionError(f"cannot read {file}: {why}.") from error
-    if not rows:
-        raise QuestionError(f"{file} is empty.")
-    names = [name.strip() or f"column {place}" for place, name in enumerate(rows.pop(0), start=1)]
-    if len(set(names)) < len(names):
-        raise QuestionError(
-            f"cannot read {file}: columns of one name: {', '.join(names)}; give each a name of "
-            "its own."
-        )
-    for number, row in enumerate(rows, start=1):
-        if "".join(row[len(names) :]):
-            why = f"row {number} has {len(row)} cells for {len(names)} columns"
-            holds = "commas" if separator == "," else "tabs"
-            raise QuestionError(
-                f"cannot read {file}: {why}; put quotes around text that holds {holds}."
-            )
-    whole = [row[: len(names)] + [None] * (len(names) - len(row)) for row in rows]
-    return pd.DataFrame(whole, columns=names)
-
-
-READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]" = Table(
-    "kind of data file",
-    {
-        "csv": read_csv,
-        "tsv": read_tsv,
-        "jsonl": read_jsonl,
-        "json": read_json,
-        "parquet": read_parquet,
-    },
-)
 MAKERS: "Table[Callable[[], DataFrame]]" = Table(
-    "local task", {"digits": digits_frame, "docstrings": docstrings_frame}
+    "local task",
+    {"digits": digits_frame, "docstrings": docstrings_frame},
+    renamed=True,
 )

@@ -16,14 +16,6 @@ def held_out_size(n_rows: int) -> int:
     return int(min(MOST_ROWS, max(SHARE * n_rows, min(FEW_ROWS, LARGEST_SHARE * n_rows))))
 
 
-def strata_of(labels: NDArray, *, regression: bool) -> NDArray:
-    """The stratum of each row: its class, or for numbers its tenth in the order of the labels."""
-    if not regression:
-        return labels
-    ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
-    return ranks * 10 // len(labels)
-
-
 def cut(
     groups: NDArray, strata: NDArray, n_rows: int, generator: np.random.Generator
 ) -> NDArray[np.bool_]:

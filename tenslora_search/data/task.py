@@ -6,27 +6,38 @@ inputs are never on both sides of it, and rows of train that the report split re
 """
 
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.columns import Columns, find_columns
-from tenslora_search.data.encode import Rows, encode
-from tenslora_search.data.labels import read_labels
+from tenslora_search.data.encode import Rows
+from tenslora_search.data.goals import GOALS, Goal, goal_for
+from tenslora_search.data.labels import (
+    LabelColumn,
+    Targets,
+    check_complete,
+    label_cells,
+    unlabelled,
+)
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
-from tenslora_search.data.splits import cut, held_out_size, strata_of
+from tenslora_search.data.splits import cut, held_out_size
 from tenslora_search.hub.images import ImageProcessor
-from tenslora_search.hub.places import model_kind
+from tenslora_search.hub.places import model_digest, model_kind
+from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.tasks import TASKS, LabelKind, Task, check_reads
+from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 GLANCE_ROWS = 500
+LOGGER = logging.getLogger("tenslora_search")
 
 
 @dataclass
@@ -39,30 +50,13 @@ class TaskData:
     """
 
     name: str
-    metric: str
-    labels: tuple[str, ...]  # names of the classes, empty for regression
-    regression: bool
+    goal: Goal
     fit: Split
     select: Split
     report: Split
     digest: str
     columns: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
-
-    @property
-    def n_labels(self) -> int:
-        """Outputs of the head: the classes, or 1 for regression."""
-        return 1 if self.regression else len(self.labels)
-
-    @cached_property
-    def units(self) -> tuple[float, float]:
-        """(mean, std) of fit's labels: a regression learns (label - mean) / std, whatever its
-        scale; (0, 1) for classes.
-        """
-        if not self.regression:
-            return 0.0, 1.0
-        labels = self.fit.labels.double()
-        return float(labels.mean()), float(labels.std(correction=0)) or 1.0
 
     @cached_property
     def glance(self) -> Split:
@@ -71,11 +65,21 @@ class TaskData:
         """
         if len(self.select) <= GLANCE_ROWS:
             return self.select
-        labels = self.select.labels.cpu().numpy()
-        strata = strata_of(labels, regression=self.regression)
+        strata = self.goal.strata(self.select.labels.cpu().numpy())
         return self.select.take(
-            cut(np.arange(len(labels)), strata, GLANCE_ROWS, np.random.default_rng(0))
+            cut(np.arange(len(strata)), strata, GLANCE_ROWS, np.random.default_rng(0))
         )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows and what is to be learnt of them."""
+
+    rows: Rows
+    targets: NDArray
+
+    def take(self, index: NDArray) -> "_Part":
+        return _Part(self.rows.take(index), self.targets[index])
 
 
 def load_task(
@@ -85,76 +89,52 @@ def load_task(
     model: str,
     seed: int = 0,
     max_length: int = 128,
-    columns: Mapping[str, str] | None = None,
-    labels: LabelKind | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    goal: str | None = None,
+    metric: str | None = None,
+    drop_unlabelled: bool = False,
     cache: Path | str | None = None,
     fit_rows: int | None = None,
+    expected: Mapping[str, str | None] | None = None,
 ) -> TaskData:
     """Load a task by name (from the hub, or from the local files in `data`), or a user's own
     `data`.
 
-    `labels` says what a user's labels are, where their values do not: class names such as 1.1, or
+    `goal` says what a user's labels are, where their values do not: class names such as 1.1, or
     whole-number scores; `columns` names columns by role ("text", "text_pair", "image", "label")
-    where they are not found by themselves; `fit_rows` caps the rows of fit (one of each class
-    stays), `cache` is the folder for encoded rows. Raises `QuestionError`, one line, for anything
-    wrong with the question or the data.
+    where they are not found by themselves; `drop_unlabelled` leaves out rows without a label;
+    `fit_rows` caps the rows of fit (one of each class stays), `cache` is the folder for encoded
+    rows. `expected`: the digests of "data" and "model" that a search began with. Raises
+    `QuestionError`, one line, for anything wrong with the question or the data.
     """
+    _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
     source = _read(task, Path(data).expanduser() if data is not None else None)
     roles = find_columns(source, task, columns or {})
     report_name = _report_split(source, roles, task)
-    frames = {split: source.frames[split] for split in ("train", report_name) if split}
-    found = read_labels(source, roles, task, tuple(frames), labels)
-    rows = {split: Rows.of(frame, roles, source, split) for split, frame in frames.items()}
-    _check_kind(task, roles, model)
-
-    generator = np.random.default_rng(seed)
-    train, train_labels = rows["train"], found.of["train"]
-    if report_name:
-        own = train.unlike(rows[report_name])
-        if len(np.unique(train_labels[own])) < 2:
-            both = (
-                f"{len(train) - len(own):,} of {len(train):,} rows of train are in "
-                f"{report_name} too"
-            )
-            raise QuestionError(
-                f"{both} ({source.origin}); what else there is holds less than two different "
-                "labels."
-            )
-        train, train_labels = train.take(own), train_labels[own]
-    parts = _cut(
-        train.groups(),
-        train_labels,
-        found.regression,
-        generator,
-        fit_rows,
-        cut_report=not report_name,
+    splits = ["train", *filter(None, [report_name])]
+    column = _label_column(
+        source, roles, splits, is_certain=goal is not None, is_cut=drop_unlabelled
     )
-    taken = {part: (train.take(index), train_labels[index]) for part, index in parts.items()}
-    if report_name:
-        taken["report"] = (rows[report_name], found.of[report_name])
-
-    processor = load_processor(model)
-    splits = {}
-    for part in ("fit", "select", "report"):
-        part_rows, part_labels = taken[part]
-        inputs, lengths = encode(part_rows, processor, max_length=max_length, cache=cache)
-        kept = processor if isinstance(processor, ImageProcessor) else None
-        splits[part] = Split(inputs, torch.tensor(part_labels), lengths, kept)
-    digest = hashlib.sha256(repr((roles.kind, found.names)).encode())
-    for part in ("fit", "select", "report"):
-        digest.update(taken[part][0].digest.encode() + taken[part][1].tobytes())
-    metric = task.metric if task else ("pearson_spearman" if found.regression else "accuracy")
-    own_name = name or Path(str(data)).stem
+    chosen = task.goal if task else goal or goal_for(column.cells["train"])
+    targets = GOALS[chosen].read(column)
+    metric = metric_for(chosen, metric or (task.metric if task else None))
+    found = {
+        split: _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
+        for split in splits
+    }
+    _check_kind(task, roles, model)
+    taken = _three_parts(source, chosen, found, report_name, seed, fit_rows)
+    digest = _digest(roles, targets, taken)
+    _check_digest("data", source.origin, digest, expected)
+    learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
     return TaskData(
-        own_name,
-        metric,
-        found.names,
-        found.regression,
-        digest=digest.hexdigest(),
+        name or Path(str(data)).stem,
+        learnt,
+        digest=digest,
         columns=roles.roles,
         unused=roles.unused,
-        **splits,
+        **_encoded(taken, learnt, model, max_length, cache),
     )
 
 
@@ -183,6 +163,44 @@ def _report_split(source: Source, roles: Columns, task: Task | None) -> str | No
     )
 
 
+def _label_column(
+    source: Source, roles: Columns, splits: Sequence[str], *, is_certain: bool, is_cut: bool
+) -> LabelColumn:
+    """The label of every row; with `is_cut` rows without one are left out, of the frames too."""
+    cells = {
+        split: label_cells(source.frames[split], roles, f"{split} of {source.origin}")
+        for split in splits
+    }
+    only = len(roles.labels) == 1
+    names = source.class_names.get(roles.labels[0]) if only else roles.labels
+    column = LabelColumn(cells, roles.label, source.origin, names, is_certain)
+    column = _without_unlabelled(source, column) if is_cut else column
+    check_complete(column)
+    return column
+
+
+def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
+    """The column, and the source's frames, without rows that have no label; says which they were.
+
+    The frames' index still holds the rows' numbers.
+    """
+    kept = {}
+    for split, cells in column.cells.items():
+        missing = unlabelled(cells)
+        if missing.any():
+            rows = (cells.index[missing] + 1).tolist()
+            listed = ", ".join(map(str, rows[:20])) + (", ..." if len(rows) > 20 else "")
+            LOGGER.warning(
+                "left out %s of %s rows of %s of %s without a label: row %s",
+                f"{len(rows):,}", f"{len(cells):,}", split, source.origin, listed,
+            )  # fmt: skip
+        if missing.all():
+            raise QuestionError(f"no row of {split} of {source.origin} has a label.")
+        kept[split] = cells[~missing]
+        source.frames[split] = source.frames[split][~missing]
+    return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
+
+
 def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
@@ -195,29 +213,53 @@ def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
     )
 
 
+def _three_parts(
+    source: Source,
+    goal: str,
+    found: Mapping[str, _Part],
+    report_name: str | None,
+    seed: int,
+    fit_rows: int | None,
+) -> dict[str, _Part]:
+    """fit, select and report."""
+    train = found["train"]
+    if report_name:
+        own = train.rows.unlike(found[report_name].rows)
+        if len(np.unique(train.targets[own], axis=0)) < 2:
+            n_repeated = len(train.rows) - len(own)
+            raise QuestionError(
+                f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
+                f"({source.origin}); what else there is holds less than two different labels."
+            )
+        train = train.take(own)
+    wanted = ("select",) if report_name else ("report", "select")
+    cuts = _cut(train, goal, wanted, np.random.default_rng(seed), fit_rows)
+    parts = {part: train.take(index) for part, index in cuts.items()}
+    return {**parts, "report": found[report_name]} if report_name else parts
+
+
 def _cut(
-    groups: np.ndarray,
-    labels: np.ndarray,
-    regression: bool,
+    train: _Part,
+    goal: str,
+    wanted: Sequence[str],
     generator: np.random.Generator,
     fit_rows: int | None,
-    *,
-    cut_report: bool,
 ) -> dict[str, np.ndarray]:
-    """Row numbers, ascending, of fit and select, and of report where that is cut from train too."""
-    left = np.arange(len(labels))
+    """Row numbers, ascending, of the parts wanted and of fit, which is what they leave."""
+    groups, strata_of = train.rows.groups(), GOALS[goal].strata
+    left = np.arange(len(groups))
     parts: dict[str, np.ndarray] = {}
 
     def take(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
         numbers = np.unique(groups[left], return_inverse=True)[1]
-        chosen = cut(numbers, strata_of(labels[left], regression=regression), n_rows, generator)
+        chosen = cut(numbers, strata_of(train.targets[left]), n_rows, generator)
         return left[chosen], left[~chosen]
 
-    for part in ("report", "select") if cut_report else ("select",):
-        parts[part], left = take(held_out_size(len(labels)))
+    for part in wanted:
+        parts[part], left = take(held_out_size(len(groups)))
         if not len(parts[part]):
             raise QuestionError(
-                f"train has {len(labels):,} rows, {groups.max() + 1:,} of them different: too few "
+                f"train has {len(groups):,} rows, {groups.max() + 1:,} of them different: too few "
                 f"to cut a {part} split from; "
                 "a class needs 3 different rows, or 2 where there is a test split."
             )
@@ -229,3 +271,34 @@ def _cut(
             left = capped if len(capped) else left
     parts["fit"] = left
     return parts
+
+
+def _encoded(
+    taken: Mapping[str, _Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
+) -> dict[str, Split]:
+    """The parts as tensors."""
+    processor, splits = load_processor(model), {}
+    kept = processor if isinstance(processor, ImageProcessor) else None
+    for part in ("fit", "select", "report"):
+        rows, targets = taken[part].rows, torch.tensor(taken[part].targets)
+        inputs, lengths = goal.encode(rows, processor, max_length=max_length, cache=cache)
+        splits[part] = Split(inputs, targets, lengths, kept)
+    return splits
+
+
+def _digest(roles: Columns, targets: Targets, taken: Mapping[str, _Part]) -> str:
+    digest = hashlib.sha256(repr((roles.kind, targets.names)).encode("utf-8", "replace"))
+    for part in ("fit", "select", "report"):
+        digest.update(taken[part].rows.digest.encode() + taken[part].targets.tobytes())
+    return digest.hexdigest()
+
+
+def _check_digest(
+    what: str, name: str, found: str | None, expected: Mapping[str, str | None] | None
+) -> None:
+    wanted = (expected or {}).get(what)
+    if wanted and found != wanted:
+        raise QuestionError(
+            f"the {what} {name} has changed since the search began; begin another in a new --out, "
+            "or with --force."
+        )

@@ -18,7 +18,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, Setting, TrialResult
 from tenslora_search.runs.states import clear, is_whole
-from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.space import SearchSpace, geometries_of
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
@@ -52,7 +52,7 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(question.space, run_file.geometry, run_file.budget)
+        self.space = SearchSpace.load(question.space, geometries_of(run_file), run_file.budget)
         self.study = Study(
             self.space,
             folder,
@@ -63,7 +63,7 @@ class Serving:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
-            setting=_setting(question),
+            setting=_setting(question, run_file),
             listeners=listeners,
         )
         self.retests = Retests(self.study, question.retest)
@@ -250,5 +250,8 @@ class Serving:
         )
 
 
-def _setting(question: Question) -> Setting:
-    return Setting(question.model, question.task_options, question.batch_size, question.max_steps)
+def _setting(question: Question, run_file: RunFile) -> Setting:
+    """What all segments share; workers refuse files that are others than when the search began."""
+    expected = {"data": run_file.data_digest, "model": run_file.model_digest}
+    task = {**question.task_options, "expected": expected}
+    return Setting(question.model, task, question.batch_size, question.max_steps)

@@ -3,6 +3,7 @@ is loaded.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -10,14 +11,14 @@ from typing import Any, Literal
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from tenslora_search.data.goals import Goal
+from tenslora_search.data.metrics import METRICS
 from tenslora_search.export.formats import Format
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
 TAG = "tenslora-search"
 """In every card's front matter: by it an export is told from a folder of something else."""
-
-HUB_METRICS = {"matthews": "matthews_correlation", "f1_macro": "f1"}
-"""Metrics that hubs know by another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,31 @@ class Facts:
     """
     budget: int
     head_params: int
-    regression: bool
+    goal: Goal
     command: str
     """what made the run and this folder"""
     label_offset: float = 0.0
-    """of a regression whose head has no bias: what a logit lacks to be a label"""
+    """of numbers whose head has no bias: what its output lacks to be a label"""
+
+    @property
+    def reads(self) -> Literal["text", "image"]:
+        return "image" if self.kind == "image" else "text"
+
+    def __post_init__(self) -> None:
+        """`QuestionError` for a value of another kind: most are read from a run's files."""
+        numbers = {
+            "number": self.number,
+            "report_rows": self.report_rows,
+            "budget": self.budget,
+            "head_params": self.head_params,
+            **{f"training {name}": value for name, value in self.training.items()},
+        }
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise QuestionError(f"{name} of a run is a whole number; got {value!r:.60}.")
+        for name in ("task", "metric", "kind", "command"):
+            if not isinstance(value := getattr(self, name), str):
+                raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class Base:
 
 def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str) -> str:
     """The text of README.md: front matter as hubs read it, then what a person needs."""
-    title = f"{spec.adapter.method} for {facts.task}"
+    title = f"{spec.adapter.method} for {_plain(facts.task)}"
     code = loading_code(facts, base, format, folder)
     configuration = _lines({**spec.to_json(), **facts.training})
     return f"""---
@@ -71,8 +92,9 @@ def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str)
 
 # {title}
 
-{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on {base.name}:
-trial {facts.number} of a search by tenslora-search within {facts.budget:,} trainable parameters.
+{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on
+{_plain(base.name)}: trial {facts.number} of a search by tenslora-search within {facts.budget:,}
+trainable parameters.
 
 | | |
 | --- | --- |
@@ -94,17 +116,26 @@ trial {facts.number} of a search by tenslora-search within {facts.budget:,} trai
 
 ## Made by
 
-```
-{facts.command}
-```
+{_fenced(facts.command)}
 """
+
+
+def _plain(text: str) -> str:
+    """On one line, and no markup of a page."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
+
+
+def _fenced(text: str) -> str:
+    """Between fences longer than any within."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     """The lines after which `model` and its `tokenizer` or `processor` are there."""
     names, imports = ["AutoConfig"] * format.needs_base, format.imports
     if facts.kind == "image":
-        auto = "AutoModelForImageClassification"
         imports += (
             "from transformers.models.auto.image_processing_auto import AutoImageProcessor "
             " # without torchvision\n"
@@ -114,13 +145,13 @@ def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
             "pixels of the search"
         )
     else:
-        auto = "AutoModelForSequenceClassification"
         names.append("AutoTokenizer")
         reader = "tokenizer = AutoTokenizer.from_pretrained(folder)"
+    auto = facts.goal.auto[facts.reads]
     classes = ", ".join(sorted([auto, *names]))
     load = format.load.format(auto=auto, base=base.code)
     return (
-        f"from transformers import {classes}\n{imports}\nfolder = {json.dumps(folder)}  # this "
+        f"from transformers import {classes}\n{imports}\nfolder = {folder!r}  # this "
         f"one\n{reader}\n{load}"
     )
 
@@ -136,8 +167,8 @@ def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:
 
 
 def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
-    task = "image-classification" if facts.kind == "image" else "text-classification"
-    metric = HUB_METRICS.get(facts.metric, facts.metric)
+    task = facts.goal.pipeline[facts.reads]
+    metric = METRICS[facts.metric].hub_name
     results = [
         EvalResult(
             task_type=task,
@@ -204,7 +235,7 @@ def _about_the_base(base: Base, format: Format) -> str:
     if not base.note or not format.needs_base:
         return ""
     recorded = (
-        f" adapter_config.json names its place at the time of export, `{base.place}`."
+        f" adapter_config.json names its place at the time of export, `{_plain(base.place)}`."
         if format.library == "peft"
         else ""
     )
@@ -214,8 +245,9 @@ def _about_the_base(base: Base, format: Format) -> str:
 def _predict(facts: Facts) -> str:
     if facts.kind == "image":
         first = (
-            "from PIL import Image\n\ninputs = "
-            'processor(Image.open("image.png").convert("RGB"), return_tensors="pt")'
+            "from PIL import Image, ImageOps\n\n"
+            'image = ImageOps.exif_transpose(Image.open("image.png"))  # upright\n'
+            'inputs = processor(image.convert("RGB"), return_tensors="pt")'
         )
     else:
         texts = '"the first text", "the second"' if facts.kind == "text_pair" else '"a text"'
@@ -223,8 +255,6 @@ def _predict(facts: Facts) -> str:
             f"inputs = tokenizer({texts}, truncation=True, "
             f'max_length={facts.training["max_length"]}, return_tensors="pt")'
         )
-    answer = "model.config.id2label[int(model(**inputs).logits.argmax())]"
-    if facts.regression:
-        offset = " + model.config.label_offset" if facts.label_offset else ""
-        answer = f"model(**inputs).logits.item(){offset}"
+    offset = " + model.config.label_offset" if facts.label_offset else ""
+    answer = facts.goal.answer_code(offset)
     return f"```python\n{first}\nanswer = {answer}\n```\n"

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from tenslora_search.nn.attach import Adapter, head_parameters
+from tenslora_search.nn.wrappers import clean_name
+from tenslora_search.spec.table import QuestionError
 
 
 def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
@@ -14,7 +16,7 @@ def trial_factors(adapter: Adapter, trial: int = 0) -> dict[str, Tensor]:
     """
     found = {}
     for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
-        for name, parameter in tensor.factors.items():
+        for name, parameter in tensor.arrays.items():
             mask = tensor.entries(name, place)
             value = tensor.of_trial(name, parameter.detach(), place).cpu()
             found[f"{group}.{name}"] = value.clone() if bool(mask.all()) else value[mask]
@@ -27,7 +29,7 @@ def set_trial_factors(adapter: Adapter, factors: Mapping[str, Tensor], trial: in
     """
     with torch.no_grad():
         for group, (tensor, place) in enumerate(adapter.tensors_of(trial)):
-            for name, parameter in tensor.factors.items():
+            for name, parameter in tensor.arrays.items():
                 mask = tensor.entries(name, place).to(parameter.device)
                 value = factors[f"{group}.{name}"].to(parameter)
                 tensor.of_trial(name, parameter, place)[mask] = (
@@ -39,14 +41,20 @@ def carried(adapter: Adapter) -> dict[str, Tensor]:
     """What an export holds besides the update: the trained head, what was loaded with the adapter,
     and what no file gives.
 
-    The last is `model.started_anew`, such as the pooler of a BERT whose checkpoint has none: at
-    random, and frozen so.
+    The last two are `adapter.came_along`: such as the pooler of a BERT whose checkpoint has none,
+    at random, and frozen so.
     """
     model = adapter.model
-    names = {*adapter.came_along, *getattr(model, "started_anew", ())}
+    names = set(adapter.came_along)
     names |= {name for name, value in head_parameters(model).items() if value.requires_grad}
-    return {
-        name: value.detach().cpu().contiguous()
+    found = {
+        clean_name(model, name): value
         for name, value in model.named_parameters()
-        if name in names
+        if name in names or clean_name(model, name) in names
     }
+    for name, value in found.items():
+        if value.is_meta:
+            raise QuestionError(
+                f"{name} is offloaded, so its weights cannot be written; keep it on a device."
+            )
+    return {name: value.detach().cpu().contiguous() for name, value in found.items()}

@@ -2,45 +2,79 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tenslora_search.export.peft import module_pairs
 from tenslora_search.nn.attach import Adapter
-from tenslora_search.nn.sites import is_quantized
+from tenslora_search.nn.sites import is_quantized, of_columns
+from tenslora_search.nn.wrappers import unwrapped
 from tenslora_search.spec.table import QuestionError
 
 
 def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
-    """Takes the adapter off and adds its update to the weights: W + A B, in float64, then cast to
-    the weights' type.
+    """Takes the adapter off and adds its update to the weights: W + A B, or what a dense update
+    is, in float64, then cast to the weights' type.
 
-    `QuestionError` if the weights are quantized; the adapter then stays on.
+    `QuestionError` if the weights are quantized or offloaded; the adapter then stays on.
     """
-    pairs = module_pairs(adapter, trial)
-    for name in pairs:
-        stored: Tensor = adapter.model.get_submodule(name).weight  # type: ignore[assignment]
-        if is_quantized(stored):
-            raise QuestionError(
-                f"{name} holds quantized weights ({stored.dtype}), which take no update; "
-                "save_peft would work."
-            )
+    with torch.no_grad():
+        updates = adapter.updates(trial)
+    places = {key: adapter.places[key[0]][key[1]] for key in updates}
+    maps = {place.module: adapter.sites[place.module].frozen for place in places.values()}
+    for name, module in maps.items():
+        _check_weight(name, module.weight)  # type: ignore[arg-type]
     model = adapter.detach()
     with torch.no_grad():
-        for name, (a, b) in pairs.items():
-            module = model.get_submodule(name)
-            weight: Tensor = module.weight  # type: ignore[assignment]
-            update = a.double() @ b.double()
-            update = update.T if isinstance(module, nn.Linear) else update
-            weight.copy_((weight.double().cpu() + update).to(weight.dtype))
+        for key, matrices in updates.items():
+            place = places[key]
+            module = maps[place.module]
+            _untie(model, module)
+            stored: Tensor = module.weight  # type: ignore[assignment]
+            update = _product([matrix.double().cpu() for matrix in matrices])
+            weight = stored.T if isinstance(module, nn.Linear) else stored  # (input, output)
+            target = of_columns(weight, place.columns)
+            whole = target.double().cpu() + update.view(target.shape)
+            target.copy_(whole.to(stored.dtype))
     return model
+
+
+def _untie(model: nn.Module, module: nn.Module) -> None:
+    """Gives a map a weight of its own where another module shares it, whose is not adapted."""
+    owners = [
+        one
+        for one in model.modules()
+        if any(parameter is module.weight for parameter in one._parameters.values())
+    ]
+    if len(owners) > 1:
+        shared: Any = module.weight
+        module.weight = nn.Parameter(shared.detach().clone(), requires_grad=False)
+
+
+def _product(matrices: list[Tensor]) -> Tensor:
+    """One matrix, or a pair multiplied out."""
+    return matrices[0] @ matrices[1] if len(matrices) == 2 else matrices[0]
+
+
+def _check_weight(name: str, stored: Tensor) -> None:
+    if is_quantized(stored):
+        raise QuestionError(
+            f"{name} holds quantized weights ({stored.dtype}), which take no update; "
+            "save_peft would work."
+        )
+    if stored.is_meta:
+        raise QuestionError(
+            f"{name} is offloaded, so there is no weight to add to; load the model whole, or use "
+            "save_peft."
+        )
 
 
 def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a copy of the model with the update in its weights, for `from_pretrained`; the model
     keeps its adapter.
     """
-    whole, folder = copy.deepcopy(adapter.model), Path(folder).expanduser()
-    merge(whole.adapter, trial=trial).save_pretrained(folder)  # type: ignore[operator]
+    whole, folder = copy.deepcopy(unwrapped(adapter.model)), Path(folder).expanduser()
+    merged: Any = merge(getattr(whole, adapter.name), trial=trial)
+    merged.save_pretrained(folder)
     return folder

@@ -1,6 +1,7 @@
 """save_native, load_adapter: the factors alone and their spec."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from tenslora_search.hub.noted import read_noted
 from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import Adapter, attach
 from tenslora_search.nn.places import Targets
+from tenslora_search.nn.wrappers import clean_name, unwrapped
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
@@ -54,13 +56,9 @@ def load_adapter(
         for name, value in tensors.items()
         if name.startswith("head.")
     }
-    parameters = dict(model.named_parameters())
-    for name, value in head.items():
-        if name not in parameters or parameters[name].shape != value.shape:
-            found = tuple(parameters[name].shape) if name in parameters else "none"
-            raise QuestionError(
-                f"{path} has a head {name} of shape {tuple(value.shape)}; this model's is {found}."
-            )
+    model = unwrapped(model)
+    parameters = {clean_name(model, name): value for name, value in model.named_parameters()}
+    _check_head(path, head, parameters)
     adapter = attach(model, spec, targets=targets)
     for name, value in trial_factors(adapter).items():
         stored = tensors.get(f"factors.{name}")
@@ -80,6 +78,19 @@ def load_adapter(
     if not trainable:
         model.requires_grad_(False).eval()
     return adapter
+
+
+def _check_head(path: Path, head: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+    for name, value in head.items():
+        if name not in parameters or parameters[name].shape != value.shape:
+            found = tuple(parameters[name].shape) if name in parameters else "none"
+            raise QuestionError(
+                f"{path} has a head {name} of shape {tuple(value.shape)}; this model's is {found}."
+            )
+        if parameters[name].is_meta:
+            raise QuestionError(
+                f"{path} has a head {name}, which is offloaded in this model; keep it on a device."
+            )
 
 
 def read_native(path: Path) -> tuple[AdapterSpec, dict[str, Tensor]]:

@@ -2,46 +2,54 @@
 labels, tokenizer, card.
 """
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.backbone.readout import set_units, unpacked
+from tenslora_search.data.goals import GOALS, Goal
 from tenslora_search.data.processors import load_processor
 from tenslora_search.export.card import Base, Facts, card
 from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.target import export_folder
 from tenslora_search.hub.images import ImageProcessor
+from tenslora_search.hub.places import model_digest as digest_of
 from tenslora_search.hub.places import model_place
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import read_state
+from tenslora_search.training.states import read_state
 
 
-def load_trained(
-    state: Path, model: str, *, labels: list[str], regression: bool = False
-) -> tuple[Adapter, TrialSpec]:
+class Trained(NamedTuple):
+    """A trial on its backbone. `offset`: what the head's output lacks to be a number in its
+    labels' units.
+    """
+
+    adapter: Adapter
+    spec: TrialSpec
+    offset: float = 0.0
+
+
+def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     """The backbone (a name, folder or hub id) with the trial on it, alone; its head's classes named
     as the task's.
 
-    A regression predicts in the labels' units (less `config.label_offset`, where the head has no
-    bias). `QuestionError` if the state is missing, cut off or foreign.
+    A head of numbers answers in the labels' units, less `offset` where it has no bias.
+    `QuestionError` if the state is missing, cut off or foreign.
     """
     about, tensors = read_state(state)
     spec = TrialSpec.from_json(about["spec"])
-    backbone: Any = load_backbone(model, n_labels=len(labels), regression=regression)
-    if not regression:
-        backbone.config.id2label = dict(enumerate(labels))
-        backbone.config.label2id = {label: number for number, label in enumerate(labels)}
+    backbone, anew = load_backbone(model, goal)
     adapter = attach(backbone, spec.adapter)
+    adapter.came_along = anew
     set_trial_factors(
         adapter, {name.removeprefix("value."): tensor for name, tensor in tensors.items()}
     )
@@ -49,34 +57,49 @@ def load_trained(
         for name, parameter in head_parameters(backbone).items():
             if (stored := tensors.get(f"value.head.{name}")) is not None:
                 parameter.copy_(unpacked(name, stored))
-    if regression:
-        set_units(backbone, *about.get("units", (0.0, 1.0)))
-    return adapter, spec
+    units = GOALS[goal.name].again(goal.names, goal.metric, about).kept.get("units")
+    return Trained(adapter, spec, set_units(backbone, *units) if units else 0.0)
 
 
 def export_trained(
-    state: Path, to: Path, format: str, *, model: str, labels: list[str], facts: Facts
+    state: Path,
+    to: Path,
+    format: str,
+    *,
+    model: str,
+    facts: Facts,
+    model_digest: str | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
-    `QuestionError` if the state cannot be read, or if `to` is a file, or holds anything but an
-    earlier export.
+    `QuestionError` if the state cannot be read, if `to` is a file, or holds anything but an
+    earlier export, or if the model's files are others than those of `model_digest`, which the
+    trial was trained on.
     """
     form = FORMATS[format]
+    if model_digest and digest_of(model) != model_digest:
+        raise QuestionError(
+            f"the model {model} has changed since the search: its adapters belong to the files as "
+            "they were."
+        )
     with export_folder(to) as folder:
-        adapter, spec = load_trained(state, model, labels=labels, regression=facts.regression)
+        adapter, spec, offset = load_trained(state, model, goal=facts.goal)
         base = base_of(model, to)
         config: Any = adapter.model.config
         config._name_or_path = base.place  # which save_peft writes down
-        facts = replace(facts, label_offset=getattr(config, "label_offset", 0.0))
+        if offset:
+            config.label_offset = offset  # which the card's code reads
+        facts = replace(facts, label_offset=offset)
         with quiet():
             form.save(adapter, folder)
             config.save_pretrained(folder)
             _save_processor(model, folder)
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
-        (folder / "README.md").write_text(card(facts, spec, base, form, str(to)), encoding="utf-8")
+        # a command, or the folder, may have a name that is no UTF-8
+        text = card(facts, spec, base, form, str(to))
+        (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
 
 
@@ -93,13 +116,13 @@ def base_of(model: str, to: Path) -> Base:
         )
     place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
     if not Path(place).is_dir():
-        return Base(place, place, place, json.dumps(place))
+        return Base(place, place, place, repr(place))
     path = str(Path(place).resolve())
     note = (
         "The base model is a local folder: on no hub, and not part of this one. Hand it on "
         "with the adapter."
     )
-    return Base(path, path, None, json.dumps(path), note)
+    return Base(path, path, None, repr(path), note)
 
 
 def _save_processor(model: str, folder: Path) -> None:

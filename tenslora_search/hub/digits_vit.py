@@ -8,17 +8,16 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from tenslora_search.hub.cache import cache_folder, load_tensors
 from tenslora_search.hub.images import CONFIG_NAME, ImageProcessor
+from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
-
-if TYPE_CHECKING:
-    pass
-
+from tenslora_search.spec.table import QuestionError
 
 # names the folder in the cache; raise it whenever what is below trains another model
 RECIPE = "digits-vit-1"
@@ -47,22 +46,37 @@ def digits_backbone() -> Path:
     Built in a temporary folder and renamed, so processes that build it at once cannot spoil it;
     where the cache cannot be written, the temporary folder itself is used for this process.
     """
-    return _built(cache_folder())
+    folder = _built(cache_folder())
+    if not (folder / "config.json").is_file():  # the cache was cleared since
+        _built.cache_clear()
+        folder = _built(cache_folder())
+    return folder
 
 
 @cache
 def _built(parent: Path) -> Path:
-    folder = parent / RECIPE
+    folder, why = parent / RECIPE, ""
     if _usable(folder):
         return folder
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{RECIPE}.", dir=parent))
-    except OSError:
-        building = Path(tempfile.mkdtemp(prefix=RECIPE))
-        _train(building)
-        return building
-    _train(building)
+    for home in (parent, Path(tempfile.gettempdir())):
+        building = None
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=f".{RECIPE}.", dir=home))
+            _train(building)
+            return _moved(building, folder) if home == parent else building
+        except (OSError, SafetensorError) as error:
+            why = why or one_line(error)
+            if building is not None:
+                shutil.rmtree(building, ignore_errors=True)
+    raise QuestionError(
+        f"cannot write {folder}, the model digits-vit: {why}; make room, or name another folder in "
+        "TENSLORA_CACHE."
+    )
+
+
+def _moved(building: Path, folder: Path) -> Path:
+    """Where the finished model lies: in its place, or, where that cannot be, where it was built."""
     for _ in range(2):
         try:
             building.rename(folder)
@@ -88,34 +102,36 @@ def _train(folder: Path) -> None:
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
-    images, labels = digits(0, 4)
     processor = ImageProcessor(height=8, width=8)
     sizes: dict[str, Any] = {
         "image_size": 8, "patch_size": 2, "num_channels": 3, "hidden_size": 64,
         "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128,
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_labels": 5,
     }  # fmt: skip
-    generator = torch.Generator().manual_seed(SEED)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(
-            SEED
-        )  # the library starts its weights from the global state; the fork gives that back
+        torch.manual_seed(SEED)  # the library starts its weights from the global state
         model = ViTForImageClassification(ViTConfig(**sizes)).train()
-        pixels = processor.normalise(torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
-        truth = torch.from_numpy(labels)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-        n_steps = EPOCHS * -(-len(truth) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, LEARNING_RATE, total_steps=n_steps
-        )
-        for _ in range(EPOCHS):
-            for batch in torch.randperm(len(truth), generator=generator).split(BATCH):
-                optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(
-                    model(pixel_values=pixels[batch]).logits, truth[batch]
-                ).backward()
-                optimizer.step()
-                schedule.step()
+        _fit(model, processor)
     with quiet():
         model.save_pretrained(folder)
     processor.save(folder)
+
+
+def _fit(model: Any, processor: ImageProcessor) -> None:
+    import torch
+
+    images, labels = digits(0, 4)
+    generator = torch.Generator().manual_seed(SEED)
+    pixels = processor.normalise(torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
+    truth = torch.from_numpy(labels)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    n_steps = EPOCHS * -(-len(truth) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=n_steps)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(truth), generator=generator).split(BATCH):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(
+                model(pixel_values=pixels[batch]).logits, truth[batch]
+            ).backward()
+            optimizer.step()
+            schedule.step()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from tenslora_search.hub.lines import one_line
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -89,13 +90,6 @@ def unreachable(what: str, endpoint: str, *, offline: bool = False) -> str:
         "Give local files with --data and a local model folder, or minilm, with --model; tasks "
         f"that need no network: {local}."
     )
-
-
-def one_line(error: BaseException) -> str:
-    """The error's first line that says something, shortened."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 240 else text[:237] + "..."
 
 
 def _switch_offline(offline: bool) -> None:

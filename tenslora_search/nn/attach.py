@@ -2,30 +2,51 @@
 weights.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import chain, groupby
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from tenslora_search.nn.places import Targets, check_shapes, find_sites
-from tenslora_search.nn.sites import Pair, Place, Site, is_quantized
-from tenslora_search.nn.stacking import side_by_side, side_streams
+from tenslora_search.nn.bundles import (
+    Bundle,
+    Key,
+    bundles_of,
+    classes_of,
+    dense,
+    is_low_rank,
+    knobs_of,
+    layout,
+    pairs,
+)
+from tenslora_search.nn.calls import Calls
+from tenslora_search.nn.places import Targets, check_shapes, find_sites, linear_maps
+from tenslora_search.nn.sites import Place, Site, Update, is_quantized
+from tenslora_search.nn.stacking import side_streams
 from tenslora_search.nn.tensor import FactoredTensor
+from tenslora_search.nn.wrappers import prepare_wrappers, unwrapped, working_device
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 
+__all__ = ["Adapter", "attach", "head_parameters", "layout"]
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _not_compiled(function: F) -> F:
+    """The function, left out of what torch.compile traces: factors are contracted in Python."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
+
 
 class Adapter(nn.Module):
-    """K adapters over the sites of one model; the factors are its parameters, the pairs are made
+    """K adapters over the sites of one model; the factors are its parameters, the updates are made
     before each forward pass.
 
-    Attached as `model.adapter`, so `model.parameters()` that require gradients are its factors and
-    the task head.
+    Attached as `model.adapter` (`name`), so `model.parameters()` that require gradients are its
+    factors and the task head.
     """
 
     def __init__(
@@ -36,72 +57,71 @@ class Adapter(nn.Module):
         places: Mapping[str, list[Place]],
     ) -> None:
         super().__init__()
-        self.specs, self.places, self.geometry = tuple(specs), dict(places), specs[0].geometry
+        self.specs, self.places = tuple(specs), dict(places)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._runs = [
-            list(run) for _, run in groupby(range(len(specs)), key=lambda k: layout(specs[k]))
-        ]
+        self._bundles = bundles_of(specs)
+        self._classes = classes_of(self._bundles)
         self.tensors = nn.ModuleList(
-            FactoredTensor([specs[k] for k in run], group, [generators[k] for k in run])
-            for run in self._runs
-            for group in range(len(self.geometry.groups))
-        )
-        self._bundles = [
-            list(runs)
-            for _, runs in groupby(
-                range(len(self._runs)), key=lambda k: layout(specs[self._runs[k][0]])[0]
+            FactoredTensor(
+                [specs[k] for k in bundle.trials], group, [generators[k] for k in bundle.trials]
             )
-        ]
+            for bundle in self._bundles
+            for group in range(len(bundle.geometry.groups))
+        )
+        for number, bundle in enumerate(self._bundles):
+            for name, value in knobs_of([specs[k] for k in bundle.trials]).items():
+                self.register_buffer(f"knob_{number}_{name}", value, persistent=False)
+        self.name = "adapter" if getattr(model, "adapter", self) is self else "tenslora_adapter"
+        """its own in the model; some models have an `adapter` of theirs"""
         self._model = [model]  # in a list, so that the model is no child of its own adapter
         self._sites, self._held = self._install(), False
-        self._outermost: str | None = None
         self.came_along: tuple[str, ...] = ()
         """names of the model's parameters that were loaded with the adapter: exports hold them
         again
         """
-        self._hooks = self._hook()
+        self.calls = Calls(model, self.name, self._sites, self.refresh)
 
     @property
     def model(self) -> nn.Module:
         return self._model[0]
 
     @property
+    def sites(self) -> dict[str, Site]:
+        """The adapted maps by their names."""
+        return self._sites
+
+    @property
     def n_params(self) -> int:
         """Trainable entries of all factors of all trials, padding left out."""
-        return sum(
-            int(tensor.entries(name, trial).sum())
-            for tensor in self._tensors
-            for name in tensor.factors
-            for trial in range(tensor.n_trials)
-        )
+        return sum(spec.n_params for spec in self.specs)
 
     def tensors_and_trials(self) -> list[tuple[FactoredTensor, range]]:
         """All tensors, each with the trials it holds, which lie side by side."""
-        n_groups = len(self.geometry.groups)
-        runs = [range(run[0], run[-1] + 1) for run in self._runs]
-        return [(tensor, runs[index // n_groups]) for index, tensor in enumerate(self._tensors)]
+        tensors = self._tensors
+        return [
+            (tensors[place], bundle.trials) for bundle in self._bundles for place in bundle.tensors
+        ]
 
     def tensors_of(self, trial: int) -> list[tuple[FactoredTensor, int]]:
         """The trial's tensors, one a shape group, each with the trial's place in it."""
-        return [
-            (tensor, trials.index(trial))
-            for tensor, trials in self.tensors_and_trials()
-            if trial in trials
-        ]
+        bundle, tensors = self._bundle_of(trial), self._tensors
+        return [(tensors[place], trial - bundle.first) for place in bundle.tensors]
 
-    def pairs(
-        self, dtype: torch.dtype = torch.float32
-    ) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
-        """For each (projection, layer): A (trial, input, rank) and B (trial, rank, output), the
-        scale in them.
-
-        Contracted in float32, then cast to `dtype`; shorter ranks are padded with zeros.
+    def updates(self, trial: int = 0) -> dict[Key, tuple[Tensor, ...]]:
+        """One trial's update of each (projection, layer) that it adapts, in float32, the scale in
+        it: A (input, rank) and B (rank, output), or where it is dense one (input, output).
         """
-        return self._pairs(range(len(self._runs)), self._contracted(), dtype)
+        bundle, tensors = self._bundle_of(trial), self._tensors
+        contracted = {place: tensors[place].pairs() for place in bundle.tensors}
+        types = [torch.float32] * len(bundle.tensors)
+        return {
+            key: tuple(matrix[trial - bundle.first] for matrix in matrices)
+            for key, matrices in self._made([bundle], contracted, types)
+        }
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it the pairs are made once and kept: for many forward passes, without gradients,
+        """Within it the updates are made once and kept: for many forward passes, without gradients,
         of factors that stay.
         """
         self.refresh()
@@ -111,96 +131,94 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    def refresh(self) -> None:
-        """Contracts the factors and hands every site its pairs, in the type the frozen maps compute
-        in.
+    @_not_compiled
+    def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
+        """Contracts the factors and hands every site its updates; only some sites, if they are
+        named.
         """
         if self._held:
             return
-        weight = next(iter(self._sites.values())).weight
-        device = weight.device.type
-        dtype = (
-            torch.get_autocast_dtype(device)
-            if torch.is_autocast_enabled(device)
-            else self._dtype(weight)
-        )
-        for site in self._sites.values():
-            site.pairs = []
-        contracted = self._contracted()
-        for runs in self._bundles:
-            first, last = self._runs[runs[0]][0], self._runs[runs[-1]][-1] + 1
-            for (projection, layer), (a, b) in self._pairs(runs, contracted, dtype).items():
-                place = self.places[projection][layer]
-                self._sites[place.module].pairs.append(Pair(first, last, place.block, a, b))
+        sites = self._sites if sites is None else sites
+        for site in sites.values():
+            site.serve()
+        contracted = dict(enumerate(self._contracted()))
+        for bundles in self._classes:
+            first, last = bundles[0].first, bundles[-1].last
+            for (name, layer), matrices in self._made(bundles, contracted, self._types(bundles[0])):
+                place = self.places[name][layer]
+                if place.module in sites:
+                    sites[place.module].updates.append(Update(first, last, place.columns, matrices))
 
     def detach(self) -> nn.Module:
         """Takes the adapter off the model, which is as it was before, still frozen; returns the
         model.
         """
         model = self.model
-        for hook in self._hooks:
-            hook.remove()
-        for name, site in self._sites.items():
-            model.set_submodule(name, site.frozen)
-        if getattr(model, "adapter", None) is self:
-            del model.adapter
+        self.calls.forget()
+        for path, module in list(model.named_modules()):
+            if isinstance(module, Site) and module is self._sites.get(module.name):
+                model.set_submodule(path, module.frozen)
+        if getattr(model, self.name, None) is self:
+            delattr(model, self.name)
         return model
 
     @property
     def _tensors(self) -> list[FactoredTensor]:
         return list(self.tensors)  # type: ignore[arg-type]
 
+    def _bundle_of(self, trial: int) -> Bundle:
+        return next(bundle for bundle in self._bundles if trial in bundle.trials)
+
     def _install(self) -> dict[str, Site]:
-        model, sites = self.model, {}
-        for place in (place for places in self.places.values() for place in places):
-            if place.module not in sites:
-                sites[place.module] = Site(
-                    model.get_submodule(place.module), place.of, len(self.specs)
-                )
-                model.set_submodule(place.module, sites[place.module])
+        model, maps = self.model, linear_maps(self.model)
+        paths = {id(module): path for path, module in model.named_modules()}
+        sites: dict[str, Site] = {}
+        for name in dict.fromkeys(p.module for places in self.places.values() for p in places):
+            sites[name] = Site(maps[name], name, len(self.specs))
+            model.set_submodule(paths[id(maps[name])], sites[name])
         return sites
 
-    def _dtype(self, weight: Tensor) -> torch.dtype:
-        """The type of the frozen weights; where those are quantized, that of the model's first
-        parameter that is not.
+    def _types(self, bundle: Bundle) -> list[torch.dtype]:
+        """For each shape group the type of its frozen weights; one that holds them all, where parts
+        of a model differ.
         """
-        return next(
-            tensor.dtype
-            for tensor in chain([weight], self.model.parameters())
-            if not is_quantized(tensor)
-        )
+        types: list[torch.dtype] = []
+        for group in bundle.geometry.groups:
+            of_sites = {
+                self._type(self._sites[place.module])
+                for name in group.projections
+                for place in self.places[name]
+            }
+            types.append(of_sites.pop() if len(of_sites) == 1 else torch.float32)
+        return types
 
-    def _hook(self) -> list[RemovableHandle]:
-        """Whatever is called from outside, the model or a part of it such as T5's encoder, first
-        makes the pairs anew.
-
-        The hooks are methods of this adapter: a copy of the model comes with hooks of its own
-        adapter.
+    def _type(self, site: Site) -> torch.dtype:
+        """The type of a frozen weight; where it is quantized, that of the model's first parameter
+        that is not.
         """
-        parts = {
-            ".".join(path[:depth])
-            for path in (name.split(".") for name in self._sites)
-            for depth in range(len(path) + 1)
+        weight: Tensor = site.frozen.weight  # type: ignore[assignment]
+        if not is_quantized(weight):
+            return weight.dtype
+        return next(one.dtype for one in self.model.parameters() if not is_quantized(one))
+
+    def _made(
+        self,
+        bundles: Sequence[Bundle],
+        contracted: Mapping[int, tuple[Tensor, Tensor]],
+        types: Sequence[torch.dtype],
+    ) -> Iterator[tuple[Key, tuple[Tensor, ...]]]:
+        """The updates of a class of bundles, by projection and layer."""
+        if is_low_rank(bundles[0]):
+            yield from pairs(bundles, contracted, types)
+            return
+        prefix = f"knob_{self._bundles.index(bundles[0])}_"
+        knobs = {
+            name.removeprefix(prefix): value
+            for name, value in self.named_buffers(recurse=False)
+            if name.startswith(prefix)
         }
-        hooks: list[RemovableHandle] = []
-        for name in sorted(parts):
-            module = self.model.get_submodule(name)
-            hooks.append(module.register_forward_pre_hook(partial(self._enter, name)))
-            hooks.append(module.register_forward_hook(partial(self._leave, name), always_call=True))
-        return hooks
-
-    def _enter(self, name: str, *_: object) -> None:
-        # A module that enters twice was interrupted. Checkpointing calls parts again in backward,
-        # for the pairs they had.
-        if self._outermost in (None, name) and (
-            torch.compiler.is_compiling() or torch._C._current_graph_task_id() == -1
-        ):
-            self._outermost = name
-            self.refresh()
-
-    def _leave(self, name: str, *_: object) -> None:
-        if self._outermost == name:
-            self._outermost = None
+        for key, update in dense(bundles[0], contracted, self._tensors, knobs):
+            yield key, (update,)
 
     def _contracted(self) -> list[tuple[Tensor, Tensor]]:
         """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side,
@@ -220,31 +238,6 @@ class Adapter(nn.Module):
             main.wait_stream(side)
         return contracted
 
-    def _pairs(
-        self, runs: Sequence[int], contracted: Sequence[tuple[Tensor, Tensor]], dtype: torch.dtype
-    ) -> dict[tuple[str, int], tuple[Tensor, Tensor]]:
-        """As `pairs`, of the trials of some runs."""
-        found: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
-        n_groups = len(self.geometry.groups)
-        for index, group in enumerate(self.geometry.groups):
-            lefts, rights = zip(*(contracted[run * n_groups + index] for run in runs), strict=True)
-            multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
-            rank = -(-max(left.shape[-1] for left in lefts) // multiple) * multiple
-            shape = (len(group.projections), group.layers, sum(len(left) for left in lefts))
-            left = side_by_side((*shape, group.input, rank), dtype, lefts)
-            right = side_by_side((*shape, rank, group.output), dtype, rights)
-            for projection, of_lefts, of_rights in zip(
-                group.projections, left.unbind(), right.unbind(), strict=True
-            ):
-                for layer, (a, b) in enumerate(
-                    zip(of_lefts.unbind(), of_rights.unbind(), strict=True)
-                ):
-                    back = projection in group.transposed
-                    found[projection, layer] = (
-                        (b.transpose(1, 2), a.transpose(1, 2)) if back else (a, b)
-                    )
-        return found
-
 
 def attach(
     model: nn.Module,
@@ -257,34 +250,58 @@ def attach(
     """Freezes `model` and attaches an adapter for each spec (K trials, whose batches then lie side
     by side); returns it.
 
-    Sites are found by the patterns of the model's family, or by `targets` on any other model. The
-    task head (what stands outside the pretrained base) stays trainable unless `train_head` is
-    False. `QuestionError` if no site is found, or if the sites' shapes are not those of the specs'
-    geometry.
+    Sites are found by the patterns of the model's family, or by `targets` on any other model;
+    trials may adapt different maps. The task head (what stands outside the pretrained base) stays
+    trainable unless `train_head` is False. `QuestionError` if no site is found, or if the sites'
+    shapes are not those of a spec's geometry.
     """
     specs = [specs] if isinstance(specs, AdapterSpec) else list(specs)
     seeds = [seeds] * len(specs) if isinstance(seeds, int) else list(seeds)
-    if (
-        not specs
-        or len(seeds) != len(specs)
-        or any(spec.geometry != specs[0].geometry for spec in specs)
-    ):
+    if not specs or len(seeds) != len(specs):
         raise QuestionError(
-            f"attach takes specs of one geometry and a seed for each; got {len(specs)} specs and "
+            f"attach takes one spec or more and a seed for each; got {len(specs)} specs and "
             f"{len(seeds)} seeds."
         )
-    geometry = specs[0].geometry
-    projections = [name for group in geometry.groups for name in group.projections]
-    places = find_sites(model, projections, targets)
-    check_shapes(model, places, geometry)
+    prepare_wrappers(model)
+    model = unwrapped(model)
+    places = _places(model, specs, targets)
+    maps = linear_maps(model)
+    names = dict.fromkeys(place.module for found in places.values() for place in found)
+    devices = [working_device(maps[name], name) for name in names]
     model.requires_grad_(False)
     if train_head:
-        for parameter in head_parameters(model).values():
-            parameter.requires_grad_(True)
+        _train_head(model)
     adapter = Adapter(model, specs, seeds, places)
-    adapter.to(next(iter(model.parameters())).device)
-    model.adapter = adapter
+    adapter.to(devices[0])
+    model.add_module(adapter.name, adapter)
     return adapter
+
+
+def _places(
+    model: nn.Module, specs: Sequence[AdapterSpec], targets: Targets | None
+) -> dict[str, list[Place]]:
+    """Where the maps are that one trial or another adapts, checked against each geometry."""
+    geometries = list(dict.fromkeys(spec.geometry for spec in specs))
+    projections = [
+        name for geometry in geometries for group in geometry.groups for name in group.projections
+    ]
+    places = find_sites(model, list(dict.fromkeys(projections)), targets)
+    for geometry in geometries:
+        check_shapes(model, places, geometry)
+    return places
+
+
+def _train_head(model: nn.Module) -> None:
+    head = head_parameters(model)
+    if any(parameter.is_meta for parameter in head.values()):
+        warnings.warn(
+            f"the task head ({', '.join(head)}) is offloaded, where nothing learns: it stays "
+            "frozen. Keep it on a device to train it.",
+            stacklevel=3,
+        )
+        return
+    for parameter in head.values():
+        parameter.requires_grad_(True)
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -310,19 +327,3 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
         for name, parameter in model.named_parameters()
         if id(parameter) not in inside
     }
-
-
-def layout(spec: AdapterSpec) -> tuple[int, str, str, str]:
-    """Trials that are alike in this, side by side in a pack, share their kernels; a pack in its
-    order is the fastest.
-
-    First a class of slice ranks: at a site, a class is padded to its largest rank.
-    """
-    rank_class = max(0, math.ceil(math.log(spec.slice_rank / SMALL_RANK, RANK_STEP)))
-    return (rank_class, spec.construction, spec.decomposition, spec.head_layout)
-
-
-SMALL_RANK, RANK_STEP = 16, 4
-"""Ranks up to 16, up to 64, up to 256, ... are padded to one: below 16 a product on a GPU takes no
-longer.
-"""

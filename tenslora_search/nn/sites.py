@@ -1,5 +1,5 @@
-"""Site: one frozen linear map plus K low-rank pairs, y = x W + (x A) B; K trials' batches lie side
-by side in x.
+"""Site: one frozen linear map plus K updates, y = x W + (x A) B; K trials' batches lie side by
+side in x.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tenslora_search.spec.fused import Columns
 from tenslora_search.spec.table import QuestionError
 
 
@@ -19,25 +20,27 @@ class PackError(QuestionError):
 
 
 class Place(NamedTuple):
-    """Where a projection of one layer lives: the module's name and which columns of its outputs are
-    its own.
+    """Where a projection of one layer lives: the module's name, which of its outputs are its own,
+    and how many the map has.
     """
 
     module: str
-    block: int
-    of: int
+    columns: Columns
+    outputs: int
 
 
-class Pair(NamedTuple):
-    """What trials `first` to `last` (not included), which lie side by side, add to a block of
-    columns: x A B.
+class Update(NamedTuple):
+    """What trials `first` to `last` (not included), which lie side by side, add to some columns: x
+    times the matrices, one after the other.
+
+    Two matrices are a pair of low rank, A (trial, input, rank) and B (trial, rank, output); one is
+    a dense update (trial, input, output).
     """
 
     first: int
     last: int
-    block: int
-    a: Tensor  # (trial, input, rank)
-    b: Tensor  # (trial, rank, output)
+    columns: Columns
+    matrices: tuple[Tensor, ...]
 
 
 def is_quantized(weight: Tensor) -> bool:
@@ -47,21 +50,37 @@ def is_quantized(weight: Tensor) -> bool:
     return not weight.is_floating_point() or weight.dtype.itemsize == 1
 
 
-class Site(nn.Module):
-    """A frozen map with the pairs of the projections it holds: one, or several in a fused map, each
-    over its own columns.
+def of_columns(tensor: Tensor, columns: Columns) -> Tensor:
+    """View of a projection's columns of (..., outputs): (..., width), or (..., runs, width) where
+    they lie in several runs.
+    """
+    if columns.runs > 1:
+        tensor = tensor.unflatten(-1, (columns.runs, -1))
+    return tensor[..., columns.start : columns.start + columns.width]
 
-    `pairs` are set anew before each forward pass. In a state dict it is the map itself: files know
-    of no `frozen`.
+
+class Site(nn.Module):
+    """A frozen map with the updates of the projections it holds: one, or several in a fused map,
+    each over its own columns.
+
+    `updates` are set anew before each forward pass. In a state dict it is the map itself: files
+    know of no `frozen`.
     """
 
-    def __init__(self, frozen: nn.Module, n_blocks: int, n_trials: int) -> None:
+    def __init__(self, frozen: nn.Module, name: str, n_trials: int) -> None:
         super().__init__()
-        self.frozen, self.n_blocks, self.n_trials = frozen, n_blocks, n_trials
-        self.pairs: list[Pair] = []
+        self.frozen, self.name, self.n_trials = frozen, name, n_trials
+        self.updates: list[Update] = []
+        self._serves = 0
+        self.is_called = self.is_read = False
+
+    def serve(self) -> None:
+        """Begins a forward pass: no updates yet, neither called nor read."""
+        self.updates, self._serves = [], id(self)
+        self.is_called = self.is_read = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "pairs": []}  # a copy makes its own
+        return {**self.__dict__, "updates": []}  # a copy makes its own
 
     def state_dict(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         return self.frozen.state_dict(*arguments, **options)
@@ -75,7 +94,10 @@ class Site(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight; some models look at its type."""
+        """The frozen weight. Some models look at its type; some compute with it and never call the
+        map, which the adapter then finds.
+        """
+        self.is_read = True
         return self.frozen.weight  # type: ignore[return-value]
 
     @property
@@ -83,7 +105,13 @@ class Site(nn.Module):
         return self.frozen.bias  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Tensor:  # x: (trial * batch, ..., input)
-        if not self.pairs:
+        self.is_called = True
+        if not torch.compiler.is_compiling() and self._serves != id(self):
+            raise QuestionError(
+                f"{self.name} is in a copy of a part of the model, which its adapter does not "
+                "reach; copy or wrap (nn.DataParallel) the whole model."
+            )
+        if not self.updates:
             return self.frozen(x)
         if (
             x.shape[0] % self.n_trials
@@ -92,43 +120,44 @@ class Site(nn.Module):
                 f"{self.n_trials} trials cannot share a batch of {x.shape[0]} here; attach one at "
                 "a time (--pack 1)."
             )
-        if self._is_plain and not self.weight.requires_grad and not torch.compiler.is_compiling():
-            spans = [(pair.first, pair.last, pair.block) for pair in self.pairs]
-            sides = [side for pair in self.pairs for side in (pair.a, pair.b)]
-            return _Product.apply(x, self.frozen, self.n_trials, self.n_blocks, spans, *sides)  # type: ignore[return-value]
-        return self._by_autograd(x)
+        if torch.compiler.is_compiling() or not self._is_plain:
+            return self._by_autograd(x)
+        spans = [(one.first, one.last, one.columns, len(one.matrices)) for one in self.updates]
+        matrices = [matrix for one in self.updates for matrix in one.matrices]
+        y: Any = _Product.apply(x, self.frozen, self.n_trials, spans, *matrices)
+        return y
 
     @property
     def _is_plain(self) -> bool:
-        """Whether the frozen map is x W + b as it stands in memory: not a quantized one, nor one of
-        a compiler.
+        """Whether the frozen map is x W + b with W as it stands in memory: not quantized, trained,
+        offloaded, nor changed by anybody's hooks.
         """
-        return type(self.frozen) is nn.Linear or type(self.frozen).__name__ == "Conv1D"
+        frozen = self.frozen
+        return (
+            (type(frozen) is nn.Linear or type(frozen).__name__ == "Conv1D")
+            and not frozen.weight.requires_grad  # type: ignore[union-attr]
+            and not frozen.weight.is_meta  # type: ignore[union-attr]
+            and "forward" not in frozen.__dict__
+            and not frozen._forward_hooks
+            and not frozen._forward_pre_hooks
+        )
 
     def _by_autograd(self, x: Tensor) -> Tensor:
         y = self.frozen(x)
-        rows, columns = (
-            x.reshape(self.n_trials, -1, x.shape[-1]),
-            y.view(self.n_trials, -1, y.shape[-1]),
-        )
-        blocks = []
-        for number, block in enumerate(columns.chunk(self.n_blocks, -1)):
-            parts = [
-                torch.baddbmm(
-                    block[one.first : one.last],
-                    torch.bmm(rows[one.first : one.last].to(one.a.dtype), one.a),
-                    one.b,
-                )
-                for one in self.pairs
-                if one.block == number
-            ]
-            blocks.append(torch.cat(parts) if parts else block)
-        return torch.cat(blocks, -1).view(y.shape)
+        rows = x.reshape(self.n_trials, -1, x.shape[-1]).to(y.dtype)
+        wide = y.reshape(self.n_trials, -1, y.shape[-1]).clone()
+        for one in self.updates:
+            product = rows[one.first : one.last]
+            for matrix in one.matrices:
+                product = torch.bmm(product, matrix.to(y.device, y.dtype))
+            target = of_columns(wide[one.first : one.last], one.columns)
+            target += product.reshape(target.shape)
+        return wide.view(y.shape)
 
 
 class _Product(torch.autograd.Function):
-    """x W + (x A) B with updates in place; autograd's own way copies y, and adds gradients of x,
-    once more for each pair.
+    """x W + (x A) B with updates in place, in the type that x W has; autograd's own way copies y,
+    and adds gradients of x, once more for each update.
     """
 
     @staticmethod
@@ -137,44 +166,58 @@ class _Product(torch.autograd.Function):
         x: Tensor,  # (trial * batch, ..., input)
         frozen: nn.Module,
         n_trials: int,
-        n_blocks: int,
-        spans: Sequence[tuple[int, int, int]],
-        *sides: Tensor,
+        spans: Sequence[tuple[int, int, Columns, int]],
+        *matrices: Tensor,
     ) -> Tensor:
         y: Tensor = frozen(x)
-        rows = x.reshape(n_trials, -1, x.shape[-1]).to(sides[0].dtype)
-        blocks = y.view(n_trials, -1, y.shape[-1]).chunk(n_blocks, -1)
-        inner = []
-        for (first, last, block), a, b in zip(spans, sides[::2], sides[1::2], strict=True):
-            inner.append(torch.bmm(rows[first:last], a))
-            blocks[block][first:last].baddbmm_(inner[-1], b)
-        ctx.frozen, ctx.spans, ctx.n_blocks, ctx.shape = frozen, spans, n_blocks, x.shape
-        ctx.save_for_backward(rows, *sides, *inner)
+        rows = x.reshape(n_trials, -1, x.shape[-1]).to(y.dtype)
+        wide = y.view(n_trials, -1, y.shape[-1])
+        cast = [matrix.to(y.device, y.dtype) for matrix in matrices]
+        inner, rest = list[Tensor](), iter(cast)
+        for first, last, columns, n in spans:
+            z = rows[first:last]
+            for _ in range(n - 1):
+                z = torch.bmm(z, next(rest))
+                inner.append(z)
+            _add(of_columns(wide[first:last], columns), z, next(rest))
+        ctx.frozen, ctx.spans, ctx.shape = frozen, spans, x.shape
+        ctx.kinds = [(matrix.device, matrix.dtype) for matrix in matrices]
+        ctx.save_for_backward(rows, *cast, *inner)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, *saved = ctx.saved_tensors
-        n = len(ctx.spans)
-        sides, inner = saved[: 2 * n], saved[2 * n :]
+        matrices, inner = iter(saved[: len(ctx.kinds)]), iter(saved[len(ctx.kinds) :])
         of_x = None
         if ctx.needs_input_grad[0]:
             weight = ctx.frozen.weight.to(gradient.dtype)
             of_x = (gradient @ (weight if isinstance(ctx.frozen, nn.Linear) else weight.T)).view(
                 rows.shape
             )
-        blocks = gradient.reshape(len(rows), -1, gradient.shape[-1]).chunk(ctx.n_blocks, -1)
-        of_sides: list[Tensor] = []
-        for (first, last, block), a, b, z in zip(
-            ctx.spans, sides[::2], sides[1::2], inner, strict=True
-        ):
-            of_y = blocks[block][first:last]
-            of_z = torch.bmm(of_y, b.transpose(1, 2))
-            of_sides += [
-                torch.bmm(rows[first:last].transpose(1, 2), of_z),
-                torch.bmm(z.transpose(1, 2), of_y),
-            ]
+        wide = gradient.reshape(len(rows), -1, gradient.shape[-1])
+        found: list[Tensor] = []
+        for first, last, columns, n in ctx.spans:
+            of_z = of_columns(wide[first:last], columns)
+            of_z = of_z.flatten(2) if columns.runs > 1 else of_z
+            chain = [next(matrices) for _ in range(n)]
+            inputs = [rows[first:last], *(next(inner) for _ in range(n - 1))]
+            of_chain = list[Tensor]()
+            for z, matrix in zip(inputs[:0:-1], chain[:0:-1], strict=True):
+                of_chain.append(torch.bmm(z.transpose(1, 2), of_z))
+                of_z = torch.bmm(of_z, matrix.transpose(1, 2))
+            of_chain.append(torch.bmm(rows[first:last].transpose(1, 2), of_z))
             if of_x is not None:
-                of_x[first:last].baddbmm_(of_z, a.transpose(1, 2))
-        return None if of_x is None else of_x.view(ctx.shape), None, None, None, None, *of_sides
+                of_x[first:last].baddbmm_(of_z, chain[0].transpose(1, 2))
+            found += reversed(of_chain)
+        of_matrices = (one.to(*kind) for one, kind in zip(found, ctx.kinds, strict=True))
+        return None if of_x is None else of_x.view(ctx.shape), None, None, None, *of_matrices
+
+
+def _add(target: Tensor, z: Tensor, matrix: Tensor) -> None:
+    """target += z matrix, in place, where target may be split into runs."""
+    if target.ndim == z.ndim:
+        target.baddbmm_(z, matrix)
+    else:
+        target.add_(torch.bmm(z, matrix).view(target.shape))

@@ -9,6 +9,7 @@ import opt_einsum
 import torch
 from torch import Tensor, nn
 
+from tenslora_search.nn.maker import Maker
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.form import Factor
 from tenslora_search.spec.geometry import STACKED
@@ -26,6 +27,7 @@ STARTS = {
     "signs": lambda shape, generator: (
         torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
     ),
+    "ones": lambda shape, generator: torch.ones(shape),
 }
 """Draws of the distributions a factor names, before they are scaled to its fan."""
 
@@ -35,8 +37,8 @@ class FactoredTensor(nn.Module):
     all sites at once.
 
     Trials may differ in ranks and scale. Shorter bonds are padded with zeros, which training never
-    moves: every factor around a bond is zero there, so every gradient is. Each trial draws from its
-    own generator, each copy in turn.
+    moves: every factor around a bond is zero there, so every gradient is; and a form's `make` never
+    meets them (`Maker`). Each trial draws from its own generator, each copy in turn.
     """
 
     scale: Tensor
@@ -48,24 +50,19 @@ class FactoredTensor(nn.Module):
         self.network = net = specs[0].networks[group]
         self.head_layout = specs[0].head_layout
         self.trial_ranks = [spec.copy_ranks[group] for spec in specs]
-        self.ranks = tuple(
-            max(column)
-            for column in zip(
-                *(ranks for copies in self.trial_ranks for ranks in copies), strict=True
-            )
-        )
+        every_copy = [ranks for copies in self.trial_ranks for ranks in copies]
+        self.ranks = tuple(max(column) for column in zip(*every_copy, strict=True))
         self.looped = tuple(net.group.size(axis) for axis in net.looped)
-        drawn = [self._draw(trial, generator) for trial, generator in enumerate(generators)]
-        self.factors = nn.ParameterDict(
-            {name: nn.Parameter(torch.stack([one[name] for one in drawn])) for name in drawn[0]}
-        )
+        self._hold([self._draw(trial, generator) for trial, generator in enumerate(generators)])
 
-        self.smallest = min(self.factors, key=lambda name: self.factors[name].numel())
-        n_axes = self.factors[self.smallest].ndim - 1 - len(self.looped)
+        shapes = {factor.name: self._shape(factor) for factor in net.factors}
+        self.smallest = min(shapes, key=lambda name: math.prod(shapes[name]))
+        n_axes = len(shapes[self.smallest]) - 1 - len(self.looped)
         scales = torch.tensor([spec.scales(group) for spec in specs], dtype=torch.float32)
         self.register_buffer(
             "scale", scales.reshape(len(specs), *self.looped, *(1,) * n_axes), persistent=False
         )
+        self._maker = Maker(net, every_copy, self.ranks) if net.form.make else None
 
         self.cut = net.cut(self.ranks)
         self.slice_rank = net.slice_rank(self.ranks)
@@ -76,14 +73,33 @@ class FactoredTensor(nn.Module):
     def n_trials(self) -> int:
         return len(self.trial_ranks)
 
+    @property
+    def arrays(self) -> dict[str, Tensor]:
+        """All that is drawn and saved, by name (trial, *looped, *axes): the trained factors, which
+        are the parameters `factors`, and the `frozen` ones, which are buffers.
+        """
+        held = {**dict(self.factors.items()), **dict(self.frozen.named_buffers())}
+        return {factor.name: held[factor.name] for factor in self.network.form.learnt}
+
+    def contracted(self) -> dict[str, Tensor]:
+        """The factors that are contracted, by name (trial, *looped, *axes): those that are held, or
+        what the form makes of them.
+        """
+        if self._maker is None:
+            return self.arrays
+        copies = (self.n_trials, *self.looped)
+        flat = {name: value.flatten(0, len(self.looped)) for name, value in self.arrays.items()}
+        return {name: value.unflatten(0, copies) for name, value in self._maker(flat).items()}
+
     def pairs(self) -> tuple[Tensor, Tensor]:
         """A (trial, projection, layer, input, rank) and B (trial, projection, layer, rank, output),
         the scale in them.
 
         A stacked axis on which a side does not depend has length 1.
         """
-        factors: dict[str, Tensor] = dict(self.factors.items())
-        factors[self.smallest] = factors[self.smallest] * self.scale
+        factors = self.contracted()
+        if self.network.form.scaled:
+            factors[self.smallest] = factors[self.smallest] * self.scale
         left = self._contract(self._left, self.cut.left, factors)
         right = self._contract(self._right, self.cut.right, factors)
         group = self.network.group
@@ -91,44 +107,70 @@ class FactoredTensor(nn.Module):
             3, (-1, group.output)
         )
 
+    @property
+    def site_scale(self) -> Tensor:
+        """What stands in front of the update of each site: (trial, projection, layer, 1, 1), a
+        stacked axis on which it does not depend of length 1.
+        """
+        scale = self.scale if self.network.form.scaled else torch.ones_like(self.scale)
+        looped, size = self.network.looped, self.network.group.size
+        sizes = (size(axis) if axis in looped else 1 for axis in STACKED)
+        return scale.reshape(self.n_trials, *sizes, 1, 1)
+
     def entries(self, name: str, trial: int) -> Tensor:
-        """Which entries (*looped, *axes) of a factor, cut to the trial's ranks, are parameters; the
+        """Which entries (*looped, *axes) of an array, cut to the trial's ranks, are its own; the
         rest is padding.
         """
-        factor = next(factor for factor in self.network.factors if factor.name == name)
+        factor = next(factor for factor in self.network.form.learnt if factor.name == name)
         return self._entries(factor, trial)
 
     def of_trial(self, name: str, tensor: Tensor, trial: int) -> Tensor:
-        """One trial's part (*looped, *axes) of a tensor shaped like the parameter `name`, cut to
-        the trial's ranks.
+        """One trial's part (*looped, *axes) of a tensor shaped like the array `name`, cut to the
+        trial's ranks.
         """
         return tensor[trial][tuple(slice(length) for length in self.entries(name, trial).shape)]
 
+    def _hold(self, drawn: Sequence[dict[str, Tensor]]) -> None:
+        """Trained factors become parameters, frozen ones buffers; the trials in a row."""
+        self.factors, self.frozen = nn.ParameterDict(), nn.Module()
+        for factor in self.network.form.learnt:
+            stacked = torch.stack([one[factor.name] for one in drawn])
+            if factor.frozen:
+                self.frozen.register_buffer(factor.name, stacked)
+            else:
+                self.factors[factor.name] = nn.Parameter(stacked)
+
     def _draw(self, trial: int, generator: torch.Generator) -> dict[str, Tensor]:
         drawn = {}
-        for factor in self.network.factors:
+        for factor in self.network.form.learnt:
             mask = self._entries(factor, trial)
-            batch = len(self.looped)
-            if (
-                factor.start == "orthonormal"
-            ):  # (mode, bond, blocks...): the columns of each block are orthonormal
-                blocks, lead = mask.shape[batch + 2 :], mask.shape[:batch]
-                start = STARTS[factor.start](
-                    (*lead, *blocks, *mask.shape[batch : batch + 2]), generator
-                )
-                start = start.movedim((-2, -1), (batch, batch + 1))
-            else:
-                start = STARTS[factor.start](tuple(mask.shape), generator)
+            start = self._start(factor, tuple(mask.shape), generator)
             sizes = [self.network.sizes(ranks) for ranks in self.trial_ranks[trial]]
             fan = torch.tensor(
                 [math.prod(one[name] for name in factor.fan) for one in sizes], dtype=torch.float32
             )
             start = start * mask / fan.sqrt().reshape(*self.looped, *(1,) * len(factor.axes))
-            full = self.network.sizes(self.ranks)
-            padded = torch.zeros(*self.looped, *(full[axis.name] for axis in factor.axes))
+            padded = torch.zeros(self._shape(factor)[1:])
             padded[tuple(slice(length) for length in mask.shape)] = start
             drawn[factor.name] = padded
         return drawn
+
+    def _start(
+        self, factor: Factor, shape: tuple[int, ...], generator: torch.Generator
+    ) -> Tensor:  # shape: (*looped, *axes)
+        if factor.start != "orthonormal":
+            return STARTS[factor.start](shape, generator)
+        # (modes, bond, blocks...): the columns of each block are orthonormal, along all its modes.
+        batch, n_modes = len(self.looped), sum(not axis.is_bond for axis in factor.axes)
+        modes, rank = shape[batch : batch + n_modes], shape[batch + n_modes]
+        blocks = shape[batch + n_modes + 1 :]
+        columns = STARTS[factor.start]((*shape[:batch], *blocks, math.prod(modes), rank), generator)
+        return columns.movedim((-2, -1), (batch, batch + 1)).unflatten(batch, modes)
+
+    def _shape(self, factor: Factor) -> tuple[int, ...]:
+        """(trial, *looped, *axes), every bond at its widest."""
+        sizes = self.network.sizes(self.ranks)
+        return (self.n_trials, *self.looped, *(sizes[axis.name] for axis in factor.axes))
 
     def _entries(self, factor: Factor, trial: int) -> Tensor:
         copies = self.trial_ranks[trial]
@@ -184,7 +226,7 @@ class FactoredTensor(nn.Module):
             + "->"
             + "".join(letters[name] for name in output)
         )
-        shapes = [tuple(self.factors[self.network.factors[k].name].shape) for k in side]
+        shapes = [self._shape(self.network.factors[k]) for k in side]
         expression = opt_einsum.contract_expression(subscripts, *shapes, optimize="optimal")
         missing = tuple(1 + place for place, axis in enumerate(STACKED) if axis not in present)
         return expression, missing

@@ -30,8 +30,9 @@ def build(folder: str | Path) -> RunRecord:
         write_csv(front(record.rows), columns, record.folder / "front.csv")
         write_csv(record.rows, columns, record.folder / "trials.csv")
         front_figures(record, record.folder)
-        (record.folder / "report.md").write_text(markdown(record), encoding="utf-8")
-        (record.folder / "report.html").write_text(page(record), encoding="utf-8")
+        for name, text in (("report.md", markdown(record)), ("report.html", page(record))):
+            # a command may name a folder whose name is no UTF-8
+            (record.folder / name).write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise QuestionError(
             f"cannot write the report in {record.folder}: {error.strerror}."

@@ -31,7 +31,9 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(
-            shell(f"{len(runs)} searches side by side", about, sections), encoding="utf-8"
+            shell(f"{len(runs)} searches side by side", about, sections),
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         raise QuestionError(f"cannot write {out}: {error.strerror}.") from error

@@ -3,19 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from tenslora_search.runs.fields import LONGEST_NAME, Check, Count, Name, Number, record_of
 from tenslora_search.spec.backbones import (
     BACKBONES,
-    geometry_of_model,
+    geometry_of_sites,
     head_of_model,
     known_backbone,
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.metrics import NOISE, metric_for
+from tenslora_search.spec.paths import exists, is_dir, shown
+from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
-from tenslora_search.spec.tasks import LABEL_KINDS, TASKS, LabelKind, Task, check_reads
+from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 OBJECTIVES = ("front", "score")
 Objective = Annotated[str, Check(" or ".join(OBJECTIVES), lambda name: name in OBJECTIVES)]
@@ -39,9 +42,15 @@ class Question:
     model: Name
     task: Name | None = None
     data: Name | None = None
-    columns: Mapping[str, str] | None = None
-    labels: LabelKind | None = None
-    """of own data; None: numbers with fractions are scores, anything else is classes"""
+    columns: Mapping[str, str | tuple[str, ...]] | None = None
+    goal: Name | None = None
+    """classes, numbers or labels, of own data; None: lists are labels, numbers with fractions are
+    numbers, anything else is classes
+    """
+    metric: Name | None = None
+    """None: the task's, or the goal's first"""
+    drop_unlabelled: bool = False
+    """leave out rows without a label"""
     space: Name = "default"
     trials: Count = 64
     max_steps: Count = 1000
@@ -93,14 +102,14 @@ class Question:
             )
         if row is not None:
             _check_kind(row, chosen["model"])
-            if "labels" in chosen:
-                has = "numbers" if row.regression else "classes"
+            if "goal" in chosen:
                 raise QuestionError(
-                    "--labels is for own data without --task; the labels of task "
-                    f"{row.name} are {has}."
+                    f"--goal is for own data without --task; the goal of task {row.name} is "
+                    f"{row.goal}."
                 )
+            _ = metric_for(row.goal, chosen.get("metric"))
         folder = Path(chosen["model"]).expanduser()
-        if chosen["model"] not in BACKBONES and folder.is_dir():
+        if chosen["model"] not in BACKBONES and is_dir(folder):
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
@@ -122,6 +131,8 @@ class Question:
         cannot be.
         """
         chosen = {name: value for name, value in options.items() if value is not None}
+        if "labels" in chosen:  # what `goal` was called before
+            chosen.setdefault("goal", chosen.pop("labels"))
         for name, value in chosen.items():
             _check_length(name, value)
             if name not in names:
@@ -137,8 +148,10 @@ class Question:
         _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
-        if chosen.get("labels", "classes") not in LABEL_KINDS:
-            raise QuestionError(unknown("kind of labels", chosen["labels"], LABEL_KINDS))
+        if "goal" in chosen:
+            _ = metric_for(chosen["goal"], chosen.get("metric"))
+        elif "metric" in chosen:
+            _ = NOISE[chosen["metric"]]
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome
@@ -159,20 +172,21 @@ class Question:
     @property
     def task_options(self) -> dict[str, Any]:
         """The arguments of `load_task` besides the model."""
-        names = ("data", "columns", "labels", "fit_rows", "max_length", "seed")
+        names = (
+            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length", "seed"
+        )  # fmt: skip
         return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
-    @property
-    def geometry(self) -> Geometry:
-        """The model's, from its config alone."""
-        return geometry_of_model(self.model)
+    def geometry(self, sites: str = DEFAULT_SITES) -> Geometry:
+        """Of an entry of SITES on the model, from its config alone."""
+        return geometry_of_sites(self.model, sites)
 
     @property
     def head_params(self) -> int | None:
         """Parameters of the task head as far as they are known before data and model are read; else
         None.
         """
-        return head_of_model(self.model, TASKS[self.task].n_labels) if self.task else None
+        return head_of_model(self.model, TASKS[self.task].n_outputs) if self.task else None
 
     def adapter_budget(self, head_params: int) -> int:
         """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
@@ -190,6 +204,9 @@ class Question:
     @classmethod
     def from_json(cls, data: object) -> "Question":
         """`FieldError` for the first field that is missing or wrong."""
+        if isinstance(data, Mapping) and "labels" in data:  # what `goal` was called before
+            said = cast("Mapping[str, object]", data)
+            data = {"goal": said["labels"], **said}
         return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:
@@ -211,10 +228,10 @@ def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
     _check_length("data", data)
-    path = Path(data).expanduser().resolve()
-    if not path.exists():
-        raise QuestionError(f"--data {data}: no such file or folder.")
-    return str(path)
+    path = Path(data).expanduser()
+    if not exists(path):
+        raise QuestionError(f"--data {shown(data)}: no such file or folder.")
+    return str(path.resolve())
 
 
 def _check_length(name: str, value: object) -> None:

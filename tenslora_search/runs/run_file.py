@@ -9,6 +9,7 @@ from typing import Any, cast
 from tenslora_search.runs.fields import (
     Count,
     FieldError,
+    Name,
     Number,
     Seconds,
     parsed,
@@ -45,14 +46,19 @@ class RunFile:
     model: str
     metric: str
     labels: tuple[str, ...]
-    regression: bool
+    goal: Name
+    """of GOALS; `own` where only the user's loop knows"""
     geometry: Geometry
     rungs: tuple[Count, ...]
     versions: Mapping[str, str]
     data_digest: str | None
     command: str | None
     """as it was typed; None where search() was called"""
-    columns: Mapping[str, str] | None = None
+    model_digest: str | None = None
+    """of the model's files; None where nobody has looked"""
+    geometries: Mapping[str, Geometry] | None = None
+    """by sites; None in folders of before there was a choice"""
+    columns: Mapping[str, str | tuple[str, ...]] | None = None
     """the data's column by role; None in folders of before they were written down"""
     unused_columns: tuple[str, ...] = ()
     rows: Mapping[str, Number] | None = None
@@ -121,6 +127,7 @@ def read_both(folder: Path) -> tuple[RunFile, dict[str, Any]]:
     missing = [name for name in _NEEDED if name not in run]
     if missing:
         raise QuestionError(f"{path} is damaged: {', '.join(missing)} is missing.")
+    run.setdefault("goal", "numbers" if run.get("regression") else "classes")  # before 0.2
     try:
         return RunFile.from_json(run), run
     except FieldError as error:
@@ -138,7 +145,7 @@ class _Version:
 
 
 _NEEDED = (
-    "question", "budget", "head_params", "task", "model", "metric", "labels", "regression",
+    "question", "budget", "head_params", "task", "model", "metric", "labels",
     "geometry", "rungs", "versions", "data_digest", "command",
 )  # fmt: skip
 """What every run.json says; the rest came later, or comes at the end."""

@@ -8,8 +8,11 @@ is then a low-rank pair.
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Annotated
 
-from tenslora_search.spec.form import Axis, Factor, Form, bond
+from tenslora_search.spec.form import Axis, Care, Factor, Form, Made, Rule, bond
+from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.table import Table
 
 
@@ -110,6 +113,80 @@ def tensorised_tt(modes: tuple[Axis, ...]) -> Form:
     return Form(_chain((*_halves(first), *middle, *_halves(last))))
 
 
+def sora(
+    modes: tuple[Axis, ...],
+    *,
+    xi: Annotated[float, Range(1e-5, 1e-2, log=True)] = 3e-4,
+    threshold: Annotated[str, Choice(("fixed", "fading"))] = "fixed",
+) -> Form:
+    """CP with a gate on each term: W = sum_r g[r] u_1[:, r] x ... x u_n[:, r]; training shuts some.
+
+    After each step every gate moves `xi` towards 0 and stays there if it would pass it; a `fading`
+    threshold is `xi` times the schedule's share of the learning rate (the paper's eta_t lambda with
+    lambda = xi / learning rate). Gates start from N(0, 1) and know no weight decay; the output
+    factor starts at zero. The budget counts all gates, shut or not.
+    Reference: SoRA, arXiv 2311.11696; both its published files subtract xi and then zero what is
+    below xi, a dead zone of 2 xi: this is the proximal step itself.
+    """
+    name = "shrink" if threshold == "fixed" else "fading_shrink"
+    gates = Care(decays=False)._replace(**{name: xi})
+    rule = Rule(care=lambda factor: gates if factor.name == "gate" else Care())
+    return Form((*cp(modes).factors, Factor("gate", (bond("r"),), "normal")), rule=rule)
+
+
+def nb_lora(
+    modes: tuple[Axis, ...],
+    *,
+    delta: Annotated[float, Range(1e-2, 1e2, log=True)] = 1.0,
+    p: Annotated[float, Range(1.0, 16.0)] = 2.0,
+    eta: Annotated[float, Range(1e-2, 1e2, log=True)] = 1.0,
+) -> Form:
+    """W = 2 A^T diag(s) B with A A^T + B B^T = I: its Schatten-p norm never exceeds `delta`.
+
+    Trained are A~, B~ and v; A and B are their Cayley transform, s = delta softmax(v / eta)^(1/p),
+    so the j-th singular value is at most the j-th largest s. Over stacked modes and heads A is
+    shared and B stands for input x all others, unfolded: the bound holds for the unfolding, and so
+    for each slice of it. A~ starts at zero and B~ with orthonormal rows, which makes W zero. The
+    form bounds itself, so no scale is applied: with p = 2 Adam's first step moves a map by some
+    2 delta sqrt(input) rates whatever the rank, LoRA's by sqrt(8 output / 3).
+    Reference: Norm-Bounded Low-Rank Adaptation, arXiv 2501.19050.
+    """
+    rank, rest = bond("r"), modes[1:]
+    fan = tuple(mode.name for mode in rest)
+    inner = Factor("input", (modes[0], rank))
+    outer = Factor("output", (*rest, rank), "orthonormal", fan)
+    return Form(
+        factors=(inner, outer, Factor("diagonal", (rank,), "ones")),
+        trained=(inner, outer, Factor("bounds", (rank,), "ones")),
+        make=partial(_cayley, delta=delta, p=p, eta=eta),
+        scaled=False,
+    )
+
+
+def _cayley(trained: Made, *, delta: float, p: float, eta: float) -> Made:
+    """A, B and 2 s of `nb_lora`: with [A~^T; B~^T] = [U; V], U square, and Z = U - U^T + V^T V,
+    [A^T; B^T] = [2 (I + Z)^-1 - I; -2 V (I + Z)^-1].
+
+    I + Z is never singular, as its symmetric part is I + V^T V; unchecked, it can be recorded.
+    """
+    import torch
+
+    inner, outer = trained["input"], trained["output"]
+    n_input, rank = inner.shape[1:]
+    stacked = torch.cat([inner, outer.flatten(1, -2)], 1)
+    top, rest = stacked[:, :rank], stacked[:, rank:]
+    eye = torch.eye(rank, dtype=stacked.dtype, device=stacked.device)
+    z = top - top.mT + rest.mT @ rest
+    inverse, _ = torch.linalg.inv_ex(eye + z)  # pyright: ignore
+    columns = torch.cat([2 * inverse - eye, -2 * rest @ inverse], 1)
+    bounds = delta * torch.softmax(trained["bounds"] / eta, -1) ** (1 / p)
+    return {
+        "input": columns[:, :n_input],
+        "output": columns[:, n_input:].reshape(outer.shape),
+        "diagonal": 2 * bounds,
+    }
+
+
 def _tall(mode: Axis) -> Factor:
     return Factor(mode.name, (mode, bond(f"r_{mode.name}")), "orthonormal", (mode.name,))
 
@@ -141,6 +218,16 @@ DECOMPOSITIONS: Table[Callable[..., Form]] = Table(
     "decomposition",
     {
         entry.__name__: entry
-        for entry in (cp, tucker, tucker2, tensor_train, tensor_ring, block_term, tensorised_tt)
+        for entry in (
+            cp,
+            tucker,
+            tucker2,
+            tensor_train,
+            tensor_ring,
+            block_term,
+            tensorised_tt,
+            sora,
+            nb_lora,
+        )
     },
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tenslora_search.spec.table import QuestionError, unknown
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones")
 OUTPUT_MODES = ("output", "head", "head_dim")
@@ -41,8 +41,9 @@ class Factor:
     """One array: its axes, and the distribution its entries start from.
 
     `start` is one of `STARTS`; signs are +1 and -1. Entries have variance 1 / (product of the axes
-    named in `fan`), a third of it when uniform (Kaiming with a = sqrt 5). Orthonormal: the columns,
-    along the first axis. A `frozen` factor is drawn and saved, but neither trained nor counted.
+    named in `fan`), a third of it when uniform (Kaiming with a = sqrt 5). Orthonormal: the columns
+    along the first bond, over the modes before it, for each block of what follows. A `frozen`
+    factor is drawn and saved, but neither trained nor counted.
     """
 
     name: str
@@ -91,6 +92,11 @@ class Form:
     def learnt(self) -> tuple[Factor, ...]:
         """The factors that are drawn and saved: `trained`, or the contracted ones themselves."""
         return self.trained or self.factors
+
+    @property
+    def counted(self) -> tuple[Factor, ...]:
+        """The factors that are trained, and so count towards a budget: those not frozen."""
+        return tuple(factor for factor in self.learnt if not factor.frozen)
 
     @property
     def is_plain(self) -> bool:
@@ -151,19 +157,35 @@ class Care(NamedTuple):
     shrink: float = 0.0
     """After each step every entry moves this far towards zero: the proximal step of an L1 penalty.
     """
+    fading_shrink: float = 0.0
+    """As `shrink`, but times the schedule's share of the learning rate, so that it fades with it.
+    """
     decays: bool = True
     """Whether the trial's weight decay applies."""
+
+    def __and__(self, other: "Care") -> "Care":
+        """What two rules ask for together: rates multiply, thresholds add, one veto ends decay."""
+        return Care(
+            self.rate * other.rate,
+            self.shrink + other.shrink,
+            self.fading_shrink + other.fading_shrink,
+            self.decays and other.decays,
+        )
 
 
 class Learner(Protocol):
     """One trial's view of its own training, cut to its ranks: what a rule may look at and change.
 
-    A factor's tensors are a list, one a shape group, each (*looped, *axes).
+    A factor's tensors are a list, one a shape group, each (*looped, *axes). Where copies have ranks
+    of their own, the shorter ones end in zeros, which stay zeros. A frozen factor has a value
+    alone.
     """
 
     @property
     def step(self) -> "int | Tensor":
-        """The step that was taken last, counted from 1."""
+        """The step, counted from 1: for `between` the one that was taken last, an int; for
+        `penalty` the one that is being taken, a tensor () on the device.
+        """
         ...
 
     @property
@@ -172,11 +194,22 @@ class Learner(Protocol):
         ...
 
     @property
-    def factors(self) -> tuple[Factor, ...]: ...
+    def factors(self) -> tuple[Factor, ...]:
+        """What the trial's form learns, frozen factors included."""
+        ...
+
+    def generator(self) -> "Generator":
+        """Made anew from the trial's seed and the step: the same draws paused and unbroken."""
+        ...
 
     def value(self, factor: Factor) -> "list[Tensor]": ...
-    def gradient(self, factor: Factor) -> "list[Tensor]": ...
-    def moments(self, factor: Factor) -> "list[tuple[Tensor, Tensor]]": ...
+    def gradient(self, factor: Factor) -> "list[Tensor]":
+        """Of the step that was taken last, after clipping: for `between` alone."""
+        ...
+
+    def moments(self, factor: Factor) -> "list[tuple[Tensor, Tensor]]":
+        """Adam's running means of the gradient and of its square."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +217,9 @@ class Rule:
     """The three moments of a step at which a rule may act.
 
     `care` says how each factor is stepped. `penalty` is added to the trial's loss and recorded with
-    the step. `between` changes a trial in place between two steps, outside the recording, every
-    `every` steps (0: never). With `restarts` the warm-up, the schedule and Adam's step count begin
-    anew at each such call.
+    the step: it may not wait for the device. `between` changes a trial in place between two steps,
+    outside the recording, after every `every` steps but the last (0: never). With `restarts` the
+    warm-up, the schedule and Adam (its step count and both moments) begin anew at each such call.
     """
 
     care: Callable[[Factor], Care] = lambda factor: Care()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.table import QuestionError, unknown
 
 STACKED = ("projection", "layer")
 """The axes that count maps rather than features: a construction spans them or makes a copy for each
@@ -73,13 +73,16 @@ class Geometry:
         *,
         kv_heads: int | None = None,
         head_dim: int | None = None,
+        inner: int | None = None,
+        fused_up: bool = False,
         projections: Sequence[str] = ("query", "key", "value"),
     ) -> "Geometry":
-        """The attention maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys
-        and values form a group.
+        """The maps of a transformer; with fewer `kv_heads` (grouped-query attention) keys and
+        values form a group.
 
         `out`, the output projection, is stacked transposed, so that its heads meet the others'
-        (methods.md 2.5).
+        (methods.md 2.5), and so is `down`. Those of the MLP (`up`, `gate`, `down`) have one head
+        and need `inner`, its width; with `fused_up`, `up` makes the gate's features too.
         """
         if head_dim is None:
             if heads < 1 or hidden % heads:
@@ -93,20 +96,28 @@ class Geometry:
                 f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "
                 "heads."
             )
-        strange = [name for name in projections if name not in ("query", "key", "value", "out")]
-        if strange:
-            raise QuestionError(
-                f"no attention projection named {strange[0]!r}. Known: query, key, value, out."
-            )
-        widths = {
-            "query": heads,
-            "key": kv_heads or heads,
-            "value": kv_heads or heads,
-            "out": heads,
+        width, of_keys = inner or 0, (kv_heads or heads, head_dim)
+        shapes: dict[str, tuple[int, int]] = {
+            "query": (heads, head_dim),
+            "key": of_keys,
+            "value": of_keys,
+            "out": (heads, head_dim),
+            "up": (1, 2 * width if fused_up else width),
+            "gate": (1, width),
+            "down": (1, width),
         }
-        return cls.of_maps(
-            [(name, hidden, widths[name], head_dim, name == "out") for name in projections], layers
-        )
+        for name in projections:
+            if name not in shapes:
+                raise QuestionError(unknown("projection", name, list(shapes)))
+            if shapes[name][1] == 0:
+                raise QuestionError(
+                    f"{name} is a map of the MLP, whose width is not known; give inner (--inner)."
+                )
+        maps: list[tuple[str, int, int, int, bool]] = []
+        for name in projections:
+            n_heads, channels = shapes[name]
+            maps.append((name, hidden, n_heads, channels, name in ("out", "down")))
+        return cls.of_maps(maps, layers)
 
     @classmethod
     def of_maps(cls, maps: Sequence[tuple[str, int, int, int, bool]], layers: int) -> "Geometry":

@@ -1,21 +1,47 @@
-"""METHODS: the names people know, as points of the grid construction x decomposition."""
+"""METHODS: the names people know, as points of the grid construction x decomposition x map x rule x
+allocator x sites.
+"""
 
 from typing import NamedTuple
 
+from tenslora_search.spec.sites import are_sites
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import Table
 
 
 class Method(NamedTuple):
+    """A point of the grid. What is left out is any sites, and no map, rule or allocator of its
+    own.
+    """
+
     construction: str
     decomposition: str
     note: str
+    map: str = "as_is"
+    rule: str = "plain"
+    allocator: str = "level"
+    sites: str = ""
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What it says besides the structure, by the keys of a space."""
+        said = {"map": self.map, "rule": self.rule, "allocator": self.allocator}
+        return {**said, "sites": self.sites} if self.sites else said
 
 
 METHODS: Table[Method] = Table(
     "method",
     {
         "LoRA": Method("none", "cp", "one pair a matrix; arXiv 2106.09685"),
+        "LoRA+": Method(
+            "none", "cp", "LoRA, B learns 16 times as fast; arXiv 2402.12354", rule="lora_plus"
+        ),
+        "LoRAN": Method(
+            "none", "cp", "LoRA, then z + a z sin(f z); Findings of EMNLP 2024", map="sinter"
+        ),
+        "PRILoRA ramp": Method(
+            "none", "cp", "LoRA, ranks that grow with depth; arXiv 2401.11316", allocator="ramp"
+        ),
         "LoTR": Method(
             "depth",
             "tucker2",
@@ -53,12 +79,25 @@ METHODS: Table[Method] = Table(
 )
 
 
-def method_name(structure: Structure) -> str:
-    """The known name of a structure, or the structure in words."""
+USUAL = {"map": "as_is", "rule": "plain", "allocator": "level"}
+"""What a method does not name is so, or is said after its name."""
+
+
+def method_name(structure: Structure, *, rule: str = "plain", allocator: str = "level") -> str:
+    """The name people know: that of the row with most in common, then what it leaves unsaid.
+
+    A structure that no row names is said in words: `qkv x cp, lora_plus`.
+    """
+    point = {"map": structure.after.name, "rule": rule, "allocator": allocator}
+    unusual = {key: name for key, name in point.items() if name != USUAL[key]}
+    projections = structure.geometry.projections
+    best, said, most = f"{structure.construction} x {structure.decomposition}", set[str](), -1
     for name, method in METHODS.items():
-        if (method.construction, method.decomposition) == (
-            structure.construction,
-            structure.decomposition,
-        ):
-            return name
-    return str(structure)
+        named = {key: one for key, one in method.choices.items() if one != USUAL.get(key)}
+        sites = named.pop("sites", None)
+        of_structure = method[:2] == (structure.construction, structure.decomposition)
+        on_sites = sites is None or are_sites(projections, sites)
+        n_said = len(named) + (sites is not None)
+        if of_structure and on_sites and named.items() <= unusual.items() and n_said > most:
+            best, said, most = name, set(named), n_said
+    return ", ".join([best, *(one for key, one in unusual.items() if key not in said)])

@@ -39,4 +39,5 @@ def by_root_rank(alpha: float, rank: int, first_step: float, output: int) -> flo
 SCALES: Table[Callable[[float, int, float, int], float]] = Table(
     "scale",
     {"matched": matched, "alpha": constant, "alpha/r": by_rank, "alpha/sqrt_r": by_root_rank},
+    renamed=True,
 )

@@ -4,7 +4,9 @@ question is wrong.
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar, cast
 
 Entry = TypeVar("Entry", covariant=True)
 
@@ -28,11 +30,48 @@ class Table(Mapping[str, Entry]):
 
     A wrong name raises `QuestionError` with the nearest right one:
     `no decomposition named 'tuker'. Did you mean 'tucker'? Known: cp, tucker, tensor_train.`
+
+    An entry that is a function has its own name, unless the table is made with `renamed`, and says
+    in a docstring what it does: `QuestionError` when the table is made otherwise.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, kind: str, entries: Mapping[str, Entry], *, renamed: bool = False) -> None:
         self.kind = kind
-        self._entries = dict(entries)
+        self._renamed = renamed
+        self._entries: dict[str, Entry] = {}
+        self.added: dict[str, Entry] = {}
+        """entries from outside"""
+        for name, entry in entries.items():
+            self._put(name, entry)
+
+    def add(self, name: str, entry: Any) -> None:
+        """One entry more, from a script or a plugin, as good as those of the package.
+
+        `QuestionError` if the name is taken, or the entry is a function of another name or without
+        a docstring.
+
+        >>> table = Table("colour", {"red": "like a rose"})
+        >>> table.add("blue", "like the sky")
+        >>> list(table)
+        ['red', 'blue']
+        """
+        self._put(name, entry)
+        self.added[name] = entry
+
+    def _put(self, name: str, entry: Any) -> None:
+        function: object = entry
+        if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise QuestionError(f"a {self.kind} needs a name; got {shortened(name)}.")
+        if name in self._entries:
+            raise QuestionError(f"there is a {self.kind} named {name!r} already.")
+        if isinstance(function, FunctionType):
+            if not (function.__doc__ or "").strip():
+                raise QuestionError(f"{self.kind} {name} has no docstring that says what it does.")
+            if function.__name__ != name and not self._renamed:
+                raise QuestionError(
+                    f"a {self.kind} has its function's name, {function.__name__}; got {name!r}."
+                )
+        self._entries[name] = cast(Entry, entry)
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -55,4 +94,15 @@ def unknown(
     """The line that says a name is not among the known ones, with the nearest of them."""
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"no {kind} named {str(name)!r}.{hint} Known: {', '.join(known)}."
+    found = shortened(str(name))
+    return f"no {kind} named {found}.{hint} Known: {', '.join(known) or 'none'}."
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """A value as it stands in a message: one line, of `most` characters."""
+    try:
+        text = value if isinstance(value, Path) else repr(value)
+    except (ValueError, RecursionError):  # of a whole number of thousands of digits
+        return f"a {type(value).__name__} too long to write"
+    text = " ".join(str(text).split())
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -3,14 +3,12 @@ which score.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from tenslora_search.spec.backbones import OWN_MODEL
 from tenslora_search.spec.table import QuestionError, Table
 
 Kind = Literal["text", "text_pair", "image"]
-LabelKind = Literal["classes", "numbers"]
-LABEL_KINDS: tuple[LabelKind, ...] = get_args(LabelKind)
 
 DEFAULT_MODELS: dict[Kind, str] = {
     "text": "roberta-base",
@@ -61,9 +59,10 @@ class Task:
     own_model: str | None = None
     max_steps: int = 1000
     batch_size: int = 32
-    n_labels: int = 2
-    """outputs of the task head; 1 for regression"""
-    regression: bool = False
+    goal: str = "classes"
+    """what is learnt: a name in `data.goals.GOALS`"""
+    n_outputs: int = 2
+    """outputs of the task head: the classes, or 1 for numbers"""
 
     @property
     def model(self) -> str:
@@ -116,8 +115,8 @@ _ROWS = (
         "sentence1",
         "sentence2",
         metric="pearson_spearman",
-        n_labels=1,
-        regression=True,
+        goal="numbers",
+        n_outputs=1,
         max_steps=800,
     ),
     _glue(
@@ -136,7 +135,7 @@ _ROWS = (
         "premise",
         "hypothesis",
         report_split="validation_matched",
-        n_labels=3,
+        n_outputs=3,
         max_steps=4000,
     ),
     Task(
@@ -147,7 +146,7 @@ _ROWS = (
         hub="CogComp/trec",
         revision="refs/convert/parquet",
         label="coarse_label",
-        n_labels=6,
+        n_outputs=6,
         report_split="test",
         max_steps=800,
     ),
@@ -157,7 +156,7 @@ _ROWS = (
         "text",
         ("text",),
         hub="fancyzhx/ag_news",
-        n_labels=4,
+        n_outputs=4,
         report_split="test",
         max_steps=2000,
     ),
@@ -167,7 +166,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="blanchon/EuroSAT_RGB",
-        n_labels=10,
+        n_outputs=10,
         report_split="test",
     ),
     Task(
@@ -176,7 +175,7 @@ _ROWS = (
         "image",
         ("image",),
         hub="tanganke/dtd",
-        n_labels=47,
+        n_outputs=47,
         report_split="test",
     ),
     Task(
@@ -185,7 +184,7 @@ _ROWS = (
         "image",
         ("img",),
         hub="uoft-cs/cifar10",
-        n_labels=10,
+        n_outputs=10,
         report_split="test",
         max_steps=1500,
     ),
@@ -198,7 +197,7 @@ _ROWS = (
         own_model=OWN_MODEL,
         max_steps=160,
         batch_size=16,
-        n_labels=5,
+        n_outputs=5,
     ),
     Task(
         "docstrings",
@@ -208,7 +207,7 @@ _ROWS = (
         report_split="test",
         own_model="minilm",
         max_steps=600,
-        n_labels=5,
+        n_outputs=5,
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.knobs import Named, Range
+from tenslora_search.spec.methods import method_name
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError
 
@@ -48,7 +49,8 @@ class TrialSpec:
     @property
     def method(self) -> str:
         """The name people know: LoRA, LoRA+, LoTR, TensLoRA qkv_depth, ..."""
-        return self.adapter.method
+        structure = self.adapter.canonical().structure
+        return method_name(structure, rule=self.rule.name, allocator=self.allocator.name)
 
     def columns(self) -> dict[str, Any]:
         """Every field of the trial and its adapter by name, for tables; knobs as "gate.xi"."""

@@ -2,38 +2,31 @@
 are summed.
 
 So gradients stay apart, and a trial alone is the same trial in any pack. Between segments a trial
-is a small safetensors file: factors, head, and the optimizer's moments of both.
+is a small file (`states.py`): factors, head, and the optimizer's moments of both.
 """
 
-import json
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
-from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.task import TaskData
-from tenslora_search.hub.noted import read_noted
-from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import attach, layout
-from tenslora_search.spec.rules import RULES
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.form import Care
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.optimizer import PackedAdamW, Part, schedule
+from tenslora_search.training.learner import Kept, Rules, TrialLearner
+from tenslora_search.training.optimizer import PackedAdamW, Part
 from tenslora_search.training.replay import Replay
+from tenslora_search.training.states import load_state, write_state
 
 EVALUATION = 4
 """A batch that is only scored has this many times the rows of one that is learnt from, which must
@@ -60,30 +53,27 @@ class Pack:
         data_seed: int = 0,
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
+        anew: Sequence[str] | None = None,
     ) -> None:
         order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
         self._rows = [order.index(k) for k in range(len(specs))]
         """the place in the pack of each trial as the caller counts them"""
         self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step = max_steps, from_step
+        self._rules = [Rules.of(spec, max_steps) for spec in self.specs]
+        self._acting = [row for row, rules in enumerate(self._rules) if rules.acts]
         self.device = next(model.parameters()).device
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
-            generators = [
-                torch.Generator().manual_seed(spec.seed + HEAD_SEED) for spec in self.specs
-            ]
-            self.heads = StackedHeads(model, generators)
-            undo.callback(self.heads.detach)
-            undo.callback(SharedEmbeddings(model, len(specs)).detach)
-            undo.enter_context(trials_apart(model, len(specs)))
-            seeds = [spec.seed for spec in self.specs]
-            self.adapter = attach(
-                model, [spec.adapter for spec in self.specs], seeds=seeds, train_head=False
-            )
-            undo.callback(self.adapter.detach)
-            for parameter in self.heads.parameters.values():
-                parameter.requires_grad_(True)
+            self._lay_on(model, anew, undo)
             self.optimizer = self._optimizer()
+            self._kept = self._views_of_parameters()
+            self._learners = [
+                TrialLearner(
+                    self.adapter.tensors_of(row), self._kept, n_steps=max_steps, seed=spec.seed
+                )
+                for row, spec in enumerate(self.specs)
+            ]
             self._inputs = _Inputs.of(len(specs), batch_size, self.device)
             self._replay = Replay(self._train, self.device)
             undo.callback(self._replay.forget)
@@ -91,8 +81,23 @@ class Pack:
             self._losses_sum = torch.zeros(len(specs), device=self.device)
             for trial, state in enumerate(states or ()):
                 if state is not None:
-                    self._load(trial, state)
+                    load_state(state, self._views(trial), step=from_step, spec=self._spec(trial))
             self._undo = undo.pop_all()
+
+    def _lay_on(self, model: nn.Module, anew: Sequence[str] | None, undo: ExitStack) -> None:
+        """Makes the model that of all trials side by side: heads, adapter, rows apart."""
+        seeds = [spec.seed for spec in self.specs]
+        generators = [torch.Generator().manual_seed(seed + HEAD_SEED) for seed in seeds]
+        is_needed = self.data.goal.n_outputs > 0
+        self.heads = StackedHeads(model, generators, anew, is_needed=is_needed)
+        undo.callback(self.heads.detach)
+        undo.callback(SharedEmbeddings(model, len(self.specs)).detach)
+        undo.enter_context(trials_apart(model, len(self.specs)))
+        adapters = [spec.adapter for spec in self.specs]
+        self.adapter = attach(model, adapters, seeds=seeds, train_head=False)
+        undo.callback(self.adapter.detach)
+        for parameter in self.heads.parameters.values():
+            parameter.requires_grad_(True)
 
     def __enter__(self) -> "Pack":
         return self
@@ -132,15 +137,11 @@ class Pack:
     def _walk(self, steps: range, width: int | None = None) -> None:
         """Trains step after step, texts cut to each batch's width or to the one given."""
         rows, widths = self.batches.plan(steps)
-        shares = torch.tensor(
-            [schedule(spec.warmup, self.max_steps, steps) for spec in self.specs]
-        ).T
         # All at once onto the device, so that no step waits for the host.
-        plan = _Inputs(
-            rows, torch.arange(1, len(steps) + 1, dtype=torch.float64) + steps.start, shares
-        ).to(self.device)
+        plan = _Inputs.plan(rows, steps, self._rules).to(self.device)
 
         def put_in_place(index: int) -> None:
+            self._between(steps.start + index)
             for place, values in zip(self._inputs, plan, strict=True):
                 place.copy_(values[index])
 
@@ -148,15 +149,42 @@ class Pack:
 
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""
-        rows, number, share = self._inputs
-        losses = self._losses(self.batches.take(self.data.fit, rows, width=width))
+        rows, step, number, share = self._inputs
+        batch = self.batches.take(self.data.fit, rows, width=width)
+        losses = self.data.goal.losses(self.model, batch, len(self.specs))
+        losses = self._penalized(losses, step)
         gradients = torch.autograd.grad(losses.sum(), self.optimizer.parameters, allow_unused=True)
         self.optimizer.step(gradients, number, share)
         losses = losses.detach()
         self.first_bad.copy_(
-            torch.where((self.first_bad < 0) & ~losses.isfinite(), number.long(), self.first_bad)
+            torch.where((self.first_bad < 0) & ~losses.isfinite(), step, self.first_bad)
         )
         self._losses_sum += losses
+
+    def _penalized(self, losses: Tensor, step: Tensor) -> Tensor:  # (trial,), ()
+        """The losses, with what the trials' rules add to them."""
+        asked = {}
+        for row, (rules, learner) in enumerate(zip(self._rules, self._learners, strict=True)):
+            learner.step = step
+            if (penalty := rules.penalty(learner)) is not None:
+                asked[row] = penalty
+        if not asked:
+            return losses
+        return torch.stack([loss + asked.get(row, 0) for row, loss in enumerate(losses.unbind())])
+
+    @torch.no_grad()
+    def _between(self, step: int) -> None:
+        """Calls what the trials' rules do after `step` steps, before the next."""
+        for row in self._acting:
+            learner, due = self._learners[row], self._rules[row].due(step)
+            if any(rule.restarts for rule in due):
+                self.optimizer.restart(row)
+            learner.step = step
+            for rule in due:
+                assert rule.between is not None
+                rule.between(learner)
+            if due:
+                learner.clear_padding()
 
     def failure(self, trial: int) -> str | None:
         """Why a trial cannot go on, or None."""
@@ -164,120 +192,79 @@ class Pack:
         return None if step < 0 else f"the loss was not finite at step {step}"
 
     def scores(self, split: Split) -> list[float]:
-        """Each trial's score on a split by the task's metric; NaN where its predictions are not
+        """Each trial's score on a split by the task's metric; NaN where its answers are not
         finite.
         """
-        predictions = self.predict(split)
-        labels, metric = split.labels.cpu().numpy(), METRICS[self.data.metric]
-        return [metric(one, labels) if np.isfinite(one).all() else math.nan for one in predictions]
+        targets = split.labels.cpu().numpy()
+        return [self.data.goal.score(one, targets) for one in self.predict(split)]
 
     @torch.no_grad()
     def predict(self, split: Split) -> np.ndarray:
-        """Logits (trial, row, label), or for regression what is predicted, in the labels' units:
-        (trial, row), float32.
+        """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
+        labels, numbers in their labels' units.
         """
+        goal, n_trials = self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
             for rows in order.split(EVALUATION * self.batches.batch_size):
-                parts.append(self._logits(self.batches.take(split, rows)))
-        logits = torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
-        mean, std = self.data.units
-        return logits[..., 0] * std + mean if self.data.regression else logits
+                batch = self.batches.take(split, rows)
+                parts.append(goal.answers(self.model, batch, n_trials))
+        return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
 
     def save(self, trial: int, path: Path) -> Path:
-        """Writes a paused trial: its factors, its head and the moments of both; no padding of its
-        neighbours.
-        """
-        tensors = {name: view.detach().cpu().contiguous() for name, view in self._views(trial)}
+        """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
         about = {
             "step": self.step,
-            "spec": self.specs[self._rows[trial]].to_json(),
-            "units": self.data.units,
+            "spec": self._spec(trial).to_json(),
+            **self.data.goal.kept,
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, path, metadata={"tenslora_state": json.dumps(about)})
-            share(path)
-        except (OSError, SafetensorError) as error:
-            raise QuestionError(
-                f"cannot write {path}: {str(error).splitlines()[0]}. What was done so far is kept."
-            ) from error
-        return path
+        return write_state(path, self._views(trial), about)
 
-    def _load(self, trial: int, path: Path) -> None:
-        about, tensors = read_state(path)
-        if (
-            about["step"] != self.step
-            or TrialSpec.from_json(about["spec"]) != self.specs[self._rows[trial]]
-        ):
-            raise QuestionError(
-                f"{path} holds another trial, or another step ({about['step']}) than {self.step}."
-            )
-        with torch.no_grad():
-            for name, view in self._views(trial):
-                view.copy_(tensors[name])
+    def _spec(self, trial: int) -> TrialSpec:
+        return self.specs[self._rows[trial]]
 
     def _views(self, trial: int) -> Iterator[tuple[str, Tensor]]:
-        """Views of all that a trial has learnt, by name: factors, head, and the two moments of
-        each.
+        """Views of all that a trial goes on from, by name: factors, head, and the two moments of
+        each; the last gradients too where a rule is still to be called before the next step.
         """
-        row, optimizer = self._rows[trial], self.optimizer
-        of = {
-            id(parameter): dict(zip(KINDS, views, strict=True))
-            for parameter, *views in zip(
-                optimizer.parameters,
-                *map(optimizer.views, (optimizer.values, optimizer.means, optimizer.squares)),
-                strict=True,
-            )
-        }
+        row = self._rows[trial]
+        kinds = ["value", "mean", "square"]
+        if self._rules[row].due(self.step):
+            kinds.append("gradient")
         for group, (tensor, place) in enumerate(self.adapter.tensors_of(row)):
+            for name, value in tensor.frozen.named_buffers():
+                yield f"value.{group}.{name}", tensor.of_trial(name, value, place)
             for name, parameter in tensor.factors.items():
-                for kind, value in of[id(parameter)].items():
-                    yield f"{kind}.{group}.{name}", tensor.of_trial(name, value, place)
+                for kind in kinds:
+                    view = getattr(self._kept[id(parameter)], kind)
+                    yield f"{kind}.{group}.{name}", tensor.of_trial(name, view, place)
         for name, parameter in self.heads.parameters.items():
-            for kind, value in of[id(parameter)].items():
-                yield f"{kind}.head.{name}", value[row]
+            for kind in kinds:
+                yield f"{kind}.head.{name}", getattr(self._kept[id(parameter)], kind)[row]
 
-    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """The mean loss of each trial on one batch: (trial,)."""
-        labels, logits = batch["labels"], self._logits(batch)
-        n_trials = len(self.specs)
-        if self.data.regression:
-            mean, std = self.data.units
-            return (logits[..., 0] - (labels - mean) / std).square().mean(1)
-        each = functional.cross_entropy(
-            logits.flatten(0, 1), labels.repeat(n_trials), reduction="none"
-        )
-        return each.view(n_trials, -1).mean(1)
-
-    def _logits(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """(trial, row, label) in float32; every trial sees the same rows."""
-        dtype, n_trials = next(self.model.parameters()).dtype, len(self.specs)
-        inputs = {
-            name: value.to(dtype) if value.is_floating_point() else value
-            for name, value in batch.items()
-            if name != "labels"
+    def _views_of_parameters(self) -> dict[int, Kept]:
+        """What the optimizer keeps of each parameter, by its id."""
+        optimizer = self.optimizer
+        matrices = (optimizer.values, optimizer.gradients, optimizer.means, optimizer.squares)
+        views = zip(*map(optimizer.views, matrices), strict=True)
+        return {
+            id(parameter): Kept(*of_parameter)
+            for parameter, of_parameter in zip(optimizer.parameters, views, strict=True)
         }
-        repeated = {
-            name: value.repeat(n_trials, *(1,) * (value.ndim - 1)) for name, value in inputs.items()
-        }
-        return self.model(**repeated).logits.float().unflatten(0, (n_trials, -1))
 
     def _optimizer(self) -> PackedAdamW:
+        every = range(len(self.specs))
+        rates = [spec.head_learning_rate for spec in self.specs]
         parts = [
-            Part(
-                parameter, range(len(self.specs)), [spec.head_learning_rate for spec in self.specs]
-            )
+            Part(parameter, every, rates, [Care()] * len(self.specs))
             for parameter in self.heads.parameters.values()
         ]
         for tensor, trials in self.adapter.tensors_and_trials():
-            for factor in tensor.network.factors:
-                rates = [
-                    self.specs[k].learning_rate * self.specs[k].rule.make(RULES).care(factor).rate
-                    for k in trials
-                ]
-                parts.append(Part(tensor.factors[factor.name], trials, rates))
+            rates = [self.specs[row].learning_rate for row in trials]
+            for factor in tensor.network.form.counted:
+                cares = [self._rules[row].care(factor) for row in trials]
+                parts.append(Part(tensor.factors[factor.name], trials, rates, cares))
         return PackedAdamW(
             parts,
             weight_decay=torch.tensor(
@@ -291,15 +278,27 @@ class _Inputs(NamedTuple):
     """What differs from step to step: one step's, or all of a plan's along a first axis."""
 
     rows: Tensor  # (batch,) int64
-    number: Tensor  # () float64, counted from 1
+    step: Tensor  # () int64, counted from 1
+    number: Tensor  # (trial,) float64, Adam's number of the step
     share: Tensor  # (trial,), of the learning rates
 
     @classmethod
     def of(cls, n_trials: int, batch_size: int, device: torch.device) -> "_Inputs":
         return cls(
             torch.zeros(batch_size, dtype=torch.int64, device=device),
-            torch.zeros((), dtype=torch.float64, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+            torch.zeros(n_trials, dtype=torch.float64, device=device),
             torch.zeros(n_trials, device=device),
+        )
+
+    @classmethod
+    def plan(cls, rows: Tensor, steps: range, rules: Sequence[Rules]) -> "_Inputs":
+        """The inputs of steps counted from 0, each on its rows."""
+        return cls(
+            rows,
+            torch.arange(1, len(steps) + 1) + steps.start,
+            torch.tensor([one.numbers(steps) for one in rules], dtype=torch.float64).T,
+            torch.tensor([one.shares(steps) for one in rules]).T,
         )
 
     def to(self, device: torch.device) -> "_Inputs":
@@ -309,13 +308,3 @@ class _Inputs(NamedTuple):
 HEAD_SEED = 1_000_003
 """Added to a trial's seed for its head, so that head and factors do not start from the same draws.
 """
-
-KINDS = ("value", "mean", "square")
-
-
-def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `Pack.save` wrote: {"step", "spec", "units"} and the tensors.
-
-    `QuestionError` if the file is missing, cut off or foreign.
-    """
-    return read_noted(path, "tenslora_state")

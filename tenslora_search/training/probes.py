@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from tenslora_search.backbone.load import Backbone
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.cache import cache_folder, write_file
 from tenslora_search.runs.segment import Answer, Probe, Setting
@@ -18,7 +19,7 @@ GAIN = 1.1
 STEPS = 12
 
 
-Load = Callable[[Setting], tuple[torch.nn.Module, TaskData]]
+Load = Callable[[Setting], tuple[Backbone, TaskData]]
 """What gives a worker's backbone and data."""
 
 
@@ -31,11 +32,11 @@ def pack_size(probe: Probe, load: Load) -> Answer:
     key = capacity_key(probe.setting)
     if (known := known_sizes().get(key)) is not None:
         return (float(known),)
-    model, data = load(probe.setting)
+    backbone, data = load(probe.setting)
     best, best_rate = 1, 0.0
     for size in SIZES:
         try:
-            rate = _rate(model, data, probe, size)
+            rate = _rate(backbone, data, probe, size)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             break
@@ -70,11 +71,11 @@ def remember(key: str, size: int) -> None:
     write_file(cache_folder() / "packs.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _rate(model: torch.nn.Module, data: TaskData, probe: Probe, size: int) -> float:
+def _rate(backbone: Backbone, data: TaskData, probe: Probe, size: int) -> float:
     """Trial-steps a second of a pack."""
     specs = [replace(probe.specs[k % len(probe.specs)], seed=k) for k in range(size)]
     setting = probe.setting
     with Pack(
-        model, data, specs, max_steps=setting.max_steps, batch_size=setting.batch_size
+        backbone.model, data, specs, max_steps=setting.max_steps, batch_size=setting.batch_size
     ) as pack:
         return size / pack.seconds_a_step(STEPS)

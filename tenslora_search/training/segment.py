@@ -13,14 +13,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from tenslora_search.backbone.load import load_backbone
+from tenslora_search.backbone.load import Backbone, load_backbone
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import GOALS
 from tenslora_search.data.task import TaskData, load_task
+from tenslora_search.hub.contents import stamp
+from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
 
@@ -82,22 +85,22 @@ def _run(
 def _train(
     segment: Segment, trials: Sequence[Entrant], folder: Path, is_over: IsOver | None
 ) -> list[TrialResult]:
-    model, data = worker_backbone(segment.setting)
+    backbone, data = worker_backbone(segment.setting)
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     began = time.perf_counter()
-    scorer, split = _scorer(segment, model, data), _scored_on(segment, data)
+    scorer, split = _scorer(segment, backbone, data), _scored_on(segment, data)
     files = [folder / f"{one.number}.safetensors" for one in trials]
-    with _pack(segment, model, data, trials, segment.from_step) as pack:
+    with _pack(segment, backbone, data, trials, segment.from_step) as pack:
         losses = _advance(pack, segment.to_step, is_over)
         reasons = [pack.failure(place) for place in range(len(trials))]
         for place, file in enumerate(files):
             pack.save(place, file)
         step = pack.step
         is_cut = step < segment.to_step
-        scores = pack.scores(split) if scorer is model and not is_cut else []
-    if scorer is not model and not is_cut:
+        scores = pack.scores(split) if scorer is backbone and not is_cut else []
+    if scorer is not backbone and not is_cut:
         ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
             scores = pack.scores(split)
@@ -136,10 +139,10 @@ def _advance(pack: Pack, to_step: int, is_over: IsOver | None) -> list[float]:
 
 
 def _pack(
-    segment: Segment, model: nn.Module, data: TaskData, trials: Sequence[Entrant], from_step: int
+    segment: Segment, backbone: Backbone, data: TaskData, trials: Sequence[Entrant], from_step: int
 ) -> Pack:
     return Pack(
-        model,
+        backbone.model,
         data,
         [one.spec for one in trials],
         max_steps=segment.setting.max_steps,
@@ -147,17 +150,15 @@ def _pack(
         data_seed=segment.data_seed,
         from_step=from_step,
         states=[Path(one.state) if one.state else None for one in trials],
+        anew=backbone.anew,
     )
 
 
-def _scorer(segment: Segment, model: nn.Module, data: TaskData) -> nn.Module:
+def _scorer(segment: Segment, backbone: Backbone, data: TaskData) -> Backbone:
     """The backbone that trials are scored with: in a retest in float32, as users load an export."""
-    is_exact = segment.split == "select" or next(model.parameters()).dtype == torch.float32
-    return (
-        model
-        if is_exact
-        else _backbone(segment.setting.model, data.n_labels, data.regression, exact=True)
-    )
+    dtype = next(backbone.model.parameters()).dtype
+    is_exact = segment.split == "select" or dtype == torch.float32
+    return backbone if is_exact else _backbone(*_backbone_key(segment.setting, data), exact=True)
 
 
 def _scored_on(segment: Segment, data: TaskData) -> Split:
@@ -174,21 +175,40 @@ def _scored_on(segment: Segment, data: TaskData) -> Split:
     )
 
 
-def worker_backbone(setting: Setting) -> tuple[nn.Module, TaskData]:
-    """This process's backbone, on its GPU if it has one, and the task's data; loaded once."""
-    data = _data(setting.model, json.dumps(dict(setting.task), sort_keys=True))
-    return _backbone(setting.model, data.n_labels, data.regression), data
+def worker_backbone(setting: Setting) -> tuple[Backbone, TaskData]:
+    """This process's backbone, on its GPU if it has one, and the task's data; loaded once as long
+    as both are what the search began with.
+    """
+    task = json.dumps(dict(setting.task), sort_keys=True)
+    if "expected" in setting.task:
+        data = _data(setting.model, task)
+    else:  # nobody says what the files held when the search began
+        place = setting.task.get("data")
+        data = _data(setting.model, task, model_digest(setting.model), place and stamp(place))
+    return _backbone(*_backbone_key(setting, data)), data
+
+
+def _backbone_key(setting: Setting, data: TaskData) -> tuple[str, str | None, str, tuple[str, ...]]:
+    expected = setting.task.get("expected")
+    digest = expected.get("model") if expected else model_digest(setting.model)
+    return setting.model, digest, data.goal.name, data.goal.names
 
 
 @lru_cache(maxsize=2)
-def _backbone(name: str, n_labels: int, regression: bool, *, exact: bool = False) -> nn.Module:
-    return made_ready(load_backbone(name, n_labels=n_labels, regression=regression), exact=exact)
+def _backbone(
+    name: str, digest: str | None, goal: str, names: tuple[str, ...], *, exact: bool = False
+) -> Backbone:
+    """`digest`: of the model's files, by which a model that was saved anew is another."""
+    if digest and model_digest(name) != digest:
+        raise QuestionError(f"the model {name} has changed since the search began.")
+    model, anew = load_backbone(name, GOALS[goal].again(names, "", {}))
+    return Backbone(made_ready(model, exact=exact), anew)
 
 
 @lru_cache(maxsize=2)
-def _data(model: str, task: str) -> TaskData:
+def _data(model: str, task: str, *known_by: object) -> TaskData:
     """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are
-    not.
+    not. It holds the digests of data and model, else `known_by` does: changed ones are others.
     """
     data = load_task(**json.loads(task), model=model)
     if torch.cuda.is_available():

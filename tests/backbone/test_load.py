@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tenslora_search.backbone.load import load_backbone
+from tenslora_search.data.goals import Classes, Numbers
 from tenslora_search.data.processors import load_processor
 from tenslora_search.hub import places
 from tenslora_search.hub.images import ImageProcessor
@@ -19,15 +20,19 @@ from tenslora_search.spec.table import QuestionError
 from ..conftest import save_tokenizer
 
 
+def classes(n: int) -> Classes:
+    return Classes(tuple(map(str, range(n))))
+
+
 def test_an_encoder_a_decoder_and_a_vision_model_get_a_head(tiny_bert, tiny_gpt, tiny_vit):
-    for name, classes in ((tiny_bert, "BertFor"), (tiny_gpt, "GPT2For"), (tiny_vit, "ViTFor")):
-        model = load_backbone(name, n_labels=7)
-        assert type(model).__name__.startswith(classes)
+    for name, starts in ((tiny_bert, "BertFor"), (tiny_gpt, "GPT2For"), (tiny_vit, "ViTFor")):
+        model = load_backbone(name, classes(7)).model
+        assert type(model).__name__.startswith(starts)
         assert model.config.num_labels == 7
         assert not model.training
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
         assert model.config._attn_implementation == "sdpa"
-    assert load_backbone(tiny_bert, n_labels=2, regression=True).config.num_labels == 1
+    assert load_backbone(tiny_bert, Numbers()).model.config.num_labels == 1
 
 
 def test_the_backbone_is_read_and_the_head_is_new_and_the_same_each_time(tiny_bert):
@@ -35,8 +40,8 @@ def test_the_backbone_is_read_and_the_head_is_new_and_the_same_each_time(tiny_be
 
     before = torch.random.get_rng_state()
     one, other = (
-        load_backbone(tiny_bert, n_labels=5).state_dict(),
-        load_backbone(tiny_bert, n_labels=5).state_dict(),
+        load_backbone(tiny_bert, classes(5)).model.state_dict(),
+        load_backbone(tiny_bert, classes(5)).model.state_dict(),
     )
     stored = load_file(Path(tiny_bert, "model.safetensors"))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -89,19 +94,19 @@ def test_weights_that_are_not_those_of_the_config(folder, damage, count, first):
         QuestionError,
         match=rf"its weights lack {count} of \d+ parameters of its config.*first: {first}",
     ) as error:
-        load_backbone(str(folder), n_labels=2)
+        load_backbone(str(folder), classes(2))
     assert "\n" not in str(error.value)
 
 
 def test_a_head_of_another_size_and_a_missing_pooler_start_anew(folder):
-    assert load_backbone(str(folder), n_labels=2).started_anew == ()
-    assert load_backbone(str(folder), n_labels=3).started_anew == (
+    assert load_backbone(str(folder), classes(2)).anew == ()
+    assert load_backbone(str(folder), classes(3)).anew == (
         "classifier.bias",
         "classifier.weight",
     )
     rename_weights(folder, lambda name: None if "pooler" in name else name)
     pooler = ("bert.pooler.dense.bias", "bert.pooler.dense.weight")
-    assert load_backbone(str(folder), n_labels=2).started_anew == pooler
+    assert load_backbone(str(folder), classes(2)).anew == pooler
 
 
 @pytest.mark.parametrize(
@@ -113,9 +118,9 @@ def test_a_base_without_a_head_is_enough(family, tiny, tmp_path):
     model.base_model.save_pretrained(tmp_path)
     if family not in ("vit", "deit"):
         save_tokenizer(tmp_path, types=False)
-    loaded = load_backbone(str(tmp_path), n_labels=3)
+    loaded, anew = load_backbone(str(tmp_path), classes(3))
     assert isinstance(loaded, type(model))
-    head = set(loaded.started_anew)
+    head = set(anew)
     assert head
     assert all(
         torch.equal(value, model.state_dict()[name])
@@ -127,7 +132,7 @@ def test_a_base_without_a_head_is_enough(family, tiny, tmp_path):
 def test_a_decoder_knows_its_pad_token(tiny_gpt):
     tokenizer = load_processor(tiny_gpt)
     assert tokenizer.pad_token == tokenizer.eos_token
-    assert load_backbone(tiny_gpt, n_labels=2).config.pad_token_id == tokenizer.pad_token_id
+    assert load_backbone(tiny_gpt, classes(2)).model.config.pad_token_id == tokenizer.pad_token_id
     assert tokenizer.padding_side == tokenizer.truncation_side == "right"
 
 
@@ -135,7 +140,7 @@ def test_the_pad_token_is_the_tokenizer_s_whatever_the_config_says(tiny_gpt, tmp
     """A decoder is read at the last token that is no padding, so that padding changes nothing."""
     folder = Path(shutil.copytree(tiny_gpt, tmp_path / "gpt"))
     change_config(folder, pad_token_id=5)
-    tokenizer, model = load_processor(str(folder)), load_backbone(str(folder), n_labels=2)
+    tokenizer, model = load_processor(str(folder)), load_backbone(str(folder), classes(2)).model
     alone = model(**tokenizer(["good film"], return_tensors="pt")).logits
     padded = model(
         **tokenizer(["good film", "a very very dull plot"], padding=True, return_tensors="pt")
@@ -152,7 +157,7 @@ def test_texts_are_cut_where_the_positions_end(tiny_roberta, tmp_path):
     )
     tokenizer = load_processor(str(folder))
     ids = tokenizer("good " * 100, truncation=True, return_tensors="pt")["input_ids"]
-    assert load_backbone(str(folder), n_labels=2)(input_ids=ids).logits.isfinite().all()
+    assert load_backbone(str(folder), classes(2)).model(input_ids=ids).logits.isfinite().all()
     assert ids.shape == (1, 64)  # of 66 positions RoBERTa skips those up to its pad token's number
 
 
@@ -170,7 +175,7 @@ def test_a_model_of_one_token_type_is_told_no_types(tiny_roberta, tiny_bert, tmp
         "good film", "bad film", return_tensors="pt"
     )  # as an export's user does
     assert inputs.keys() == {"input_ids", "attention_mask"}
-    assert load_backbone(folder, n_labels=2)(**inputs).logits.isfinite().all()
+    assert load_backbone(folder, classes(2)).model(**inputs).logits.isfinite().all()
     assert "token_type_ids" in load_processor(tiny_bert)("good film", "bad film")
 
 
@@ -199,7 +204,7 @@ def test_pickled_weights_are_never_opened(folder):
     with pytest.raises(
         QuestionError, match="has no safetensors weights, the only kind that is opened"
     ):
-        load_backbone(str(folder), n_labels=2)
+        load_backbone(str(folder), classes(2))
 
 
 def test_code_that_comes_with_a_model_is_never_run(folder):
@@ -208,7 +213,7 @@ def test_code_that_comes_with_a_model_is_never_run(folder):
     (folder / "config.json").write_text(json.dumps(config | own))
     (folder / "own.py").write_text("raise SystemExit('it ran')")
     with pytest.raises(QuestionError, match="needs code that comes with it, which is never run"):
-        load_backbone(str(folder), n_labels=2)
+        load_backbone(str(folder), classes(2))
 
 
 def damage_weights(folder: Path) -> None:
@@ -236,7 +241,7 @@ def of_another_kind(folder: Path) -> None:
 def test_a_folder_that_holds_no_usable_model(folder, damage, message):
     damage(folder)
     with pytest.raises(QuestionError, match=message) as error:
-        load_backbone(str(folder), n_labels=2)
+        load_backbone(str(folder), classes(2))
     assert "\n" not in str(error.value)
 
 
@@ -268,7 +273,7 @@ def fresh_minilm():
 def test_minilm_is_the_installed_package_checked(fresh_minilm):
     folder = Path(model_place("minilm"))
     assert (folder / "model.safetensors").is_file()
-    assert load_backbone("minilm", n_labels=2).config.hidden_size == 384
+    assert load_backbone("minilm", classes(2)).model.config.hidden_size == 384
 
 
 def test_minilm_with_other_weights_is_refused(fresh_minilm, monkeypatch, tmp_path):
@@ -282,10 +287,10 @@ def test_minilm_with_other_weights_is_refused(fresh_minilm, monkeypatch, tmp_pat
     with pytest.raises(
         QuestionError, match=r"minilm's weights in .* are not the known ones: sha256 [0-9a-f]{64}"
     ):
-        load_backbone("minilm", n_labels=2)
+        load_backbone("minilm", classes(2))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(QuestionError, match="sha256 no file; install the package anew"):
-        load_backbone("minilm", n_labels=2)
+        load_backbone("minilm", classes(2))
 
 
 def test_minilm_is_the_hub_s_where_the_package_is_missing(fresh_minilm, monkeypatch):

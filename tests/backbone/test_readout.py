@@ -12,9 +12,9 @@ def generators() -> list[torch.Generator]:
 
 def test_pretrained_maps_of_a_head_are_kept(tiny):
     model, inputs = tiny("modernbert")
-    model.started_anew = ("classifier.bias", "classifier.weight")  # head.dense is in the checkpoint
+    anew = ("classifier.bias", "classifier.weight")  # head.dense is in the checkpoint
     pretrained = model.head.dense.weight.clone()
-    heads = StackedHeads(model, generators())
+    heads = StackedHeads(model, generators(), anew)
     found = heads.parameters
     assert all(torch.equal(one, pretrained.T) for one in found["head.dense.weight"])
     assert not torch.equal(*found["classifier.weight"][:2])
@@ -28,11 +28,11 @@ def test_pretrained_maps_of_a_head_are_kept(tiny):
 
 def test_biases_of_pretrained_maps_are_kept(tiny):
     model, _ = tiny("roberta")
-    model.started_anew = ()  # a head that was stored whole: its last map is another task's
     with torch.no_grad():
         model.classifier.dense.bias.fill_(0.5)
         model.classifier.out_proj.bias.fill_(0.5)
-    found = StackedHeads(model, generators()).parameters
+    anew = ()  # a head that was stored whole: its last map is another task's
+    found = StackedHeads(model, generators(), anew).parameters
     assert (found["classifier.dense.bias"] == 0.5).all()
     assert (found["classifier.out_proj.bias"] == 0).all()
 
@@ -41,7 +41,7 @@ def test_maps_that_the_weights_do_not_give_are_drawn(tiny):
     """So is all of the head of a model that does not say what was given."""
     for anew in (("classifier.dense.weight",), None):
         model, _ = tiny("roberta")
-        if anew is not None:
-            model.started_anew = anew
-        one, other, _ = StackedHeads(model, generators()).parameters["classifier.dense.weight"]
+        one, other, _ = StackedHeads(model, generators(), anew).parameters[
+            "classifier.dense.weight"
+        ]
         assert not torch.equal(one, other)

@@ -10,6 +10,7 @@ import torch
 
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.data.digits import digits_frame
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.processors import load_processor
 from tenslora_search.hub import digits_vit
 
@@ -37,7 +38,11 @@ def test_the_backbone_knows_0_to_4():
     processor = load_processor("digits-vit")
     pixels = processor.normalise(torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
     with torch.no_grad():
-        guesses = load_backbone("digits-vit", n_labels=5)(pixel_values=pixels).logits.argmax(1)
+        guesses = (
+            load_backbone("digits-vit", Classes(tuple("01234")))
+            .model(pixel_values=pixels)
+            .logits.argmax(1)
+        )
     assert (guesses.numpy() == labels).mean() > 0.99
 
 

@@ -7,32 +7,18 @@ import pandas as pd
 import pytest
 
 from tenslora_search.data.columns import Columns
-from tenslora_search.data.labels import read_labels
-from tenslora_search.data.sources import Source
+from tenslora_search.data.goals import GOALS, goal_for
+from tenslora_search.data.labels import LabelColumn, Targets, check_complete, label_cells
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.tasks import TASKS, LabelKind
 
 
 def labels(
-    train,
-    *,
-    task: str | None = None,
-    names: tuple[str, ...] | None = None,
-    kind: LabelKind | None = None,
-    **others,
-):
-    frames = {
-        split: pd.DataFrame({"label": column})
-        for split, column in {"train": train, **others}.items()
-    }
-    source = Source("mine", frames, {"label": names} if names else {})
-    return read_labels(
-        source,
-        Columns("text", ("text",), "label"),
-        TASKS[task] if task else None,
-        tuple(frames),
-        kind,
-    )
+    train, *, names: tuple[str, ...] | None = None, goal: str | None = None, **others
+) -> Targets:
+    cells = {split: pd.Series(column) for split, column in {"train": train, **others}.items()}
+    column = LabelColumn(cells, "label", "mine", names, goal is not None)
+    check_complete(column)
+    return GOALS[goal or goal_for(cells["train"])].read(column)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +34,7 @@ def labels(
 )
 def test_classes_by_their_own_names(column, names, numbers):
     found = labels(column)
-    assert (found.names, found.regression) == (names, False)
+    assert found.names == names
     assert found.of["train"].tolist() == numbers
 
 
@@ -72,24 +58,74 @@ def test_what_looks_like_a_number_and_is_none(names):
 
 def test_the_question_says_what_the_labels_are():
     versions = ["1.1", "1.2", "2.1", "2.0"] * 2
-    assert labels(versions).regression
-    assert labels(versions, kind="classes").names == ("1.1", "1.2", "2", "2.1")
-    scores = labels(list(range(60)), kind="numbers")
-    assert scores.regression
+    assert labels(versions).names == ()
+    assert labels(versions, goal="classes").names == ("1.1", "1.2", "2", "2.1")
+    scores = labels(list(range(60)), goal="numbers")
     assert scores.of["train"].tolist() == list(range(60))
-    assert len(labels([f"id {row % 30}" for row in range(50)], kind="classes").names) == 30
+    assert len(labels([f"id {row % 30}" for row in range(50)], goal="classes").names) == 30
+
+
+@pytest.mark.parametrize(
+    ("column", "goal"),
+    [
+        ([0.5, 1.0], "numbers"),
+        (["0.5", "1"], "numbers"),
+        ([0, 1], "classes"),
+        ([True, False], "classes"),
+        ([["a"], ["a", "b"], []], "labels"),
+        ([np.array(["a"]), np.array(["b"])], "labels"),
+        (["['a']", '["a", "b"]', "[]"], "labels"),
+        (["[a]", "b"], "classes"),
+        (["a|b", "a"], "classes"),
+        ([["a"], "b"], "classes"),
+    ],
+)
+def test_what_the_values_say(column, goal):
+    assert goal_for(pd.Series(column)) == goal
 
 
 def test_scores():
-    assert labels([0.5, 1.0]).regression
-    assert labels(["0.5", "1"]).regression
-    assert not labels([0, 1], task="sst2").regression
-    found = labels(
-        ["0", "5"], task="stsb", validation=["2", "3"]
-    )  # the task says so, whole numbers or not
-    assert (found.names, found.regression) == ((), True)
+    found = labels(["0", "5"], goal="numbers", validation=["2", "3"])
+    assert found.names == ()
     assert found.of["train"].dtype == np.float32
     assert found.of["validation"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [["b", "a"], [], ["b", "b"]],
+        [np.array(["b", "a"]), np.array([]), np.array(["b"])],
+        ["['b', 'a']", "[]", "['b']"],
+        ['["b", "a"]', "[]", '["b"]'],
+        ["a|b", "[]", "b"],
+        ["a; b", "[]", " b"],
+        ["a, b", "[]", "b"],
+    ],
+)
+def test_sets_of_labels(column):
+    found = labels(column, goal="labels")
+    assert found.names == ("a", "b")
+    assert found.of["train"].tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert found.of["train"].dtype == np.float32
+
+
+def test_sets_of_numbered_labels_by_the_names_of_the_files():
+    found = labels([[2, 0], [0]], names=("joy", "anger", "fear"), test=[[2], []])
+    assert found.names == ("joy", "anger", "fear")
+    assert found.of["train"].tolist() == [[1, 0, 1], [1, 0, 0]]
+    assert found.of["test"].tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def test_a_column_for_each_label():
+    frame = pd.DataFrame({"toxic": ["1", "0", ""], "rude": [1.0, 0.0, 1.0], "spam": [True] * 3})
+    cells = label_cells(frame, Columns("text", ("text",), ("toxic", "rude", "spam")), "mine")
+    assert cells.tolist() == [["toxic", "rude", "spam"], ["spam"], None]
+    frame.loc[1, "toxic"] = "perhaps"
+    with pytest.raises(
+        QuestionError, match=r"row 2 of mine has 'perhaps' in column 'toxic'.* holds 0 or 1"
+    ):
+        label_cells(frame, Columns("text", ("text",), ("toxic", "rude")), "mine")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +135,8 @@ def test_scores():
         (
             ["a", None],
             {},
-            r"1 of 2 rows of train of mine have no label in column 'label' \(first: row 2\)",
+            r"1 of 2 rows of train of mine have no label in column 'label' \(row 2\)"
+            ".*--drop-unlabelled",
         ),
         (["a", " ", ""], {}, "2 of 3 rows of train"),
         (
@@ -111,10 +148,10 @@ def test_scores():
         (
             [f"id {row}" for row in range(50)],
             {},
-            "holds 50 different labels in 50 rows of train; is it the label.* --labels numbers",
+            "holds 50 different labels in 50 rows of train; is it the label.* --goal numbers",
         ),
         (
-            [[0], [1]],
+            [[0], 1],
             {},
             r"row 1 of train of mine has a list in column 'label': '\[0\]'; "
             "a label is one text or number",
@@ -128,9 +165,28 @@ def test_scores():
         (
             [0.5, 1.5],
             {"test": ["0.5", "much"]},
-            "row 2 of test, .* is no number: 'much'; a score must be one",
+            "row 2 of test of mine has no number in column 'label': 'much'; a score must be one",
         ),
-        (["good", "bad"], {"task": "stsb"}, "row 1 of train, .* is no number: 'good'"),
+        (
+            ["good", "bad"],
+            {"goal": "numbers"},
+            "row 1 of train of mine has no number in column 'label': 'good'",
+        ),
+        (
+            [["a"], ["b"]],
+            {"test": [["a"], ["b", "c"]]},
+            "row 2 of test of mine has c in column 'label'; the labels of train are a, b",
+        ),
+        (
+            [["a"], ["b", {"c": 1}]],
+            {},
+            r"row 2 of train of mine has \"\{'c': 1\}\" among the labels in column 'label'",
+        ),
+        ([["a"], ["b", None]], {}, "row 2 of train of mine has 'None' among the labels"),
+        ([["a"], None], {}, r"1 of 2 rows of train .* \(row 2\).*--drop-unlabelled"),
+        (["a", 5], {"goal": "labels"}, "row 2 of train of mine has '5' in column 'label'; the"),
+        ([["a"], []], {}, r"has 1 label \(a\) in train; two or more are needed"),
+        ([[0], [3]], {"names": ("no", "yes")}, "row 2 of train of mine has 3 in column 'label'"),
     ],
 )
 def test_refused(train, options, message):

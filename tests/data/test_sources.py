@@ -235,7 +235,7 @@ WRONG = {
     "cut parquet": ({"train.parquet": "PAR1"}, "cannot read .*train.parquet: "),
     "no utf-8": (
         {"train.csv": "x,y\ncaf\xe9,2\n".encode("latin-1")},
-        r"train.csv is no UTF-8 text \(byte 8\)",
+        r"train.csv is no UTF-8 text: line 2 \(byte 8\)",
     ),
 }
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tenslora_search.data.splits import cut, held_out_size, strata_of
+from tenslora_search.data.goals import Numbers
+from tenslora_search.data.splits import cut, held_out_size
 
 
 def test_held_out_size():
@@ -50,6 +51,6 @@ def test_a_class_of_one_group_is_not_cut():
 
 def test_numbers_are_cut_from_low_to_high():
     scores = np.random.default_rng(0).normal(size=1000)
-    taken = cut(np.arange(1000), strata_of(scores, regression=True), 100, np.random.default_rng(1))
+    taken = cut(np.arange(1000), Numbers.strata(scores), 100, np.random.default_rng(1))
     lowest, highest = np.argsort(scores)[:100], np.argsort(scores)[-100:]
     assert taken[lowest].sum() == taken[highest].sum() == 10

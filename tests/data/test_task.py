@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tenslora_search.data import goals
 from tenslora_search.data import task as module
 from tenslora_search.data.task import load_task
 from tenslora_search.spec.table import QuestionError
@@ -22,8 +23,8 @@ def texts(monkeypatch) -> dict[str, list]:
         found.append(list(zip(*rows.columns, strict=True)))
         return encode(rows, *arguments, **options)
 
-    encode = module.encode
-    monkeypatch.setattr(module, "encode", spy)
+    encode = goals.encode
+    monkeypatch.setattr(goals, "encode", spy)
     return found
 
 
@@ -37,7 +38,7 @@ def test_split_from_train_alone(reviews, tiny_bert, tmp_path, texts):
     """
     reviews.to_csv(tmp_path / "reviews.csv", index=False)
     task = load_task(data=tmp_path / "reviews.csv", model=tiny_bert)
-    assert (task.name, task.labels, task.metric, task.n_labels) == (
+    assert (task.name, task.goal.names, task.goal.metric, task.goal.n_outputs) == (
         "reviews",
         ("negative", "positive"),
         "accuracy",
@@ -61,7 +62,9 @@ def test_labels_stay_with_their_texts(reviews, tiny_bert, tmp_path, texts):
     task = load_task(data=tmp_path, model=tiny_bert)
     mood = dict(zip(reviews["sentence"], reviews["label"], strict=True))
     for split, rows in zip((task.fit, task.select, task.report), texts, strict=True):
-        assert [task.labels[label] for label in split.labels] == [mood[text] for (text,) in rows]
+        assert [task.goal.names[label] for label in split.labels] == [
+            mood[text] for (text,) in rows
+        ]
 
 
 def test_the_seed_decides_the_cut_and_the_digest(reviews, tiny_bert, tmp_path, texts):
@@ -117,7 +120,7 @@ def test_a_split_without_labels_is_passed_over(reviews, tiny_bert, tmp_path):
     numbers.head(30).assign(label=-1).to_csv(tmp_path / "test.csv", index=False)
     task = load_task(data=tmp_path, model=tiny_bert)
     assert len(task.report) != 30
-    assert task.labels == ("0", "1")
+    assert task.goal.names == ("0", "1")
 
 
 def test_scores_are_cut_from_low_to_high(tiny_bert, tmp_path):
@@ -130,8 +133,8 @@ def test_scores_are_cut_from_low_to_high(tiny_bert, tmp_path):
     )
     frame.to_csv(tmp_path / "train.csv", index=False)
     task = load_task(data=tmp_path, model=tiny_bert)
-    assert (task.regression, task.n_labels, task.labels, task.metric) == (
-        True,
+    assert (task.goal.name, task.goal.n_outputs, task.goal.names, task.goal.metric) == (
+        "numbers",
         1,
         (),
         "pearson_spearman",
@@ -153,7 +156,7 @@ def test_images_of_a_csv_file(tiny_vit, tmp_path):
     task = load_task(data=tmp_path, model=tiny_vit)
     assert task.fit.inputs["pixel_values"].shape == (len(task.fit), 3, 12, 12)
     blue = task.fit.inputs["pixel_values"][:, 2].amax((1, 2))
-    assert [task.labels[label] for label in task.fit.labels] == [
+    assert [task.goal.names[label] for label in task.fit.labels] == [
         "odd" if shade else "even" for shade in blue
     ]
 
@@ -234,8 +237,8 @@ def test_nothing_asked():
 
 def test_the_tasks_without_network():
     digits = load_task("digits", model="digits-vit")
-    assert (digits.labels, digits.metric) == (tuple("56789"), "accuracy")
+    assert (digits.goal.names, digits.goal.metric) == (tuple("56789"), "accuracy")
     assert len(digits.fit) + len(digits.select) + len(digits.report) == 896
     words = load_task("docstrings", model="minilm", fit_rows=100)
-    assert words.labels == ("numpy", "pandas", "ray", "torch", "transformers")
+    assert words.goal.names == ("numpy", "pandas", "ray", "torch", "transformers")
     assert len(words.fit) == 100

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from tenslora_search.backbone.load import load_backbone
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
 from tenslora_search.export.card import TAG, Facts, card
@@ -24,12 +25,13 @@ from tenslora_search.export.trained import base_of, export_trained
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 FACTS = Facts(
     number=3, task="own", metric="accuracy", kind="text", training={"steps": 6, "batch_size": 16,
     "max_length": 32}, report_rows=24, select_score=0.75, report_scores=[0.8125, 0.75], budget=2000,
-    head_params=34, regression=False,
+    head_params=34, goal=Classes(("no", "yes"), "accuracy"),
     command="tenslora-search --budget 2000\ntenslora-search export runs/own --pick 3",
 )  # fmt: skip
 
@@ -62,16 +64,16 @@ def train(small_spec, reviews, tmp_path_factory):
             rows = reviews.assign(label=lengths) if regression else reviews
             rows.to_csv(folder / "own.csv", index=False)
             data = load_task(data=folder / "own.csv", model=model, max_length=32)
-        backbone = load_backbone(model, n_labels=data.n_labels, regression=data.regression)
+        backbone, anew = load_backbone(model, data.goal)
         geometry = geometry_of(backbone)
         specs = small_spec("none", "cp", geometry, 3), small_spec("depth", "tucker", geometry)
         trials = [TrialSpec(spec, 0.05, 0.02, seed=seed) for seed, spec in enumerate(specs)]
-        with Pack(backbone, data, trials, max_steps=6, batch_size=16) as pack:
+        with Pack(backbone, data, trials, max_steps=6, batch_size=16, anew=anew) as pack:
             pack.advance(6)
             state = pack.save(1, folder / "1.safetensors")
             logits = torch.from_numpy(pack.predict(data.report)[1])
         facts = replace(
-            FACTS, kind="image" if "vit" in model else "text", regression=regression, task=data.name
+            FACTS, kind="image" if "vit" in model else "text", goal=data.goal, task=data.name
         )
         return state, model, data, facts, logits
 
@@ -125,21 +127,23 @@ def assert_answers_in_the_labels_units(readme: Path, made: dict, data) -> None:
 def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_path):
     state, model, data, facts, expected = trained
     to = tmp_path / "made" / format
-    assert (
-        export_trained(state, to, format, model=model, labels=list(data.labels), facts=facts) == to
-    )
+    assert export_trained(state, to, format, model=model, facts=facts) == to
     made = run_code(to / "README.md")
     with torch.no_grad():
         logits = made["model"](**rows_of(data.report)).logits
     config = made["model"].config
-    logits = logits[:, 0] + getattr(config, "label_offset", 0.0) if data.regression else logits
+    logits = (
+        logits[:, 0] + getattr(config, "label_offset", 0.0)
+        if data.goal.name == "numbers"
+        else logits
+    )
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
-    if data.regression:
+    if data.goal.name == "numbers":
         assert config.num_labels == 1
         assert_answers_in_the_labels_units(to / "README.md", made, data)
     else:
-        assert config.id2label == dict(enumerate(data.labels))
-        assert config.label2id == {label: number for number, label in enumerate(data.labels)}
+        assert config.id2label == dict(enumerate(data.goal.names))
+        assert config.label2id == {label: number for number, label in enumerate(data.goal.names)}
     if facts.kind == "text":
         texts = ["the plot was very dull", "good"]
         assert made["tokenizer"](texts)["input_ids"] == load_processor(model)(texts)["input_ids"]  # type: ignore[operator]
@@ -158,26 +162,20 @@ def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_pa
 
 def test_a_base_on_no_hub_travels_along(tmp_path, digits):
     state, model, data, facts, expected = digits
-    export_trained(
-        state, tmp_path / "made", "peft", model=model, labels=list(data.labels), facts=facts
-    )
+    export_trained(state, tmp_path / "made", "peft", model=model, facts=facts)
     moved = (tmp_path / "made").rename(tmp_path / "moved")
     readme = moved / "README.md"
-    readme.write_text(
-        readme.read_text().replace(json.dumps(str(tmp_path / "made")), json.dumps(str(moved)))
-    )
+    readme.write_text(readme.read_text().replace(repr(str(tmp_path / "made")), repr(str(moved))))
     with torch.no_grad():
         logits = run_code(readme)["model"](**rows_of(data.report)).logits
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
-    export_trained(
-        state, tmp_path / "merged", "merged", model=model, labels=list(data.labels), facts=facts
-    )
+    export_trained(state, tmp_path / "merged", "merged", model=model, facts=facts)
     assert not (tmp_path / "merged" / "base").exists()
 
 
 def test_the_card(digits, tmp_path):
-    state, model, data, facts, _ = digits
-    export_trained(state, tmp_path, "peft", model=model, labels=list(data.labels), facts=facts)
+    state, model, _, facts, _ = digits
+    export_trained(state, tmp_path, "peft", model=model, facts=facts)
     _, front, body = (tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     matter = yaml.safe_load(front)
     assert matter["library_name"] == "peft"
@@ -196,7 +194,9 @@ def test_the_card(digits, tmp_path):
         assert said in body
     configuration = json.loads(re.findall(r"```json\n(.*?)```", body, re.DOTALL)[0])
     assert configuration.pop("steps") == 6
-    spec = TrialSpec.from_json({name: configuration[name] for name in TrialSpec.__slots__})
+    for name in ("batch_size", "max_length"):
+        del configuration[name]
+    spec = TrialSpec.from_json(configuration)
     assert spec == TrialSpec.from_json(read_state(state)[0]["spec"])
     assert json.loads((tmp_path / "adapter_config.json").read_text())[
         "base_model_name_or_path"
@@ -212,7 +212,54 @@ def test_a_card_of_a_hub_model_that_was_never_retested(digits, tmp_path):
     assert matter["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert "model-index" not in matter
     assert "not measured" in text
-    assert 'folder = "a\\"b"' in text
+    assert "folder = 'a\"b'" in text
+
+
+HOSTILE = "1); import os; os.system('true') #"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("training", {"steps": 6, "batch_size": 16, "max_length": HOSTILE}),
+        ("training", {"steps": True, "batch_size": 16, "max_length": 32}),
+        ("budget", "300k"),
+        ("report_rows", [1]),
+        ("task", {"a": 1}),
+        ("command", None),
+    ],
+)
+def test_facts_of_another_kind_are_refused(field, value):
+    with pytest.raises(QuestionError, match=r"of a run is a (whole number|text); got") as error:
+        replace(FACTS, **{field: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "text_pair", "image"])
+def test_no_text_of_a_run_becomes_code(kind, digits, tmp_path):
+    """Names and paths of any kind: the card's code is the same, but for the literals it holds."""
+    import ast
+
+    state, _, _, facts, _ = digits
+    spec = TrialSpec.from_json(read_state(state)[0]["spec"])
+    nasty = "a\"'\\n```\n\U0001f600 {x} # \udcff <script>"
+    facts = replace(facts, kind=kind, task=nasty, command=nasty)
+    base = replace(base_of("minilm", tmp_path), name=nasty, code=repr(nasty))
+    for form in FORMATS.values():
+        text = card(facts, spec, base, form, nasty)
+        blocks = re.findall(r"```python\n(.*?)```\n", text, re.DOTALL)
+        assert len(blocks) == 2
+        trees = [ast.parse(block) for block in blocks]
+        said = {
+            node.value
+            for tree in trees
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+        }
+        assert nasty in said
+        calls = {ast.unparse(n.func) for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)}
+        assert not any("system" in call for call in calls)
+        assert "\n<script>" not in text
 
 
 def write_export(folder: Path, *names: str) -> None:

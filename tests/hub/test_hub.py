@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from tenslora_search.backbone.load import load_backbone
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import load_task
 from tenslora_search.hub import hub
 from tenslora_search.spec.table import QuestionError
@@ -33,9 +34,9 @@ from tenslora_search.backbone.load import load_backbone
 for task, model in json.loads(sys.argv[1]):
     try:
         data = load_task(task, model=model)
-        backbone = load_backbone(model, n_labels=data.n_labels, regression=data.regression)
+        backbone = load_backbone(model, data.goal).model
         rows = [len(split) for split in (data.fit, data.select, data.report)]
-        about = {"rows": rows, "labels": data.labels, "regression": data.regression,
+        about = {"rows": rows, "labels": data.goal.names, "goal": data.goal.name,
                   "digest": data.digest,
                  "inputs": {name: list(one.shape[1:]) for name, one in data.fit.inputs.items()},
                  "head": backbone.config.num_labels, "model": type(backbone).__name__}
@@ -310,7 +311,8 @@ def test_a_task_and_a_model_from_the_hub(answers, pair):
     fit, select, report = found["rows"]
     assert fit + select == report == 40
     assert fit > select > 0
-    assert found["regression"] == task.regression == (not found["labels"])
+    assert found["goal"] == task.goal
+    assert (found["goal"] == "numbers") == (not found["labels"])
     assert found["head"] == max(1, len(found["labels"]))
     assert set(found["inputs"]) == (
         {"pixel_values"} if task.kind == "image" else {"input_ids", "attention_mask"}
@@ -389,7 +391,7 @@ def test_no_hub_at_all(no_hub, tiny_bert):
     ):
         load_task("cola", model=tiny_bert)
     with pytest.raises(QuestionError, match="model 'nobody/else-here' is not on this machine"):
-        load_backbone("nobody/else-here", n_labels=2)
+        load_backbone("nobody/else-here", Classes(("0", "1")))
 
 
 def test_the_offline_switch_is_named_and_stays_as_it_was(no_hub, monkeypatch):

@@ -15,9 +15,10 @@ from tenslora_search.nn.attach import Adapter, attach
 from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.backbones import family_of, geometry_of_config
+from tenslora_search.spec.backbones import geometry_of_config
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.families import family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
@@ -184,7 +185,7 @@ def test_fused_and_shared_inputs(tiny, small_spec):
     adapter.refresh()
     sites = [module for module in model.modules() if isinstance(module, Site)]
     assert len(sites) == 2
-    assert all([pair.block for pair in site.pairs] == [0, 2] for site in sites)
+    assert all([one.columns.start for one in site.updates] == [0, 64] for site in sites)
     assert logits(model, inputs).isfinite().all()
 
 
@@ -479,7 +480,7 @@ def test_specs_and_seeds_must_match(tiny):
     model, _ = tiny("bert")
     spec, other = spec_for(geometry_of(model)), spec_for(Geometry.attention(64, 4, 2))
     assert "2 specs and 1 seeds" in refusal(lambda: attach(model, [spec, spec], seeds=[1]))
-    assert "one geometry" in refusal(lambda: attach(model, [spec, other]))
+    assert "64 x 64" in refusal(lambda: attach(model, [spec, other]))
     assert "0 specs" in refusal(lambda: attach(model, []))
     attach(model, spec)
     assert "detach" in refusal(lambda: attach(model, spec))

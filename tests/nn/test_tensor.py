@@ -43,9 +43,15 @@ def updates(tensor: FactoredTensor) -> torch.Tensor:
     return (left @ right).expand(-1, len(group.projections), group.layers, -1, -1)
 
 
+def starts_at_zero(tensor: FactoredTensor) -> bool:
+    """Exactly; but for rounding where a form makes what is contracted."""
+    largest = float(updates(tensor).detach().abs().max())
+    return largest <= (0 if tensor.network.form.make is None else 1e-6)
+
+
 def randomise(tensor: FactoredTensor) -> None:
     with torch.no_grad():
-        for name, parameter in tensor.factors.items():
+        for name, parameter in tensor.arrays.items():
             for trial in range(tensor.n_trials):
                 part = tensor.of_trial(name, parameter, trial)
                 part.copy_(torch.randn(part.shape) * tensor.entries(name, trial))
@@ -161,7 +167,7 @@ def test_any_geometry(data, construction, decomposition, geometries, ranks_of, d
     )
     assert spec.slice_rank == max(tensor.pairs()[0].shape[-1] for tensor in made)
     for tensor in made:
-        assert not updates(tensor).any()
+        assert starts_at_zero(tensor)
         randomise(tensor)
         assert close(updates(tensor)[0], dense_update(tensor))
 
@@ -199,25 +205,30 @@ def test_exactly_one_factor_starts_at_zero_and_gets_the_gradient(
 ):
     (tensor,) = tensors(small_spec(construction, decomposition, SMALL))
     zero = [name for name, value in tensor.factors.items() if not value.any()]
-    updates(tensor).mul(torch.randn(1, 3, 2, 12, 12)).sum().backward()
-    moved = [
-        name
-        for name, value in tensor.factors.items()
-        if value.grad is not None and value.grad.any()
-    ]
-    assert zero == moved
+    assert starts_at_zero(tensor)
     assert len(zero) == 1
+    updates(tensor).mul(torch.randn(1, 3, 2, 12, 12)).sum().backward()
+    gradients = {name: value.grad for name, value in tensor.factors.items()}
+    largest = {
+        name: 0.0 if value is None else float(value.abs().max())
+        for name, value in gradients.items()
+    }
+    moved = [name for name, size in largest.items() if size > 1e-5 * max(largest.values())]
+    if tensor.network.form.make is None:
+        assert zero == moved
+    else:  # what is made of it may hang on others as well
+        assert set(zero) <= set(moved)
 
 
 def test_copies_and_trials_start_apart(construction, decomposition, small_spec):
     spec = small_spec(construction, decomposition, SMALL)
     (tensor,) = tensors(spec, spec, seeds=(1, 2))
-    for factor in tensor.network.factors:
+    for factor in tensor.network.form.learnt:
         if factor.start in ("uniform", "normal"):
-            starts = tensor.factors[factor.name].detach().flatten(0, len(tensor.looped)).flatten(1)
+            starts = tensor.arrays[factor.name].detach().flatten(0, len(tensor.looped)).flatten(1)
             assert len(starts.unique(dim=0)) == len(starts)
-        elif factor.start != "zero":
-            one, other = tensor.factors[factor.name]
+        elif factor.start not in ("zero", "ones"):
+            one, other = tensor.arrays[factor.name]
             assert factor.start in STARTS
             assert one.numel() <= 8 or not torch.equal(one, other)
 
@@ -240,8 +251,8 @@ def test_the_same_alone_and_in_a_pack(construction, decomposition, small_spec):
     """A trial's factors depend on its seed alone, not on its neighbours' ranks or number."""
     mine, other = (small_spec(construction, decomposition, SMALL, rank) for rank in (2, 3))
     (alone,), (packed,) = tensors(mine, seeds=(7,)), tensors(other, mine, other, seeds=(1, 7, 2))
-    for name, value in alone.factors.items():
-        assert torch.equal(packed.of_trial(name, packed.factors[name], 1), value[0])
+    for name, value in alone.arrays.items():
+        assert torch.equal(packed.of_trial(name, packed.arrays[name], 1), value[0])
     assert torch.equal(packed.scale[1].flatten(), alone.scale[0].flatten())
 
 
@@ -285,12 +296,15 @@ def adam_step(tensor: FactoredTensor) -> torch.Tensor:
 
 def test_matched_steps_as_far_as_lora(construction, decomposition, small_spec):
     """The root mean square over 30 seeds is sqrt(r d / 3) with r = 8, the step of LoRA with alpha =
-    r.
+    r. A form that bounds itself is not scaled.
     """
     torch.manual_seed(0)
     geometry = Geometry.attention(hidden=96, heads=4, layers=3)
     spec = small_spec(construction, decomposition, geometry, 4)
     (tensor,) = tensors(*[spec] * 30)
+    if not tensor.network.form.scaled:
+        assert (tensor.scale == 1).all()
+        return
     found = float(adam_step(tensor).square().mean().sqrt())
     assert found == pytest.approx(math.sqrt(8 * 96 / 3), rel=0.15)
 
@@ -325,8 +339,8 @@ def test_factors_are_set_through_the_adapter(tiny):
             for name, size in zip(CONSTRUCTIONS["qkv_depth"].split(), (32, 32, 3, 2), strict=True)
         },
     )
-    for left, right in adapter.pairs().values():
-        assert torch.equal(left[0] @ right[0], torch.full((32, 32), 2.0))
+    for left, right in adapter.updates().values():
+        assert torch.equal(left @ right, torch.full((32, 32), 2.0))
 
 
 def test_every_start_is_known():

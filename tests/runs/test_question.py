@@ -81,10 +81,10 @@ def test_json_there_and_back():
 def test_a_folder_from_before_an_option_goes_on(tmp_path):
     question = Question.of(budget="1k", data=tmp_path, model="minilm")
     before = Question.from_json(
-        {name: value for name, value in question.to_json().items() if name != "labels"}
+        {name: value for name, value in question.to_json().items() if name != "goal"}
     )
     before.check_same(question, tmp_path)
-    with pytest.raises(QuestionError, match="labels was None, now numbers"):
+    with pytest.raises(QuestionError, match="goal was None, now numbers"):
         before.check_same(
             Question.of(budget="1k", data=tmp_path, model="minilm", labels="numbers"), tmp_path
         )
@@ -109,3 +109,21 @@ def test_a_model_folder_is_known_from_everywhere(tmp_path, monkeypatch):
         tmp_path / "my-model"
     )
     assert Question.of(budget=100, task="sst2", model="minilm").model == "minilm"
+
+
+def test_a_goal_may_be_given_by_its_former_name(tmp_path):
+    (tmp_path / "own.csv").write_text("text,label\na,b\n")
+    asked = Question.of(budget="1k", data=tmp_path / "own.csv", model="minilm", labels="numbers")
+    assert asked.goal == "numbers"
+    kept = {name: value for name, value in asked.to_json().items() if name != "goal"}
+    assert Question.from_json({**kept, "labels": "numbers"}) == asked
+    with pytest.raises(QuestionError, match="metric 'accuracy' does not score numbers; these do"):
+        Question.of(
+            budget="1k",
+            data=tmp_path / "own.csv",
+            model="minilm",
+            goal="numbers",
+            metric="accuracy",
+        )
+    with pytest.raises(QuestionError, match=r"no goal named 'label'. Did you mean 'labels'"):
+        Question.of(budget="1k", data=tmp_path / "own.csv", model="minilm", goal="label")

@@ -40,7 +40,7 @@ def test_a_run_file_that_cannot_be_used_is_one_line(tmp_path, content, line):
     ("field", "value"),
     [
         ("budget", "4000"), ("budget", -1), ("head_params", None), ("task", 5),
-                ("model", []), ("labels", "ab"), ("labels", [1]), ("regression", "no"), ("geometry", 3),
+        ("model", []), ("labels", "ab"), ("labels", [1]), ("goal", 3), ("geometry", 3),
         ("geometry", {"groups": 3}), ("geometry", {"groups": [{}]}), ("rungs", []),
         ("rungs", [9, 3]), ("rungs", [0]), ("rungs", "18"), ("versions", ["torch"]),
         ("versions", {"torch": 2}), ("rows", {"fit": "many"}), ("hardware", {"gpus": 3}),

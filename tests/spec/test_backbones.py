@@ -8,13 +8,14 @@ import pytest
 
 from tenslora_search.spec.backbones import (
     BACKBONES,
-    FAMILIES,
-    family_of,
     geometry_of_config,
     geometry_of_model,
+    geometry_of_sites,
     head_of_model,
 )
+from tenslora_search.spec.families import FAMILIES, family_of
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.sites import SITES, are_sites
 from tenslora_search.spec.table import QuestionError
 
 SIZES = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2}
@@ -77,6 +78,35 @@ def test_the_head_of_every_family_counts_what_transformers_gives_it(family, tiny
     assert (
         head_of_model(str(tmp_path), n_labels) == StackedHeads(model, [torch.Generator()]).n_params
     )
+
+
+@pytest.mark.parametrize(
+    "projections", [("query", "out"), ("up", "down"), ("up", "gate", "down")], ids="-".join
+)
+def test_the_config_alone_gives_every_map_of_every_family(family, projections, tiny):
+    """As their real shapes do."""
+    pytest.importorskip("torch")
+    from tenslora_search.nn.places import geometry_of
+
+    model, _ = tiny(family)
+    config = model.config.to_dict()
+    try:
+        expected = geometry_of(model, projections)
+    except QuestionError:
+        with pytest.raises(QuestionError):
+            geometry_of_config(config, projections)
+        return
+    assert geometry_of_config(config, projections) == expected
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("sites", SITES)
+def test_every_model_has_its_sites(name, sites):
+    if name == "t5-base" and sites == "all":
+        with pytest.raises(QuestionError, match="unequal numbers of layers: 36 of attention, 24"):
+            geometry_of_sites(name, sites)
+        return
+    assert are_sites(geometry_of_sites(name, sites).projections, sites)
 
 
 def test_a_folder_and_the_cache(tmp_path, monkeypatch):

@@ -53,7 +53,11 @@ def test_json_there_and_back(data, geometries):
         (lambda: Geometry.attention(-12, 4, 2), "input of 1 or more; got -12"),
         (
             lambda: Geometry.attention(12, 4, 1, projections=("query", "gate")),
-            "no attention projection named 'gate'",
+            "gate is a map of the MLP, whose width is not known; give inner (--inner)",
+        ),
+        (
+            lambda: Geometry.attention(12, 4, 1, projections=("qeury",)),
+            "no projection named 'qeury'. Did you mean 'query'?",
         ),
         (
             lambda: Geometry.attention(12, 4, 1, projections=("query", "query")),

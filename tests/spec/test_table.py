@@ -4,12 +4,16 @@ import pytest
 
 from tenslora_search.spec.adapter import HEAD_LAYOUTS
 from tenslora_search.spec.allocators import ALLOCATORS
-from tenslora_search.spec.backbones import BACKBONES, FAMILIES
+from tenslora_search.spec.backbones import BACKBONES
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.families import FAMILIES
+from tenslora_search.spec.maps import MAPS
 from tenslora_search.spec.methods import METHODS
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.scales import SCALES
-from tenslora_search.spec.table import NothingFitsError, QuestionError, Table
+from tenslora_search.spec.sites import SITES
+from tenslora_search.spec.table import NothingFitsError, QuestionError, Table, shortened
 from tenslora_search.spec.tasks import TASKS
 
 TABLES = (
@@ -19,8 +23,11 @@ TABLES = (
     DECOMPOSITIONS,
     FAMILIES,
     HEAD_LAYOUTS,
+    MAPS,
     METHODS,
+    RULES,
     SCALES,
+    SITES,
     TASKS,
 )
 
@@ -49,8 +56,35 @@ def test_exit_codes():
     assert issubclass(QuestionError, ValueError)
 
 
-def test_methods_are_points_of_the_grid():
-    for method in METHODS.values():
-        assert method.construction in CONSTRUCTIONS
-        assert method.decomposition in DECOMPOSITIONS
-    assert len({method[:2] for method in METHODS.values()}) == len(METHODS)
+def test_an_entry_more():
+    table = Table("colour", {"red": 1})
+    table.add("blue", 2)
+    assert list(table) == ["red", "blue"]
+    with pytest.raises(QuestionError, match="there is a colour named 'red' already"):
+        table.add("red", 3)
+
+
+def test_a_table_checks_its_functions():
+    def red():
+        """Like a rose."""
+
+    def blue():
+        pass
+
+    assert Table("colour", {"red": red})["red"] is red
+    assert list(Table("colour", {"rose": red}, renamed=True)) == ["rose"]
+    with pytest.raises(QuestionError, match="a colour has its function's name, red; got 'rose'"):
+        Table("colour", {"rose": red})
+    with pytest.raises(QuestionError, match="colour blue has no docstring"):
+        Table("colour", {"blue": blue})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 5000, 16**5000, ["x"] * 5000, "two\nlines"],
+    ids=("text", "int", "list", "lines"),
+)
+def test_a_value_in_a_message_is_one_short_line(value):
+    line = shortened(value)
+    assert len(line) < 90
+    assert "\n" not in line

@@ -23,7 +23,7 @@ def test_a_row_is_complete(name):
     assert task.metric in METRICS
     assert len(task.columns) == (2 if task.kind == "text_pair" else 1)
     assert SPLIT_NAMES[task.report_split] in ("validation", "test")
-    assert task.regression == (task.metric == "pearson_spearman") == (task.n_labels == 1)
+    assert (task.goal == "numbers") == (task.metric == "pearson_spearman") == (task.n_outputs == 1)
     assert task.max_steps > 0
     assert task.batch_size > 0
     assert (name in MAKERS) == (not task.needs_network)

@@ -31,3 +31,40 @@ def test_refused():
         TrialSpec.from_json({**data, "colour": 1})
     with pytest.raises(QuestionError, match="no construction named"):
         TrialSpec.from_json({**data, "adapter": {**data["adapter"], "construction": "nope"}})
+
+
+def test_json_of_before_there_were_maps_knobs_and_allocators():
+    """What says nothing of them writes nothing of them, and is read as before."""
+    spec = TrialSpec(LORA, 1e-3, 1e-4)
+    data = through_json(spec.to_json())
+    assert list(data) == [
+        "adapter", "learning_rate", "head_learning_rate", "weight_decay", "clip", "warmup", "rule",
+        "seed",
+    ]  # fmt: skip
+    assert not {"options", "after"} & set(data["adapter"])
+    assert data["rule"] == "plain"
+    assert TrialSpec.from_json(data) == spec
+
+
+def test_json_with_a_map_and_an_allocator():
+    adapter = AdapterSpec.of("none", "cp", (2,), LORA.geometry, after="sinter")
+    spec = TrialSpec(adapter, 1e-3, 1e-4, allocator={"name": "ramp", "ratio": 2.0})
+    data = through_json(spec.to_json())
+    assert data["adapter"]["after"] == {"name": "sinter", "amplitude": 5e-5, "frequency": 1e4}
+    assert data["allocator"] == {"name": "ramp", "ratio": 2.0}
+    assert TrialSpec.from_json(data) == spec
+
+
+def test_columns_name_every_field_and_knob():
+    adapter = AdapterSpec.of("none", "cp", (2,), LORA.geometry, after="sinter")
+    columns = TrialSpec(adapter, 1e-3, 1e-4, rule="lora_plus").columns()
+    assert columns["map"] == "sinter"
+    assert columns["sinter.amplitude"] == 5e-5
+    assert columns["rule"] == "lora_plus"
+    assert columns["sites"] == "query key value"
+    assert set(TrialSpec.__slots__) - {"adapter"} <= set(columns)
+
+
+def test_a_wrong_rule_is_refused():
+    with pytest.raises(QuestionError, match="no rule named 'chain'"):
+        TrialSpec(LORA, 1e-3, 1e-4, rule="chain")

@@ -13,15 +13,15 @@ from tenslora_search.spec.allocators import level
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.knobs import Choice, Range
+from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
-from tenslora_search.study.space import (
-    ROLES,
-    SearchSpace,
-    about_spaces,
-    bond_roles,
-    space_files,
-)
+from tenslora_search.spec.trial import TrialResult
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.space import ROLES, SearchSpace, bond_roles
+from tenslora_search.study.space_file import TABLES, about_spaces, space_files
+from tenslora_search.study.study import Study
 
 PLAIN = Geometry.attention(32, 4, 3)
 GROUPED = Geometry.attention(32, 4, 3, kv_heads=2)
@@ -112,36 +112,66 @@ def test_nothing_fits_says_the_smallest_of_each_construction():
     assert "859" in str(error.value)
 
 
+NOT_NUMBERS = ("true", '"fast"', "nan", "inf", "-inf", "-1", "[[0.5]]", "[true]", '["0.5"]', "[]",
+               "[nan]", "1e-308", "1e308", "{}", "{ low = 0.1 }", "{ low = 0.5, high = 0.1 }",
+               "{ low = 1e-308, high = 1.0 }", "{ low = 0.1, high = 0.1 }",
+               "{ low = nan, high = 0.5 }", "{ low = true, high = 0.5 }",
+               "{ low = 0.1, high = 0.5, step = 0.1 }", "{ low = [0.1], high = 0.5 }",
+               "{ low = 0.1, high = 0.100000000001 }", "2020-01-01", "0x" + "f" * 5000)  # fmt: skip
+NUMBER_KEYS = ("size", "learning_rate", "head_learning_rate", "weight_decay", "clip", "warmup")
+NOT_NAMES = ("true", "5", "[]", "[5]", '[["cp"]]', "nan", "{ low = 1, high = 2 }", '"nonsense"',
+             '["nonsense"]', '["' + "x" * 5000 + '"]', "{ cp = 1 }")  # fmt: skip
+TABLE_KEYS = (*TABLES, "structure")
+FINE = {"weight_decay": ("1e-308",), "warmup": ("1e-308", "{ low = 1e-308, high = 1.0 }")}
+"""What a key takes although others do not."""
+REFUSED = [
+    f"{key} = {value}"
+    for keys, values in ((NUMBER_KEYS, NOT_NUMBERS), (TABLE_KEYS, NOT_NAMES))
+    for key in keys
+    for value in values
+    if value not in FINE.get(key, ())
+]
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:60])
+def test_what_cannot_be_is_refused_in_one_line_that_names_the_key(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(QuestionError) as error:
+        SearchSpace.load(str(path), PLAIN, 5_000)
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line) < 700
+    assert text.partition(" =")[0] in line or "cannot be read" in line or "no " in line
+
+
 WRONG = {
     'decompositoin = ["cp"]': "Did you mean 'decomposition'",
     'decomposition = ["tuker"]': "Did you mean 'tucker'",
     'construction = ["qkv_dept"]': "Did you mean 'qkv_depth'",
-    'structure = ["qkv_depth x tuker"]': "Did you mean 'tucker'",
+    'structure = ["qkv_depth x tuker"]': "Did you mean 'qkv_depth x tucker'? A structure is CONST",
     'scale = ["matchd"]': "Did you mean 'matched'",
+    'sites = "qkvoo"': "no sites named 'qkvoo'. Did you mean 'qkvo'?",
+    'map = "sintr"': "no map named 'sintr'. Did you mean 'sinter'?",
     "learning_rate = { low = 1e-2, high = 1e-3 }": "low < high",
     "learning_rate = { low = 1e-2 }": "low and high",
-    'learning_rate = ["fast"]': "numbers are above 0 (weight_decay may be 0); got 'fast'",
-    "learning_rate = 0": "above 0 (weight_decay may be 0); got 0",
-    "size = 0": "above 0 (weight_decay may be 0); got 0",
-    "size = { low = 0, high = 1 }": "above 0 (weight_decay may be 0); got 0",
-    "size = 2": "share of the budget, at most 1; got 2",
-    "clip = -1.0": "above 0 (weight_decay may be 0); got -1.0",
-    "clip = nan": "above 0 (weight_decay may be 0); got nan",
-    "clip = inf": "above 0 (weight_decay may be 0); got inf",
-    "weight_decay = { low = 0, high = 0.1 }": "a range needs 0 < low < high",
+    'learning_rate = ["fast"]': "learning_rate is a number from 1e-12 to 1e+06; got 'fast'",
+    "size = 0": "size is a number from 1e-09 to 1; got 0",
+    "size = 2": "size is a number from 1e-09 to 1; got 2",
+    "weight_decay = { low = 0, high = 0.1 }": "a range needs 1e-12 <= low < high",
     "weight_decay = []": "the list is empty",
     'rule = "chian"': "no rule named 'chian'. Known: plain, lora_plus",
-    "rule = 5": "rule is a list of names; got [5]",
-    'scale = [["matched"]]': "scale is a list of names",
-    "scale = []": "scale is a list of names",
-    "structure = 5": "structure is a list of names; got 5",
-    "structure = []": "structure is a list of names; got []",
-    "structure = [5]": "structure is a list of names; got [5]",
-    'structure = ["none"]': "no decomposition named ''",
-    'construction = [["none"]]': "construction is a list of names",
-    "size = { low = 0.1, high = 2.0 }": "share of the budget, at most 1; got 2",
-    "decomposition = []": "list of names",
+    "rule = 5": "rule is a name or a list of names; got 5",
+    'structure = ["none"]': "no structure named 'none'",
     "learning_rate = [": "cannot be read",
+    "sinter.amplitude = 1e-4": "sinter.amplitude is a knob of map sinter, which this",
+    'map = "sinter"\nsinter.amplitud = 1e-4': "no knob named 'amplitud'. Did you mean 'amplitude'?",
+    'map = "sinter"\nsinter.amplitude = 1.0': "sinter.amplitude is a number from 1e-06 to 0.001",
+    'map = "sinter"\nsinter = 3': "no key named 'sinter'",
+    "size = " + "[" * 5000: "nested too deep",
+    'allocator = "ramp"\nconstruction = "depth"': "can be divided by allocator ramp",
+    'sites = ["qkv", "qv"]': "with one geometry of your own, leave sites out",
+    'sites = "qkvo"': "with one geometry of your own, leave sites out",
 }
 
 
@@ -156,24 +186,163 @@ def test_a_wrong_space_is_one_line(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("defalt", "Did you mean 'default'"), ("spaces/none.toml", "no space file")]
+    ("name", "hint"),
+    [
+        ("defalt", "Did you mean 'default'"),
+        ("spaces/none.toml", "no space file"),
+        ("x" * 5000, "no space named 'xxx"),
+        ("/" + "x" * 5000 + ".toml", "no space file"),
+        ("~nobody-here/x.toml", "no space file"),
+    ],
+    ids=lambda text: text[:20],
 )
 def test_an_unknown_space_is_one_line(name, hint):
     with pytest.raises(QuestionError, match=hint):
         SearchSpace.load(name, PLAIN, 5_000)
 
 
-def test_a_list_is_a_choice_and_a_table_a_range(tmp_path):
+def loaded(tmp_path, text, geometries=PLAIN, budget=5_000) -> SearchSpace:
     path = tmp_path / "mine.toml"
-    path.write_text(
-        'construction = ["depth"]\ndecomposition = ["cp", "tucker"]\nrule = ["plain", '
-        '"lora_plus"]\nweight_decay = 0\n'
-        "learning_rate = [1e-3, 1e-2]\nsize = 1.0\n"
+    path.write_text(text + "\n")
+    return SearchSpace.load(path, geometries, budget)
+
+
+def test_a_list_is_a_choice_and_a_table_a_range(tmp_path):
+    space = loaded(
+        tmp_path,
+        'construction = "depth"\ndecomposition = ["cp", "tucker"]\nrule = ["plain", "lora_plus"]\n'
+        "weight_decay = 0\nlearning_rate = [1e-3, 1e-2]\nsize = 1.0",
     )
-    space = SearchSpace.load(path, PLAIN, 5_000)
     assert space.searched["learning_rate"].values == (1e-3, 1e-2)
     assert set(space.searched) == {"structure", "learning_rate", "rule", *ROLES}
-    assert space.structures == (("depth", "cp"), ("depth", "tucker"))
+    assert tuple(space.structures.values()) == (("depth", "cp"), ("depth", "tucker"))
+
+
+SAID = {
+    **dict.fromkeys(NUMBER_KEYS, ("0.25", "[0.25]", "[0.25, 0.5]", "{ low = 0.25, high = 0.5 }")),
+    **{
+        key: (f'"{first}"', f'["{first}"]', f'["{first}", "{second}"]', f'["{first}", "{first}"]')
+        for key, first, second in (
+            ("construction", "none", "depth"),
+            ("decomposition", "cp", "tucker"),
+            ("structure", "none x cp", "qkv x tucker"),
+            ("scale", "matched", "alpha"),
+            ("rule", "plain", "lora_plus"),
+            ("map", "as_is", "sinter"),
+            ("allocator", "level", "ramp"),
+            ("sites", "qkv", "qv"),
+        )
+    },
+    "sinter.amplitude": ("1e-4", "[1e-4]", "[1e-4, 1e-5]", "{ low = 1e-5, high = 1e-4 }"),
+    "ramp.ratio": ("2", "[2]", "[2, 4]", "{ low = 2, high = 4 }"),
+}
+NAMING = {"sinter.amplitude": 'map = ["as_is", "sinter"]', "ramp.ratio": 'allocator = "ramp"'}
+
+
+def of_sites(sites: str) -> Geometry:
+    return Geometry.attention(32, 4, 3, projections=SITES[sites].split())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("key", SAID)
+def test_constant_list_and_range_work_with_every_sampler(tmp_path, key, sampler):
+    """The study proposes, is told and proposes again; every trial is within the budget and has what
+    the space says.
+    """
+    for number, value in enumerate(SAID[key]):
+        space = loaded(tmp_path, f"{NAMING.get(key, '')}\n{key} = {value}", of_sites)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        study = Study(space, folder, n_trials=4, rungs=(3,), sampler=sampler, seed=number)
+        while work := study.next_segment(2):
+            told = [TrialResult(n, 3, 0.5 + n / 100, 0.1, None, 1.0) for n in work.numbers]
+            study.record(work, told, dict.fromkeys(work.numbers), 1.0)
+        assert len(study.records) == 4
+        assert all(record.n_params <= 5_000 for record in study.records.values())
+        assert all(space.holds(point) for point in space.seeds())
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_the_sampler_itself_proposes_over_a_space_with_everything(tmp_path, sampler):
+    """Beyond the seeds and the sampler's own first points."""
+    space = loaded(tmp_path, EVERYTHING, of_sites)
+    study = Study(space, tmp_path, n_trials=48, rungs=(3,), sampler=sampler)
+    while work := study.next_segment(4):
+        told = [TrialResult(n, 3, random.Random(n).random(), 0.1, None, 1.0) for n in work.numbers]
+        study.record(work, told, dict.fromkeys(work.numbers), 1.0)
+    specs = [record.spec for record in study.records.values()]
+    assert len({space.key(spec) for spec in specs}) == 48
+    assert {spec.allocator.name for spec in specs} == {"level", "ramp"}
+    assert {spec.adapter.after.name for spec in specs} == {"as_is", "sinter"}
+    assert len({spec.adapter.geometry for spec in specs}) == 3
+
+
+EVERYTHING = """
+construction = ["none", "qkv", "depth"]
+decomposition = ["cp", "tucker"]
+rule = ["plain", "lora_plus"]
+map = ["as_is", "sinter"]
+allocator = ["level", "ramp"]
+sites = ["qkv", "qv", "qkvo"]
+size = [0.5, 1.0]
+sinter = { amplitude = { low = 1e-5, high = 1e-4 }, frequency = 1e4 }
+"""
+
+
+def test_knobs_of_what_is_named_are_parameters(tmp_path):
+    space = loaded(tmp_path, EVERYTHING, of_sites)
+    assert space.searched["sinter.amplitude"] == Range(1e-5, 1e-4, log=True)
+    assert space.searched["ramp.ratio"] == Range(1 / 8, 8, log=True)
+    assert space.parameters["sinter.frequency"] == Choice((1e4,))
+    assert "sinter.amplitude" not in loaded(tmp_path, "size = 1.0").parameters
+
+
+def test_a_knob_of_what_was_not_chosen_does_not_count(tmp_path):
+    space = loaded(tmp_path, EVERYTHING, of_sites)
+    point = {**space.seeds()[0], "map": "as_is"}
+    one, other = (space.trial({**point, "sinter.amplitude": value}, 0) for value in (1e-5, 1e-4))
+    assert one == other
+    mapped, again = (
+        space.trial({**point, "map": "sinter", "sinter.amplitude": value}, 0)
+        for value in (1e-5, 1e-4)
+    )
+    assert space.key(mapped) != space.key(again)
+    assert dict(mapped.adapter.after.options) == {"amplitude": 1e-5, "frequency": 1e4}
+
+
+def test_known_methods_that_the_space_holds_come_first(tmp_path):
+    space = loaded(tmp_path, EVERYTHING, of_sites, budget=9_000)
+    names = [space.trial(point, 0).method for point in space.seeds()]
+    assert names[0] == "LoRA"
+    assert {"LoRA+", "LoRAN", "PRILoRA ramp", "TensLoRA qkv", "TensLoRA depth"} <= set(names)
+    assert not {"LoTR", "MetaTT"} & set(names)
+    alone = loaded(tmp_path, 'structure = "none x cp"\nallocator = "ramp"')
+    assert alone.trial(alone.seeds()[0], 0).method == "PRILoRA ramp"
+
+
+def test_a_structure_that_cannot_be_divided_takes_the_allocator_that_can(tmp_path):
+    space = loaded(tmp_path, 'allocator = ["ramp", "level"]')
+    usual = space.seeds()[0]
+    ramped = space.trial({**usual, "structure": "none x cp", "allocator": "ramp"}, 0)
+    assert (ramped.allocator.name, ramped.adapter.is_per_copy) == ("ramp", True)
+    shared = space.trial({**usual, "structure": "depth x cp", "allocator": "ramp"}, 0)
+    assert (shared.allocator.name, shared.adapter.is_per_copy) == ("level", False)
+    only = loaded(tmp_path, 'allocator = "ramp"')
+    assert {pair[0] for pair in only.structures.values()} == {"none", "att", "qkv", "att_qkv"}
+
+
+def test_the_geometry_follows_the_sites_of_the_point(tmp_path):
+    space = loaded(tmp_path, 'sites = ["qkvo", "qv"]\nstructure = "none x cp"', of_sites, 1_000)
+    usual = space.seeds()[0]
+    found = {
+        sites: space.trial({**usual, "sites": sites}, 0).adapter.geometry.projections
+        for sites in ("qkvo", "qv")
+    }
+    # LoRA of all four maps needs 12 x 64 = 768 parameters, and so fits
+    assert found == {"qkvo": ("query", "key", "value", "out"), "qv": ("query", "value")}
+    small = loaded(tmp_path, 'sites = ["qkvo", "qv"]\nstructure = "none x cp"', of_sites, 500)
+    assert {row.sites for row in small.table()} == {"qv"}
+    assert small.trial({**usual, "sites": "qkvo"}, 0).adapter.geometry == of_sites("qv")
 
 
 def test_every_packaged_space_says_what_it_is():

@@ -2,18 +2,23 @@
 resumed is unbroken.
 """
 
+from itertools import pairwise
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
+from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.places import geometry_of
+from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
@@ -40,9 +45,7 @@ def rows(n_rows: int, seed: int) -> Split:
 def data() -> TaskData:
     return TaskData(
         "first token",
-        "accuracy",
-        ("low", "high"),
-        False,
+        Classes(("low", "high"), "accuracy"),
         rows(300, 0),
         rows(100, 1),
         rows(100, 2),
@@ -129,6 +132,61 @@ def test_paused_and_resumed_is_unbroken(model, data, trials, tmp_path):
         pack.advance(N_STEPS)
         for k, one in enumerate(expected):
             assert torch.equal(learnt(pack, k), one)
+
+
+def test_rules_are_recorded_and_paused(model, data, ruled, tmp_path):
+    """Penalties in the recording, calls between steps outside of it, thresholds, makers: recorded
+    is eager, and paused where a rule is to be called is unbroken.
+    """
+    specs = ruled(geometry_of(model))
+    recorded, eager = trained(model, data, specs), trained(model, data, specs, recorded=False)
+    assert recorded[0] == eager[0]
+    assert torch.equal(recorded[1], eager[1])
+    states = None
+    for start, stop in pairwise((0, 12, 20, N_STEPS)):
+        with Pack(
+            model, data, specs, max_steps=N_STEPS, batch_size=16, from_step=start, states=states
+        ) as pack:
+            pack.advance(stop)
+            states = [pack.save(k, tmp_path / f"{stop}-{k}.st") for k in range(len(specs))]
+            values = pack.optimizer.values.clone()
+    assert torch.equal(values, recorded[1])
+
+
+def test_rules_alone_are_packed(model, data, ruled):
+    specs = ruled(geometry_of(model))
+    with Pack(model, data, specs, max_steps=N_STEPS, batch_size=16) as pack:
+        pack.advance(N_STEPS)
+        together = [learnt(pack, k) for k in range(len(specs))]
+    for k, spec in enumerate(specs):
+        with Pack(model, data, [spec], max_steps=N_STEPS, batch_size=16) as pack:
+            pack.advance(N_STEPS)
+            distance = (learnt(pack, 0) - together[k]).norm()
+            assert distance < BFLOAT16 * together[k].norm(), spec.adapter
+
+
+@pytest.mark.parametrize("rank", [1, 8, 64, 300])
+def test_a_maker_is_recorded(rank):
+    """The Cayley transform of any rank, its gradient too, waits for nothing amid a recording."""
+    geometry = Geometry.attention(hidden=384, heads=6, layers=2)
+    spec = AdapterSpec.of("none", "nb_lora", (rank,), geometry)
+    tensor = FactoredTensor([spec], 0, [torch.Generator().manual_seed(0)]).cuda()
+    parameters = list(tensor.parameters())
+
+    def step() -> list[torch.Tensor]:
+        left, right = tensor.pairs()
+        return list(torch.autograd.grad((left @ right).sin().sum(), parameters))
+
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        expected = [one.clone() for one in step()]
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step()
+    graph.replay()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def learnt(pack: Pack, trial: int) -> torch.Tensor:

@@ -16,7 +16,8 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training import segment as worker
-from tenslora_search.training.pack import Pack, read_state
+from tenslora_search.training.pack import Pack
+from tenslora_search.training.states import read_state
 
 DOES_NOT_FIT = (
     PackError("4 trials cannot share a batch of 1 here; attach one at a time (--pack 1)."),
@@ -117,13 +118,13 @@ def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, mo
     worker._backbone.cache_clear()
     asked = make(4, to_step=6, split="report")
     results = worker.run(asked, tmp_path)
-    model, data = worker.worker_backbone(asked.setting)
+    (model, _), data = worker.worker_backbone(asked.setting)
     worker._backbone.cache_clear()
     assert next(model.parameters()).dtype == torch.bfloat16
     images = data.report.processor.normalise(data.report.inputs["pixel_values"])
     for result in results:
-        adapter, _ = load_trained(
-            tmp_path / f"{result.number}.safetensors", "digits-vit", labels=list(data.labels)
+        adapter, *_ = load_trained(
+            tmp_path / f"{result.number}.safetensors", "digits-vit", goal=data.goal
         )
         with torch.no_grad():
             right = adapter.model(images).logits.argmax(1) == data.report.labels
@@ -145,7 +146,7 @@ def test_trials_that_have_seen_few_rows_are_scored_on_few(tmp_path, monkeypatch)
         worker.run(make(to_step=3), tmp_path / "early"),
         worker.run(make(to_step=6), tmp_path / "top"),
     )
-    model, data = worker.worker_backbone(make().setting)
+    (model, _), data = worker.worker_backbone(make().setting)
     worker._data.cache_clear()
     assert len(data.select) > 3 * 16
     for results, folder, step, split in (
@@ -184,7 +185,7 @@ def test_other_errors_are_not_swallowed(tmp_path, small_memory):
     small_memory(0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         worker.run(make(2), tmp_path)
-    model, _ = worker.worker_backbone(make().setting)
+    (model, _), _ = worker.worker_backbone(make().setting)
     assert not hasattr(model, "adapter")
 
 

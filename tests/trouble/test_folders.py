@@ -4,8 +4,12 @@ touched.
 
 import fcntl
 import json
+import os
+from pathlib import Path
 
 import pytest
+
+from tenslora_search.data.sources import read_local
 
 from .conftest import SMALL, events
 
@@ -152,3 +156,21 @@ def test_changed_space(here, tmp_path):
     space.write_text("learning_rate = { low = 1e-5, high = 2e-5 }\n")
     assert "space narrow has changed since" in refused(here, *asked)
     assert (tmp_path / "run" / "trials.jsonl").read_bytes() == before
+
+
+def test_folders_whose_names_are_no_utf8(here, tmp_path):
+    """As an archive from elsewhere leaves them: a run, its report, an export, data and a model."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xf6\xdfe"))
+    folder.mkdir()
+    rows = [f"good film {n},a\nbad film {n},b\n" for n in range(40)]
+    (folder / "own.csv").write_text("text,label\n" + "".join(rows))
+    run, small = str(folder / "run"), "--trials 2 --max-steps 6 --retest 0 --batch-size 16"
+    asked = ["--budget", "6k", *small.split(), "--executor", "inline", "--task", "digits"]
+    code, _, err = here(*asked, "--out", run, "--quiet")
+    assert (code, err) == (0, "")
+    code, _, err = here("export", run, "--to", str(folder / "adapter"), "--format", "native")
+    assert (code, err) == (0, "")
+    assert (folder / "adapter" / "README.md").is_file()
+    code, _, err = here("report", run)
+    assert (code, err) == (0, "")
+    assert len(read_local(folder / "own.csv").frames["train"]) == 80

@@ -28,11 +28,11 @@ OPTIONS = [
     ({"--space": "defalt"}, 2, "Did you mean 'default'"),
     ({"--executor": "rai"}, 2, "Did you mean 'ray'"),
     ({"--objective": "frontier"}, 2, "Did you mean 'front'"),
-    ({"--labels": "class"}, 2, "no kind of labels named 'class'. Did you mean 'classes'"),
+    ({"--labels": "class"}, 2, "no goal named 'class'. Did you mean 'classes'"),
     (
         {"--labels": "numbers"},
         2,
-        "--labels is for own data without --task; the labels of task digits are classes",
+        "--goal is for own data without --task; the goal of task digits is classes",
     ),
     ({"--trials": "0"}, 2, "--trials is a whole number of 1 or more; got 0"),
     ({"--trials": "many"}, 2, "valid integer"),

@@ -1,0 +1,34 @@
+"""Questions to the disk about paths that people typed: one that no disk can have (a null byte in
+it, thousands of characters) is simply not there.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def is_file(path: Path) -> bool:
+    return _asked(path, Path.is_file)
+
+
+def is_dir(path: Path) -> bool:
+    return _asked(path, Path.is_dir)
+
+
+def exists(path: Path) -> bool:
+    return _asked(path, Path.exists)
+
+
+def shown(path: Path | str) -> str:
+    """A path as errors show it: on one line, not of thousands of characters, and whatever its
+    bytes are.
+    """
+    text = str(path)
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 240 else f"{text[:200]}... ({len(text):,} characters)"
+
+
+def _asked(path: Path, what: Callable[[Path], bool]) -> bool:
+    try:
+        return what(path)
+    except (OSError, ValueError):
+        return False

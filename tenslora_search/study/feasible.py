@@ -1,0 +1,53 @@
+"""Row: a structure of a space in numbers, for `--dry-run`."""
+
+import math
+import random
+from typing import NamedTuple
+
+from tenslora_search.spec.allocators import level
+from tenslora_search.spec.sites import DEFAULT_SITES
+from tenslora_search.spec.structure import Structure
+
+SAMPLES = 500
+"""Rank tuples that are drawn for an estimate."""
+
+
+class Row(NamedTuple):
+    """One structure in numbers: its counts at rank 1 and at most within the budget, and about how
+    many rank tuples fit.
+    """
+
+    construction: str
+    decomposition: str
+    smallest: int
+    largest: int
+    feasible: int
+    is_estimate: bool
+    sites: str = DEFAULT_SITES
+
+
+def row_of(structure: Structure, budget: int, sites: str) -> Row:
+    """Rank tuples that fit: exact for one bond; else estimated by importance sampling from the
+    log-uniform box.
+    """
+    what = (structure.construction, structure.decomposition)
+    n_bonds, smallest = len(structure.bonds), structure.smallest
+    best: tuple[int, ...] = level().divide(structure, budget, [0.5] * n_bonds)  # type: ignore[assignment]
+    largest = structure.count(best)
+    if n_bonds == 1:
+        return Row(*what, smallest, largest, best[0], False, sites)
+    top = []
+    for place, limit in enumerate(structure.limits):
+        # The count grows with each rank at least as from 1 to 2, so this is the most that fits
+        # beside ones; 0 where ones are the cap.
+        step = structure.count(tuple(1 + (place == k) for k in range(n_bonds))) - smallest
+        top.append(min(limit, 1 + (budget - smallest) // step) if step else limit)
+    generator, total = random.Random(0), 0.0
+    for _ in range(SAMPLES):
+        ranks = tuple(min(limit, int((limit + 1) ** generator.random())) for limit in top)
+        if structure.count(ranks) <= budget and structure.clip(ranks) == ranks:
+            total += math.prod(
+                math.log(limit + 1) / math.log1p(1 / rank)
+                for rank, limit in zip(ranks, top, strict=True)
+            )
+    return Row(*what, smallest, largest, max(1, round(total / SAMPLES)), True, sites)
