@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tenslora_search.engine.source import Source, Work, n_threads, one_line
@@ -24,23 +25,23 @@ def one_by_one(folder: Path, source: Source) -> None:
             work = source.next_work()
             if work is None:
                 return
-            try:
-                _do(work, folder, source)
-            except QuestionError:
-                raise
-            except Exception as error:  # whatever a trial's mathematics do, the search goes on
-                source.failed(work, one_line(error))
+            with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
+                _done(work, Path(scratch), source)()
 
 
-def _do(work: Work, folder: Path, source: Source) -> None:
-    train = trainer(work.setting)
-    if isinstance(work, Probe):
-        source.answered(work, train.probe(work))
-        return
-    with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
-        began = time.perf_counter()
-        results = train.run(work, Path(scratch), _is_over(source))
-        source.finished(work, results, Path(scratch), time.perf_counter() - began)
+def _done(work: Work, scratch: Path, source: Source) -> Callable[[], None]:
+    """Does the work; what is to be said of it to the source, whose own errors end the search."""
+    began = time.perf_counter()
+    try:
+        train = trainer(work.setting)
+        if isinstance(work, Probe):
+            return partial(source.answered, work, train.probe(work))
+        results = train.run(work, scratch, _is_over(source))
+    except QuestionError:
+        raise
+    except Exception as error:  # whatever a trial's mathematics do, the search goes on
+        return partial(source.failed, work, one_line(error))
+    return partial(source.finished, work, results, scratch, time.perf_counter() - began)
 
 
 def _is_over(source: Source) -> Callable[[], bool]:
