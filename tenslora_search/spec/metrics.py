@@ -32,6 +32,7 @@ NOISE: Table[Callable[[int], float]] = Table(
         "spearman": of_correlation,
         "pearson_spearman": of_correlation,
     },
+    renamed=True,
 )
 
 
