@@ -11,14 +11,14 @@ import json
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
@@ -56,9 +56,17 @@ class SearchSpace:
     """besides structure; a parameter with one value only is a constant"""
     knobs: Mapping[str, Knob]
     """of the entries that the space names, by the parameter's name"""
+    measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
+    """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
 
     @classmethod
-    def load(cls, space: str | Path, geometries: Geometries, budget: int) -> "SearchSpace":
+    def load(
+        cls,
+        space: str | Path,
+        geometries: Geometries,
+        budget: int,
+        measured: Mapping[str, Measured] | None = None,
+    ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
         high a range.
 
@@ -69,7 +77,9 @@ class SearchSpace:
         said = declared(space)
         of_sites = _geometries(said.name, _values(said.parameters["sites"]), geometries)
         parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
-        every = cls(said.name, of_sites, budget, said.structures, parameters, said.knobs)
+        every = cls(
+            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {}
+        )
         smallest = {
             text: min(every.structure(pair, sites, {}).smallest for sites in of_sites)
             for text, pair in said.structures.items()
@@ -92,6 +102,15 @@ class SearchSpace:
         return next(iter(self.geometries.values()))
 
     @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The probes that its allocators take numbers from, each once."""
+        names = {
+            name: None for pair in self.structures.values() for _, name in self._combinations(pair)
+        }
+        found = [self._allocator(name, self._usual)[1].needs for name in names]
+        return tuple(dict.fromkeys(need for need in found if need))
+
+    @cached_property
     def searched(self) -> dict[str, Parameter]:
         """What a sampler chooses: the structure and all parameters that are no constants."""
         varying = {name: one for name, one in self.parameters.items() if not _is_constant(one)}
@@ -110,11 +129,11 @@ class SearchSpace:
         asked = values["sites"], values["allocator"]
         sites, name = asked if asked in possible else possible[0]
         structure = self.structure(pair, sites, values)
-        allocator = self._entry("allocator", name, values)
+        allocator, entry = self._allocator(name, values)
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
-        entry: Allocator = allocator.make(ALLOCATORS)
-        ranks = entry.divide(structure, size, weights)
+        measured = self.measured.get(entry.needs, Measured())
+        ranks = entry.divide(structure, size, weights, measured)
         adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
@@ -222,10 +241,14 @@ class SearchSpace:
             if structure.smallest > self.budget:
                 continue
             for name in _values(self.parameters["allocator"]):
-                allocator: Allocator = self._entry("allocator", name, self._usual).make(ALLOCATORS)
-                if allocator.can_divide(structure):
+                if self._allocator(name, self._usual)[1].can_divide(structure):
                     found.append((sites, name))
         return found
+
+    def _allocator(self, name: str, values: Point) -> tuple[Named, Allocator]:
+        """By name with a point's knobs, and what it is."""
+        named = self._entry("allocator", name, values)
+        return named, named.make(ALLOCATORS)
 
     def _entry(self, key: str, name: str, values: Point) -> Named:
         """An entry of a table with the knobs that a point gives it."""
@@ -270,9 +293,21 @@ def geometries_of(run_file: RunFile) -> Geometries:
     return run_file.geometries or run_file.geometry
 
 
+def projections_of(run_file: RunFile) -> tuple[str, ...]:
+    """Those of all sites of a search, in the order in which probes are asked about them."""
+    every = (run_file.geometries or {"": run_file.geometry}).values()
+    return tuple(dict.fromkeys(name for one in every for name in one.projections))
+
+
+def measured_of(run_file: RunFile) -> dict[str, Measured]:
+    """What probes have found so far, by their names."""
+    projections = projections_of(run_file)
+    return {name: Measured(one, projections) for name, one in (run_file.probes or {}).items()}
+
+
 def bond_roles(structure: Structure) -> list[str]:
     """For each bond the role whose weight it takes."""
-    roles = []
+    roles: list[str] = []
     for place, bond in enumerate(structure.bonds):
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
