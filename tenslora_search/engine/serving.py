@@ -18,7 +18,8 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
-from tenslora_search.study.space import SearchSpace, geometries_of, measured_of
+from tenslora_search.study.measured import geometries_of, measured_of
+from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
