@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import level_ranks
 from tenslora_search.spec.constructions import CONSTRUCTIONS
@@ -17,7 +18,6 @@ from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
-from tenslora_search.runs.segment import TrialResult
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import ROLES, SearchSpace, bond_roles
 from tenslora_search.study.space_file import TABLES, about_spaces, space_files

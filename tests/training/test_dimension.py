@@ -46,11 +46,13 @@ def test_states_of_a_real_model_are_of_all_tokens():
     states = states_of_layers(backbone.model, data.fit, 32)
     assert {tuple(one.shape) for one in states} == {(min(512, len(data.fit)), 32)}
     again = states_of_layers(backbone.model, data.fit, 50)
-    assert all(torch.allclose(one, other, atol=1e-2) for one, other in zip(states, again))
+    assert all(
+        torch.allclose(one, other, atol=1e-2) for one, other in zip(states, again, strict=True)
+    )
 
 
 def test_all_tokens_undoes_the_first_token_for_a_while():
-    backbone, data = worker_backbone(SETTING)
+    backbone = worker_backbone(SETTING)[0]
     pixels = torch.rand(2, 3, backbone.model.config.image_size, backbone.model.config.image_size)
     pixels = pixels.to(next(backbone.model.parameters()).dtype)
     read_first_token(backbone.model)
