@@ -12,7 +12,7 @@ import pytest
 from tenslora_search import search
 from tenslora_search.listing import KINDS
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator, level
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, level_ranks
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.form import Care, Factor, Form, Rule, bond
@@ -46,11 +46,11 @@ def stretched(update, *, by: Annotated[float, Range(0.5, 2.0)] = 1.5):
 
 def frugal(*, share: Annotated[float, Range(0.25, 1.0)] = 0.5) -> Allocator:
     """As `level`, of a share of the size."""
-    return Allocator(lambda structure, size, weights: divided(structure, size * share, weights))
-
-
-def divided(structure, size, weights):
-    return level().divide(structure, round(size), weights)
+    return Allocator(
+        lambda structure, size, weights, measured: level_ranks(
+            structure, round(size * share), weights
+        )
+    )
 
 
 def halved(alpha: float, rank: int, first_step: float, output: int) -> float:

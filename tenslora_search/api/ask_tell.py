@@ -75,6 +75,11 @@ def ask_tell(
         PRUNERS[question.pruner],
     )  # a wrong name shows before anything is written
     space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
+    if space.needs:
+        raise QuestionError(
+            f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
+            "training loop of your own cannot answer; use level or ramp."
+        )
     geometry = space.geometry
     folder, lock = Path(out), ExitStack()
     lock.enter_context(run_folder(folder, question, force=force))

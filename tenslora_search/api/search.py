@@ -12,6 +12,7 @@ from tenslora_search.api.checks import check_options
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
+from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.serving import Serving
@@ -89,11 +90,14 @@ def search(
         signals = context.enter_context(Signals())
         serve = context.enter_context(get_ready(place))
         signals.listen()  # again: Ray has a handler of its own
-        run_file = _prepared(folder, asked)
+        run_file, needs = _prepared(folder, asked)
+        asking = Asking(folder, asked, run_file, needs)
+        if not asking.done:
+            serve(asking)
         source = Serving(
             folder,
             asked,
-            run_file,
+            asking.run_file,
             began=began,
             time_limit=time_limit,
             pack=pack,
@@ -119,9 +123,9 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
             )
 
 
-def _prepared(folder: Path, question: Question) -> RunFile:
+def _prepared(folder: Path, question: Question) -> tuple[RunFile, tuple[str, ...]]:
     """Loads model and data once in this process, so that all that is wrong with them shows at once;
-    writes run.json.
+    writes run.json. With it the probes that the space needs.
     """
     import torch
 
@@ -173,4 +177,4 @@ def _prepared(folder: Path, question: Question) -> RunFile:
         LOGGER.warning(
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
-    return run
+    return run, space.needs

@@ -42,6 +42,12 @@ METHODS: Table[Method] = Table(
         "PRILoRA ramp": Method(
             "none", "cp", "LoRA, ranks that grow with depth; arXiv 2401.11316", allocator="ramp"
         ),
+        "GeLoRA": Method(
+            "none",
+            "cp",
+            "LoRA, more rank where the states gain dimensions; arXiv 2412.09250",
+            allocator="gelora",
+        ),
         "LoTR": Method(
             "depth",
             "tucker2",
