@@ -10,6 +10,7 @@ import shutil
 import optuna
 import pytest
 
+from tenslora_search.runs.journal import Journal
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, Table
@@ -485,3 +486,29 @@ def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):
     complete = [record for record in study.records.values() if record.state == "complete"]
     assert len(complete) == 10
     assert study.front() == [min(complete, key=lambda one: (one.n_params, one.number)).number]
+
+
+def test_wherever_it_is_killed_the_search_that_goes_on_is_the_undisturbed_one(
+    tmp_path, monkeypatch
+):
+    """The same answer every time: points, specifications, rungs, ends."""
+    append, ends = Journal.append, [0]
+
+    def noted(self, *events):
+        append(self, *events)
+        ends.append(self.path.stat().st_size)
+
+    (tmp_path / "whole").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", noted)
+        whole = serve(open_study(tmp_path / "whole", n_trials=16, seed=3)).records
+    content = (tmp_path / "whole" / "trials.jsonl").read_bytes()
+    assert len(set(ends)) > 12
+    for end in sorted(set(ends)):
+        folder = tmp_path / str(end)
+        folder.mkdir()
+        (folder / "trials.jsonl").write_bytes(content[:end])
+        again = serve(open_study(folder, n_trials=16, seed=3)).records
+        assert {
+            number: (one.point, one.spec, one.curve, one.state) for number, one in again.items()
+        } == {number: (one.point, one.spec, one.curve, one.state) for number, one in whole.items()}
