@@ -367,6 +367,7 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
     asked: list[tuple[dict, int]] = []
 
     def spying(space, seed, objective):
+        """Notes what it is asked."""
         propose = SAMPLERS["random"](space, seed, objective)
 
         def spy(seen, count):
@@ -386,7 +387,11 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
 
 
 def test_a_sampler_that_has_no_more_to_propose_ends_the_search(tmp_path, monkeypatch):
-    table = Table("sampler", {"silent": lambda *_: lambda seen, count: []})
+    def silent(space, seed, objective):
+        """Proposes nothing."""
+        return lambda seen, count: []
+
+    table = Table("sampler", {"silent": silent})
     monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", table)
     study = serve(open_study(tmp_path, sampler="silent"))
     assert study.done
