@@ -376,7 +376,9 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
 
         return spy
 
-    monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", Table("sampler", {"spying": spying}))
+    monkeypatch.setattr(
+        "tenslora_search.study.study.SAMPLERS", Table("sampler", {"spying": spying})
+    )
     study = serve(open_study(tmp_path, sampler="spying", n_trials=40), segments=4)
     reached = {
         number: record.score for number, record in study.records.items() if record.score is not None
