@@ -199,9 +199,9 @@ class Question:
     @classmethod
     def from_json(cls, data: object) -> "Question":
         """`FieldError` for the first field that is missing or wrong."""
-        if isinstance(data, Mapping) and "labels" in data:  # what `goal` was called before
+        if isinstance(data, Mapping):
             said = cast("Mapping[str, object]", data)
-            data = {"goal": said["labels"], **said}
+            data = {"goal": said["labels"], **said} if "labels" in said else said  # before 0.2
         return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:
