@@ -161,6 +161,8 @@ def inputs(options: argparse.Namespace, folder: Path) -> list[str]:
         case = TARGETS[kind](made, generator)
         outcome = run(case.arguments)
         fault = outcome.fault or made.touched()
+        if number % 50 == 49:
+            print(f"{number + 1} of {options.n} cases", file=sys.stderr, flush=True)
         if fault:
             faults.setdefault(fault, []).append(f"{kind}: {case.about}")
             print(f"{number}: {fault} <- {kind}: {case.about}", flush=True)

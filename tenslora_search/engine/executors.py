@@ -31,10 +31,11 @@ def ray(place: Place) -> Generator[Serve]:
     The workers import what they need while this process goes on. A cluster that was started here is
     shut down at the end; one that was there stays.
     """
-    from tenslora_search.engine import ray_tune
+    from tenslora_search.engine.ray_start import started
+    from tenslora_search.engine.ray_tune import serve
 
-    with ray_tune.started(place):
-        yield partial(ray_tune.serve, place)
+    with started(place):
+        yield partial(serve, place)
 
 
 EXECUTORS: Table[Callable[[Place], AbstractContextManager[Serve]]] = Table(

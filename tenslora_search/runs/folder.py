@@ -30,7 +30,7 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[No
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        check_links(folder)
+        check_links(folder, [LOCK] if force else (*OURS, LOCK))  # force takes links themselves away
         lock = (folder / LOCK).open("a")
     except OSError as error:
         raise QuestionError(

@@ -1,5 +1,6 @@
 """Where a run folder's files lie: nothing outside the folder is read, written or deleted."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tenslora_search.runs.fields import INNER
@@ -27,8 +28,8 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def check_links(folder: Path) -> None:
+def check_links(folder: Path, names: Iterable[str] = (*OURS, LOCK)) -> None:
     """`QuestionError` if something of the run lies elsewhere by a link."""
-    for name in (*OURS, LOCK):
+    for name in names:
         if (folder / name).is_symlink():
             inside(folder, name)

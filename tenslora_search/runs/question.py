@@ -14,7 +14,7 @@ from tenslora_search.spec.backbones import (
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.metrics import NOISE, metric_for
+from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
 from tenslora_search.spec.paths import exists, is_dir, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
@@ -22,6 +22,7 @@ from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
 OBJECTIVES = ("front", "score")
 Objective = Annotated[str, Check(" or ".join(OBJECTIVES), lambda name: name in OBJECTIVES)]
+Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL_METRICS)]
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
@@ -43,7 +44,7 @@ class Question:
     task: Name | None = None
     data: Name | None = None
     columns: Mapping[str, str | tuple[str, ...]] | None = None
-    goal: Name | None = None
+    goal: Goal | None = None
     """classes, numbers or labels, of own data; None: lists are labels, numbers with fractions are
     numbers, anything else is classes
     """
@@ -101,13 +102,7 @@ class Question:
                 "google/vit-base-patch16-224 for images."
             )
         if row is not None:
-            _check_kind(row, chosen["model"])
-            if "goal" in chosen:
-                raise QuestionError(
-                    f"--goal is for own data without --task; the goal of task {row.name} is "
-                    f"{row.goal}."
-                )
-            _ = metric_for(row.goal, chosen.get("metric"))
+            _check_task(row, chosen)
         folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and is_dir(folder):
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
@@ -204,9 +199,9 @@ class Question:
     @classmethod
     def from_json(cls, data: object) -> "Question":
         """`FieldError` for the first field that is missing or wrong."""
-        if isinstance(data, Mapping) and "labels" in data:  # what `goal` was called before
+        if isinstance(data, Mapping):
             said = cast("Mapping[str, object]", data)
-            data = {"goal": said["labels"], **said}
+            data = {"goal": said["labels"], **said} if "labels" in said else said  # before 0.2
         return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:
@@ -241,8 +236,16 @@ def _check_length(name: str, value: object) -> None:
         raise QuestionError(f"{option} is a text of at most {LONGEST_NAME:,} plain characters.")
 
 
-def _check_kind(task: Task, model: str) -> None:
-    """Of a model known by name; what others read shows when they are loaded."""
+def _check_task(task: Task, chosen: Mapping[str, Any]) -> None:
+    """Of a task and what goes with it: its goal is its own, the metric one of it, and the model one
+    that reads its data; what models of other names read shows when they are loaded.
+    """
+    if "goal" in chosen:
+        raise QuestionError(
+            f"--goal is for own data without --task; the goal of task {task.name} is {task.goal}."
+        )
+    _ = metric_for(task.goal, chosen.get("metric"))
+    model: str = chosen["model"]
     backbone = known_backbone(model)
     if backbone is not None:
         check_reads(

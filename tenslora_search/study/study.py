@@ -6,7 +6,6 @@ proposes in view of every trial's score at the last rung it has reached.
 """
 
 import math
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from tenslora_search.runs.events import (
     Opened,
     Paused,
     Promoted,
-    Proposed,
     Rung,
     SegmentDone,
 )
@@ -31,17 +29,13 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.dashboard import Dashboard
+from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
-from tenslora_search.study.samplers import SAMPLERS, Point, Seen
+from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
 
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
-
-MOST_NUDGES = 300
-"""A proposal that repeats another is moved, farther each time and beyond 42 anywhere; then the
-space is used up.
-"""
 
 Group = tuple[int, int]
 """Of trials that can be trained together: the rung they stand on (-1: none), and the step that they
@@ -77,7 +71,7 @@ class Study:
         self.rungs, self.seed, self.setting = tuple(rungs), seed, setting or Setting()
         self.journal = Journal(folder / "trials.jsonl", listeners)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
-        self._stopped = self._exhausted = False
+        self._stopped = False
         self._retries: Counter[int] = Counter()
         self._told = Replay()
         events = self.journal.read()
@@ -85,13 +79,9 @@ class Study:
             self._told.apply(event)
         self._check_records()
         self._n_segments = self._told.n_segments
-        self._keys = {space.key(record.spec) for record in self.records.values()}
-        drawn = _mixed(seed, len(self.records))
-        self._random, self._proposer = (
-            random.Random(drawn),
-            SAMPLERS[sampler](space, drawn, objective),
+        self._proposals = Proposals(
+            space, SAMPLERS[sampler], objective, n_trials=n_trials, seed=seed
         )
-        self._seeds = {space.key(space.trial(point, 0)): point for point in space.seeds()}
         self.dashboard = Dashboard(folder / "study.journal", space, objective, self.records)
         if not events:
             self.journal.append(Opened(JOURNAL_VERSION))
@@ -110,7 +100,7 @@ class Study:
     @property
     def exhausted(self) -> bool:
         """Whether the space held fewer configurations than trials were asked for."""
-        return self._exhausted
+        return self._proposals.exhausted
 
     def next_segment(self, limit: int, *, fresh: bool = True) -> Segment | None:
         """Up to `limit` trials to train next; None while running ones have to come back first, or
@@ -219,7 +209,7 @@ class Study:
     @property
     def _n_left(self) -> int:
         """Trials that are still to be proposed."""
-        return 0 if self._exhausted else max(0, self.n_trials - len(self.records))
+        return 0 if self.exhausted else max(0, self.n_trials - len(self.records))
 
     @property
     def _reference(self) -> int:
@@ -288,55 +278,15 @@ class Study:
         return str(inside(self.folder, record.file).resolve())
 
     def _propose(self, count: int) -> list[Record]:
-        """New trials, unlike all before; fewer than asked for if enough are proposed, or the space
-        holds no others.
-
-        The known methods come first, until they make up half of all trials; then the sampler is
-        asked for the others at once.
+        """New trials, unlike all before; fewer than asked for if enough are proposed, or there are
+        no others. Each batch is written at once: a crash leaves all of it or nothing.
         """
         before = len(self.records)
-        count = min(count, self._n_left)
-        while len(self.records) < before + count and (point := self._seed()) is not None:
-            self._add(point)
-        n_sampled = before + count - len(self.records)
-        if n_sampled > 0:
-            points = self._proposer(self._seen(), n_sampled)
-            for point in points:
-                self._add(point)
-            self._exhausted = self._exhausted or len(points) < n_sampled
+        for events in self._proposals.batches(self.records, count):
+            self.write(events)
+            for one in events:
+                self.dashboard.proposed(self.records[one.number])
         return [self.records[number] for number in range(before, len(self.records))]
-
-    def _add(self, point: Point) -> None:
-        """Writes a proposal down, moved as far as it takes to be a new one; none if the space holds
-        no other.
-        """
-        number = len(self.records)
-        spec = self.space.trial(point, self.seed + number)
-        n_nudges = 0
-        while self.space.key(spec) in self._keys and not self._exhausted:
-            self._exhausted = n_nudges == MOST_NUDGES
-            point = self.space.nudged(point, self._random, reach=0.02 * 1.1**n_nudges)
-            spec = self.space.trial(point, self.seed + number)
-            n_nudges += 1
-        if self._exhausted:
-            return
-        self.write([Proposed.of(number, point, spec)])
-        self._keys.add(self.space.key(spec))
-        self.dashboard.proposed(self.records[number])
-
-    def _seed(self) -> Point | None:
-        """The first known method that is not proposed yet; None if they are, or make up half of all
-        trials.
-        """
-        left = [point for key, point in self._seeds.items() if key not in self._keys]
-        is_enough = len(self._seeds) - len(left) >= max(1, self.n_trials // 2)
-        return None if is_enough or not left else left[0]
-
-    def _seen(self) -> list[Seen]:
-        return [
-            Seen(one.number, one.point, one.n_params, one.curve, one.state)
-            for one in self.records.values()
-        ]
 
     def _climb(self, rung: int) -> None:
         """Asks the pruner about all that stand on a rung and are not on their way."""
@@ -372,10 +322,3 @@ class Study:
             self.journal.append(*events)
         for event in events:
             self._told.apply(event)
-
-
-def _mixed(seed: int, n_trials: int) -> int:
-    """A seed for a search that already has so many trials: with its first one again it would
-    propose the same again.
-    """
-    return random.Random(f"{seed} {n_trials}").getrandbits(32) if n_trials else seed

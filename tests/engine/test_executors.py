@@ -146,7 +146,7 @@ def test_one_line_is_the_last_that_says_something():
 
 
 def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
-    from tenslora_search.engine.ray_tune import started
+    from tenslora_search.engine.ray_start import started
 
     with (
         socket.socket() as bound
@@ -201,7 +201,7 @@ def test_workers_wait_with_all_imported(tmp_path):
     from ray import tune
 
     from tenslora_search.engine.ray_internals import tune_adapted
-    from tenslora_search.engine.ray_tune import started
+    from tenslora_search.engine.ray_start import started
 
     def trainable(config: dict) -> None:
         tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
@@ -301,7 +301,7 @@ def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path):
 )
 def test_a_share_of_a_gpu_does_not_lie_on_two(gpus, share, expected):
     assert (
-        pytest.importorskip("tenslora_search.engine.ray_tune")._n_workers(gpus, share) == expected
+        pytest.importorskip("tenslora_search.engine.ray_start")._n_workers(gpus, share) == expected
     )
 
 
@@ -395,27 +395,29 @@ def test_another_ray_is_used_as_it_is(monkeypatch, caplog):
 
 
 def test_a_start_of_ray_that_fails_is_one_line(monkeypatch, tmp_path):
-    ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
+    ray_start = pytest.importorskip("tenslora_search.engine.ray_start")
 
     def fails(**options):
         raise OSError("AF_UNIX path length cannot exceed 107 bytes")
 
-    monkeypatch.setattr(ray_tune.ray, "init", fails)
+    monkeypatch.setattr(ray_start.ray, "init", fails)
+    monkeypatch.setattr(ray_start.ray, "is_initialized", lambda: False)  # other tests share one
+    monkeypatch.setattr(ray_start.ray, "shutdown", lambda: None)
     with (
         pytest.raises(QuestionError, match="Ray cannot be started: AF_UNIX path length"),
-        ray_tune.started(Place(tmp_path)),
+        ray_start.started(Place(tmp_path)),
     ):
         pass
 
 
 def test_a_long_tmpdir_gives_ray_a_short_folder_of_its_own(monkeypatch):
-    ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
+    ray_start = pytest.importorskip("tenslora_search.engine.ray_start")
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", "/a/long/folder/of/a/cluster/that/schedules/jobs")
-    with ray_tune._short_folder() as folder:
-        assert len(folder) <= ray_tune.LONGEST_TMPDIR
+    with ray_start._short_folder() as folder:
+        assert len(folder) <= ray_start.LONGEST_TMPDIR
         assert Path(folder).is_dir()
     assert not Path(folder).exists()
     monkeypatch.setenv("TMPDIR", "/tmp")
-    with ray_tune._short_folder() as folder:
+    with ray_start._short_folder() as folder:
         assert folder is None

@@ -10,6 +10,7 @@ import shutil
 import optuna
 import pytest
 
+from tenslora_search.runs.journal import Journal
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, Table
@@ -366,6 +367,7 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
     asked: list[tuple[dict, int]] = []
 
     def spying(space, seed, objective):
+        """Notes what it is asked."""
         propose = SAMPLERS["random"](space, seed, objective)
 
         def spy(seen, count):
@@ -374,8 +376,10 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
 
         return spy
 
-    monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", Table("sampler", {"spy": spying}))
-    study = serve(open_study(tmp_path, sampler="spy", n_trials=40), segments=4)
+    monkeypatch.setattr(
+        "tenslora_search.study.study.SAMPLERS", Table("sampler", {"spying": spying})
+    )
+    study = serve(open_study(tmp_path, sampler="spying", n_trials=40), segments=4)
     reached = {
         number: record.score for number, record in study.records.items() if record.score is not None
     }
@@ -385,7 +389,11 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
 
 
 def test_a_sampler_that_has_no_more_to_propose_ends_the_search(tmp_path, monkeypatch):
-    table = Table("sampler", {"silent": lambda *_: lambda seen, count: []})
+    def silent(space, seed, objective):
+        """Proposes nothing."""
+        return lambda seen, count: []
+
+    table = Table("sampler", {"silent": silent})
     monkeypatch.setattr("tenslora_search.study.study.SAMPLERS", table)
     study = serve(open_study(tmp_path, sampler="silent"))
     assert study.done
@@ -485,3 +493,29 @@ def test_of_equal_scores_the_smallest_is_the_front(tmp_path, monkeypatch):
     complete = [record for record in study.records.values() if record.state == "complete"]
     assert len(complete) == 10
     assert study.front() == [min(complete, key=lambda one: (one.n_params, one.number)).number]
+
+
+def test_wherever_it_is_killed_the_search_that_goes_on_is_the_undisturbed_one(
+    tmp_path, monkeypatch
+):
+    """The same answer every time: points, specifications, rungs, ends."""
+    append, ends = Journal.append, [0]
+
+    def noted(self, *events):
+        append(self, *events)
+        ends.append(self.path.stat().st_size)
+
+    (tmp_path / "whole").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", noted)
+        whole = serve(open_study(tmp_path / "whole", n_trials=16, seed=3)).records
+    content = (tmp_path / "whole" / "trials.jsonl").read_bytes()
+    assert len(set(ends)) > 12
+    for end in sorted(set(ends)):
+        folder = tmp_path / str(end)
+        folder.mkdir()
+        (folder / "trials.jsonl").write_bytes(content[:end])
+        again = serve(open_study(folder, n_trials=16, seed=3)).records
+        assert {
+            number: (one.point, one.spec, one.curve, one.state) for number, one in again.items()
+        } == {number: (one.point, one.spec, one.curve, one.state) for number, one in whole.items()}

@@ -1,0 +1,148 @@
+"""Ray's start: a cluster on this machine or one that is there, and how many workers it holds."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from tenslora_search.engine.ray_internals import WAITING_WORKERS, moved  # isort: skip
+
+import ray
+from ray import tune
+
+from tenslora_search.engine.source import Place, one_line
+from tenslora_search.spec.table import QuestionError
+
+
+@contextmanager
+def started(place: Place) -> Generator[None]:
+    """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`;
+    what was started or joined here is left at the end.
+
+    `QuestionError` if none answers there, if none can be started, and for what is no callback.
+    """
+    for one in place.tune_callbacks:
+        if not isinstance(one, tune.Callback):
+            raise QuestionError(
+                "a callback is a function of an event or a ray.tune.Callback; got "
+                f"{type(one).__name__}."
+            )
+    if ray.is_initialized():
+        yield
+        return
+    # Failed segments are told of in trials.jsonl.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with _short_folder() as folder:
+        try:
+            if place.ray_address is not None:
+                _join(place.ray_address)
+            else:
+                _start(place, folder)
+            workers(place)  # more GPUs than there are show before model and data are read
+            yield
+        finally:
+            ray.shutdown()
+
+
+LONGEST_TMPDIR = 30
+"""Characters: a socket's path has 107 at most, and Ray adds some 75 to the folder it is given."""
+
+
+@contextmanager
+def _short_folder() -> Generator[str | None]:
+    """Where Ray is to keep its files, if what the environment names is too long a path for it;
+    taken away in the end.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(folder) <= LONGEST_TMPDIR:
+        yield None
+        return
+    try:
+        short = tempfile.mkdtemp(prefix="ts-", dir="/tmp")
+    except OSError as error:
+        raise QuestionError(
+            f"TMPDIR is too long a path for Ray: {folder}. Set RAY_TMPDIR to one of at most "
+            f"{LONGEST_TMPDIR} characters."
+        ) from error
+    try:
+        yield short
+    finally:
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def _start(place: Place, folder: str | None) -> None:
+    """A cluster of this machine alone; `QuestionError` where it cannot be started."""
+    options: dict[str, Any] = {} if folder is None else {"_temp_dir": folder}
+    if not moved():
+        options["_system_config"] = WAITING_WORKERS
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            num_cpus=_cores_needed(place),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **options,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise QuestionError(f"Ray cannot be started: {one_line(error)}") from error
+
+
+def _join(address: str) -> None:
+    _knock(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise QuestionError(
+            f"no Ray cluster at --ray-address {address}: {one_line(error)}"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """`QuestionError` if nobody listens at HOST:PORT: Ray itself would try for minutes, and say so
+    in its own words.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # "auto" and the like, which Ray looks up at once
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise QuestionError(
+            f"no Ray cluster at --ray-address {address}: {one_line(error)}."
+        ) from error
+
+
+def _cores_needed(place: Place) -> int | None:
+    """As many as there will be workers on GPUs: Ray keeps one waiting a core. Without GPUs all
+    (None).
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    share = _share(place, gpus)
+    return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
+
+
+def _n_workers(gpus: float, share: float) -> int:
+    """Workers on so many GPUs: a worker's share of one never lies on two."""
+    return int(gpus) * int(1 / share + 1e-9) if share < 1 else int(gpus / share)
+
+
+def _share(place: Place, gpus: float) -> float:
+    """GPUs a worker: as asked, else a whole one where there are any."""
+    return place.gpus_per_worker if place.gpus_per_worker is not None else float(gpus > 0)
+
+
+def workers(place: Place) -> tuple[float, int]:
+    """GPUs a worker, and how many workers the cluster holds: one a core without GPUs."""
+    found = ray.cluster_resources()
+    gpus, cpus = found.get("GPU", 0.0), found.get("CPU", 1.0)
+    share = _share(place, gpus)
+    if share > gpus:
+        raise QuestionError(f"--gpus-per-worker asks for {share:g} GPUs; Ray finds {gpus:g}.")
+    return share, max(1, min(int(cpus), _n_workers(gpus, share)) if share else int(cpus))

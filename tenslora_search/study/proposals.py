@@ -1,0 +1,97 @@
+"""Proposals: which points come next, each unlike all before.
+
+They are a pure function of the seed and of what the trials have reached: a search that was ended
+and taken up again proposes what an undisturbed one does.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+
+from tenslora_search.runs.events import Proposed
+from tenslora_search.runs.replay import Record
+from tenslora_search.study.samplers import Point, Proposer, Seen
+from tenslora_search.study.space import SearchSpace
+
+MOST_NUDGES = 300
+"""A proposal that repeats another is moved, farther each time and beyond 42 anywhere; then the
+space is used up.
+"""
+
+
+class Proposals:
+    """The known methods come first, until they make up half of all trials; then `sampler` is asked
+    for the others of a batch at once.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        sampler: Callable[[SearchSpace, int, str], Proposer],
+        objective: str,
+        *,
+        n_trials: int,
+        seed: int,
+    ) -> None:
+        self.space, self.n_trials, self.seed = space, n_trials, seed
+        self._sampler, self._objective = sampler, objective
+        self._known = {space.key(space.trial(point, 0)): point for point in space.seeds()}
+        self.exhausted = False
+        """whether the space, or the sampler, has no others"""
+
+    def batches(self, records: Mapping[int, Record], count: int) -> Iterator[list[Proposed]]:
+        """`count` new trials or fewer in two batches, known methods and sampled ones; `records` has
+        to hold the first of them when the second is asked for.
+        """
+        count = min(count, 0 if self.exhausted else self.n_trials - len(records))
+        if count <= 0:
+            return
+        keys = {self.space.key(record.spec) for record in records.values()}
+        known = self._known_left(keys)[:count]
+        if known:
+            yield self._proposed(known, len(records), keys, random.Random(self.seed))
+        if count > len(known):
+            drawn = self.seed if keys <= set(self._known) else _mixed(self.seed, len(records))
+            propose = self._sampler(self.space, drawn, self._objective)
+            points = propose([_seen(one) for one in records.values()], count - len(known))
+            sampled = self._proposed(points, len(records), keys, random.Random(drawn))
+            self.exhausted = self.exhausted or len(points) < count - len(known)
+            yield sampled
+
+    def _known_left(self, keys: set[str]) -> list[Point]:
+        """The known methods that are still to be proposed."""
+        left = [point for key, point in self._known.items() if key not in keys]
+        n_before = len(self._known) - len(left)
+        return left[: max(0, max(1, self.n_trials // 2) - n_before)]
+
+    def _proposed(
+        self, points: list[Point], first: int, keys: set[str], generator: random.Random
+    ) -> list[Proposed]:
+        """Trials of the points from number `first` on, each moved as far as it takes to be a new
+        one; their keys are added.
+        """
+        found: list[Proposed] = []
+        for point in points:
+            number, n_nudges = first + len(found), 0
+            spec = self.space.trial(point, self.seed + number)
+            while self.space.key(spec) in keys and n_nudges <= MOST_NUDGES:
+                reach = 0.02 * 1.1**n_nudges
+                point = self.space.nudged(point, generator, reach=reach)
+                spec = self.space.trial(point, self.seed + number)
+                n_nudges += 1
+            if n_nudges > MOST_NUDGES:
+                self.exhausted = True
+                break
+            found.append(Proposed.of(number, point, spec))
+            keys.add(self.space.key(spec))
+        return found
+
+
+def _seen(one: Record) -> Seen:
+    return Seen(one.number, one.point, one.n_params, one.curve, one.state)
+
+
+def _mixed(seed: int, n_trials: int) -> int:
+    """A seed for a search that already has so many trials: with its first one again it would
+    propose the same again.
+    """
+    return random.Random(f"{seed} {n_trials}").getrandbits(32)

@@ -1,0 +1,52 @@
+"""A share of the campaign: the rest is run by hand, its report is reports/trust.md."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def campaign(*arguments: str) -> str:
+    command = [sys.executable, str(ROOT / "scripts" / "campaign.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("inputs", "--n", "40"), "Malformed inputs: 0 of 40 cases failed"),
+        (("kills", "--n", "3"), "Kills, inline: 0 of 3 cases failed"),
+    ],
+)
+def test_a_share_of_the_campaign(arguments, line):
+    assert line in campaign(*arguments, "--seed", "7")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    return pytest.importorskip("campaign")
+
+
+def test_an_ending_that_is_none_of_ours_is_a_fault(script):
+    said = "Traceback (most recent call last):\n  ...\nKeyError: 'x'\n"
+    assert script.Outcome(1, said).fault == "traceback: KeyError: 'x'"
+    assert script.Outcome(1, "").fault == "exit code 1"
+    assert script.Outcome(None, "").fault.startswith("still running")
+    assert [script.Outcome(code, "").fault for code in (0, 2, 3, 4, 130, 143)] == [None] * 6
+
+
+def test_what_is_spoilt_is_not_what_it_was(script, tmp_path):
+    path = tmp_path / "run.json"
+    for seed in range(50):
+        path.write_text(before := json.dumps({"a": {"b": [1, "x"]}, "c": 0.25}))
+        assert script.spoil(path, random.Random(seed), tmp_path / "canary")
+        assert path.read_bytes() != before.encode()
