@@ -1,4 +1,4 @@
-"""Answers: what the command prints of a search that is over, and of one that is only asked about."""
+"""Answers: what the command prints of a search that is over, and of a dry run."""
 
 import json
 import sys

@@ -150,7 +150,7 @@ def list_(
     what: options.What,
 ) -> None:
     """What there is: tasks, models, sites, methods, constructions, decompositions, maps, scales,
-    rules, allocators, samplers, pruners, spaces; and the knobs of each.
+    rules, allocators, samplers, pruners, goals, metrics, formats, spaces, ...; and their knobs.
     """
     from tenslora_search.listing import KINDS
 

@@ -1,5 +1,6 @@
 """Entries from outside go to Ray's workers by value, with the user's own modules that they call."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -38,15 +39,15 @@ CONSTRUCTIONS.add("layered", "input output layer projection")
 SCRIPT = '''
 import sys
 from tenslora_search import load_run, search
-from tenslora_search.spec.maps import MAPS
+from tenslora_search.spec.scales import SCALES
 
 
-def doubled(update):
-    """Twice the update."""
-    return 2 * update
+def doubled(alpha, rank, first_step, output):
+    """Twice alpha."""
+    return 2 * alpha
 
 
-MAPS.add("doubled", doubled)
+SCALES.add("doubled", doubled)
 
 if __name__ == "__main__":
     run = search("digits", budget="4k", trials=2, max_steps=8, retest=0, executor="ray",
@@ -57,13 +58,11 @@ SPACE = """
 construction = "layered"
 decomposition = "two_sides"
 rule = "half_speed"
-map = "doubled"
+scale = "doubled"
 """
 
 
 def in_a_fresh_interpreter(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    import os
-
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
@@ -123,4 +122,4 @@ def test_a_search_with_ray_knows_the_entries_of_a_file_and_of_main(folder):
     assert "'mine.py'; name it again: --plugin FILE" in blind.stderr
     half = in_a_fresh_interpreter(folder, *command, "--plugin", "mine.py", "report", "run")
     assert "entries of a script" in half.stderr
-    assert "map doubled" in half.stderr
+    assert "scale doubled" in half.stderr
