@@ -397,16 +397,7 @@ def told(folder: Path) -> list[Any]:
     for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if "number" in event:
-            kept = (
-                "event",
-                "number",
-                "seed",
-                "step",
-                "score",
-                "report_score",
-                "n_params",
-                "reason",
-            )
+            kept = "event number point seed step score report_score n_params reason".split()
             found.append(json.dumps({name: event.get(name) for name in kept}))
     return sorted(found)
 
