@@ -10,7 +10,7 @@ from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS
+from tenslora_search.spec.allocators import ALLOCATORS, Measured
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.form import Axis, Factor, Form, Learner, Rule, bond
 from tenslora_search.spec.geometry import Geometry
@@ -217,5 +217,5 @@ def ramped(decomposition: str, geometry: Geometry) -> AdapterSpec:
     structure = Structure.of("none", decomposition, geometry)
     size = 4 * structure.smallest
     weights = [0.5] * len(structure.bonds)
-    ranks = ALLOCATORS["ramp"]().divide(structure, size, weights)
+    ranks = ALLOCATORS["ramp"]().divide(structure, size, weights, Measured())
     return AdapterSpec.over(structure, ranks)

@@ -30,6 +30,10 @@ BFLOAT16 = 0.05
 """Relative distance of all that a trial has learnt after 40 steps in bfloat16, where packs of
 another size round otherwise.
 """
+FLOAT32 = 0.01
+"""The same in float32. A bounded form is not scaled: Adam moves entries whose gradients are nothing
+but rounding as far as any other, and in bfloat16 that is most of what it learns in 40 steps.
+"""
 
 
 def rows(n_rows: int, seed: int) -> Split:
@@ -55,6 +59,18 @@ def data() -> TaskData:
 
 @pytest.fixture(scope="module")
 def model():
+    return made_ready(bert())
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """In float32, its products not rounded to TF32."""
+    found = made_ready(bert(), exact=True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    return found
+
+
+def bert() -> BertForSequenceClassification:
     torch.manual_seed(0)
     sizes = {
         "hidden_size": 64,
@@ -62,11 +78,8 @@ def model():
         "num_attention_heads": 4,
         "intermediate_size": 128,
     }
-    return made_ready(
-        BertForSequenceClassification(
-            BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)
-        ).eval()
-    )
+    config = BertConfig(vocab_size=100, max_position_embeddings=32, **sizes)
+    return BertForSequenceClassification(config).eval()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +120,11 @@ def test_a_pack_gives_the_same_twice(model, data, trials):
 
 
 def test_alone_is_packed(model, data, trials):
-    assert_alone_is_packed(model, data, trials)
+    assert_alone_is_packed(model, data, [one for one in trials if not is_made(one)], BFLOAT16)
+
+
+def test_made_alone_is_packed(exact, data, trials):
+    assert_alone_is_packed(exact, data, [one for one in trials if is_made(one)], FLOAT32)
 
 
 def test_paused_and_resumed_is_unbroken(model, data, trials, tmp_path):
@@ -190,8 +207,8 @@ def test_six_users_paused_are_unbroken(model, learnt_rows, six_users, tmp_path):
     assert torch.equal(values, trained(model, learnt_rows, specs)[1])
 
 
-def test_six_users_alone_are_packed(model, learnt_rows, six_users):
-    assert_alone_is_packed(model, learnt_rows, six_users(model))
+def test_six_users_alone_are_packed(exact, learnt_rows, six_users):
+    assert_alone_is_packed(exact, learnt_rows, six_users(exact), FLOAT32)
 
 
 def test_a_bounded_update_starts_at_zero_and_keeps_its_bound(model, data):
@@ -240,7 +257,12 @@ def test_a_maker_is_recorded(rank):
         torch.testing.assert_close(one, other)
 
 
-def assert_alone_is_packed(model, data, specs: list[TrialSpec]) -> None:
+def is_made(spec: TrialSpec) -> bool:
+    """Whether what is contracted is made of what is trained."""
+    return spec.adapter.networks[0].form.make is not None
+
+
+def assert_alone_is_packed(model, data, specs: list[TrialSpec], most: float) -> None:
     """All that each trial has learnt is what it learns in a pack of its own, but for rounding."""
     with Pack(model, data, specs, max_steps=N_STEPS, batch_size=16) as pack:
         pack.advance(N_STEPS)
@@ -249,7 +271,7 @@ def assert_alone_is_packed(model, data, specs: list[TrialSpec]) -> None:
         with Pack(model, data, [spec], max_steps=N_STEPS, batch_size=16) as pack:
             pack.advance(N_STEPS)
             distance = (learnt(pack, 0) - together[k]).norm()
-            assert distance < BFLOAT16 * together[k].norm(), spec.adapter
+            assert distance < most * together[k].norm(), spec.adapter
 
 
 def learnt(pack: Pack, trial: int) -> torch.Tensor:
