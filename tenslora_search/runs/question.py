@@ -206,8 +206,8 @@ class Question:
         """`FieldError` for the first field that is missing or wrong."""
         if isinstance(data, Mapping) and "labels" in data:  # what `goal` was called before
             said = cast("Mapping[str, object]", data)
-            return record_of(cls, {"goal": said["labels"], **said})
-        return record_of(cls, cast("object", data))
+            data = {"goal": said["labels"], **said}
+        return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:
         """`QuestionError` if the folder's question (self) is another than the one asked now."""
