@@ -218,7 +218,7 @@ def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
     for one in values:
         if one not in knob.among.values or isinstance(one, list | dict):
             known = ", ".join(map(str, knob.among.values))
-            raise QuestionError(f"{what} is one of {known}; got {shortened(one)}.")
+            raise QuestionError(f"{what} is one of {known}; got {shortened(cast('object', one))}.")
     if not values:
         raise QuestionError(f"{what}: the list is empty; give one value or more.")
     return Choice(tuple(dict.fromkeys(values)))

@@ -60,7 +60,7 @@ def test_allocators_that_measure_the_model(tmp_path, monkeypatch):
     answers = json.loads((run.folder / "run.json").read_text())["probes"]
     assert list(answers) == ["intrinsic_dimension", "gradient_energy"]
     assert "GeLoRA" in set(run.trials()["method"])
-    assert {one["spec"].get("allocator") for one in proposed(run)} >= {None, "gelora"}
+    assert "gelora" in [one["spec"].get("allocator") for one in proposed(run)]
     assert all(one["n_params"] <= 8000 for one in proposed(run))
     other = search("digits", trials=8, out=tmp_path / "other", **asked)
     assert [one["spec"] for one in proposed(other)] == [one["spec"] for one in proposed(run)]

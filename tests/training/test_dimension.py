@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from tenslora_search.backbone.first_token import all_tokens, read_first_token
+from tenslora_search.backbone.load import load_backbone
+from tenslora_search.data.goals import GOALS
 from tenslora_search.runs.segment import Setting
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.dimension import averaged, distinct, states_of_layers, twonn
@@ -44,7 +46,7 @@ def test_states_of_a_real_model_are_of_all_tokens():
     """One more than layers, also where packs let the last layer read the first token alone."""
     backbone, data = worker_backbone(SETTING)
     states = states_of_layers(backbone.model, data.fit, 32)
-    assert {tuple(one.shape) for one in states} == {(min(512, len(data.fit)), 32)}
+    assert {tuple(one.shape) for one in states} == {(min(512, len(data.fit)), 64)}
     again = states_of_layers(backbone.model, data.fit, 50)
     assert all(
         torch.allclose(one, other, atol=1e-2) for one, other in zip(states, again, strict=True)
@@ -52,16 +54,17 @@ def test_states_of_a_real_model_are_of_all_tokens():
 
 
 def test_all_tokens_undoes_the_first_token_for_a_while():
-    backbone = worker_backbone(SETTING)[0]
-    pixels = torch.rand(2, 3, backbone.model.config.image_size, backbone.model.config.image_size)
-    pixels = pixels.to(next(backbone.model.parameters()).dtype)
-    read_first_token(backbone.model)
+    model = load_backbone("digits-vit", GOALS["classes"](tuple("0123456789"))).model.eval()
+    size = model.config.image_size
+    pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
-    def n_tokens() -> int:
-        out = backbone.model.base_model(pixel_values=pixels, output_hidden_states=True)
-        return out.hidden_states[-1].shape[1]
+    @torch.no_grad()
+    def last() -> torch.Tensor:
+        return model.base_model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
 
-    before = n_tokens()
+    plain = last()
+    assert read_first_token(model)
+    assert not torch.allclose(last()[:, 1:], plain[:, 1:])
     with all_tokens():
-        assert n_tokens() > 1
-    assert n_tokens() == before == 1
+        assert torch.equal(last(), plain)
+    assert not torch.allclose(last()[:, 1:], plain[:, 1:])
