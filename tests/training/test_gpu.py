@@ -63,11 +63,12 @@ def model():
 
 
 @pytest.fixture
-def exact(monkeypatch):
+def exact():
     """In float32, its products not rounded to TF32."""
     found = made_ready(bert(), exact=True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    return found
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield found
+    torch.backends.cuda.matmul.allow_tf32 = True
 
 
 def bert() -> BertForSequenceClassification:
@@ -162,8 +163,8 @@ def test_rules_are_recorded_and_paused(model, data, ruled, tmp_path):
     assert torch.equal(values, recorded[1])
 
 
-def test_rules_alone_are_packed(model, data, ruled):
-    assert_alone_is_packed(model, data, ruled(geometry_of(model)))
+def test_rules_alone_are_packed(exact, data, ruled):
+    assert_alone_is_packed(exact, data, ruled(geometry_of(exact)), FLOAT32)
 
 
 @pytest.fixture(scope="module")
