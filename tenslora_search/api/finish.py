@@ -43,8 +43,8 @@ def _importances(source: Serving) -> dict[str, Any]:
 
 
 def _export(run: Run) -> None:
-    """What leads the front and all on it that were retested; takes away the earlier exports of
-    others.
+    """What leads the front and all on it that were retested, for peft, or native where the update
+    is dense; takes away the earlier exports of others.
     """
     from tenslora_search.export.target import remove_export
 
@@ -55,7 +55,9 @@ def _export(run: Run) -> None:
     written, wrong = [], ""
     for number in numbers:
         try:
-            written.append(run.export(number, inside(run.folder, f"adapters/{number}")))
+            adapter = record.trials[number].proposed.trial_spec().adapter
+            format = "peft" if adapter.is_low_rank else "native"
+            written.append(run.export(number, inside(run.folder, f"adapters/{number}"), format))
         except QuestionError as error:
             wrong = wrong or str(error)
     for old in adapters.glob("[0-9]*"):

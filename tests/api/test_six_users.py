@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tenslora_search import search
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -62,3 +64,15 @@ def test_peft_alone_refuses_and_dense_updates_alone(found):
     dense = tallies["LoRAN's map"]
     assert dense.refused == len(dense.states) > 0
     assert tallies["SoRA gates"].refused + tallies["norm-bounded LoRA"].refused <= dense.refused
+
+
+def test_a_search_of_dense_updates_ends_with_native_adapters(tmp_path):
+    """What leads is exported as it can be: peft's LoRA holds no dense update."""
+    space = tmp_path / "loran.toml"
+    space.write_text('construction = "none"\ndecomposition = "cp"\nmap = "sinter"\n')
+    run = search(
+        "digits", budget="8k", trials=1, max_steps=4, retest=0, executor="inline", space=space,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    assert list(run.trials()["method"]) == ["LoRAN"]
+    assert (run.folder / "adapters" / "0" / "tenslora.safetensors").is_file()
