@@ -8,13 +8,16 @@ import shlex
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from tenslora_search import options
+from tenslora_search.answers import print_dry_run, print_result, without_result
 from tenslora_search.api.signals import Stopped
 from tenslora_search.runs.provenance import COMMAND, printable
-from tenslora_search.spec.budget import format_count, parse_seconds
+from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 
 app = typer.Typer(
@@ -31,86 +34,24 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def search(
-    context: typer.Context,
-    budget: Annotated[
-        str | None, typer.Option(metavar="N|300k|1.2M", help="trainable parameters at most")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="see: list tasks")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|DIR", help="see: list models; or a folder, or a hub id"),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|FILE",
-            help="local data: csv, tsv, jsonl, json, parquet; or images, a folder a class",
-        ),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
-    ] = None,
-    goal: Annotated[
-        str | None,
-        typer.Option(
-            "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
-    ] = None,
-    drop_unlabelled: Annotated[
-        bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
-    ] = False,
-    space: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="configurations to try [64]")] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")
-    ] = None,
-    pruner: Annotated[
-        str | None, typer.Option(help="who climbs on: see list pruners [front]")
-    ] = None,
-    objective: Annotated[str | None, typer.Option(metavar="front|score", help="[front]")] = None,
-    pack: Annotated[
-        str, typer.Option(metavar="auto|N", help="trials side by side on a worker")
-    ] = "auto",
-    executor: Annotated[str, typer.Option(metavar="ray|inline")] = "ray",
-    ray_address: Annotated[str | None, typer.Option(help="a running Ray cluster")] = None,
-    gpus_per_worker: Annotated[
-        float | None, typer.Option(help="1, or a share such as 0.25")
-    ] = None,
-    retest: Annotated[
-        int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="[0]")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="of one trial [by task]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[by task]")] = None,
-    max_length: Annotated[int | None, typer.Option(help="tokens a text at most [128]")] = None,
-    fit_rows: Annotated[int | None, typer.Option(help="train on at most so many rows")] = None,
-    count_head: Annotated[
-        bool, typer.Option("--count-head", help="the budget covers the task head too")
-    ] = False,
-    out: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="run folder [runs/TASK-BUDGET]; an old one goes on"),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="delete the run in the folder first; other files stay")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="the result as one JSON object")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="the space in numbers; trains nothing")
-    ] = False,
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
-) -> None:
+    context: typer.Context, plugin: options.Plugin = None, budget: options.Budget = None,
+    task: options.Task = None, model: options.Model = None, data: options.Data = None,
+    column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
+    drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    trials: options.Trials = None, time_limit: options.TimeLimit = None,
+    sampler: options.Sampler = None, pruner: options.Pruner = None,
+    objective: options.Objective = None, pack: options.Pack = "auto",
+    executor: options.Executor = "ray", ray_address: options.RayAddress = None,
+    gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    seed: options.Seed = None, max_steps: options.MaxSteps = None,
+    batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
+    fit_rows: options.FitRows = None, count_head: options.CountHead = False,
+    out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
+    quiet: options.Quiet = False, dry_run: options.DryRun = False,
+    version: options.Version = False,
+) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
+    load_plugins(plugin or ())
     if context.invoked_subcommand is not None:
         return
     if version:
@@ -120,14 +61,8 @@ def search(
         return
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
-    columns = _columns(column or [])
-    asked = {
-        "task": task, "model": model, "data": data, "columns": columns, "goal": goal,
-        "space": space, "trials": trials, "sampler": sampler, "pruner": pruner,
-        "objective": objective, "retest": retest, "seed": seed, "max_steps": max_steps,
-        "batch_size": batch_size, "max_length": max_length, "fit_rows": fit_rows,
-        "count_head": count_head, "metric": metric, "drop_unlabelled": drop_unlabelled,
-    }  # fmt: skip
+    asked = {name: context.params[name] for name in ASKED}
+    asked["columns"] = _columns(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
     means = {
         "executor": executor,
@@ -136,50 +71,49 @@ def search(
         "time_limit": limit,
     }
     if dry_run:
-        _dry_run(budget, asked, means, as_json=as_json)
+        print_dry_run(budget, asked, means, as_json=as_json)
         return
+    places = {"ray_address": ray_address, "out": out, "force": force}
+    code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)
+    raise typer.Exit(code)
+
+
+ASKED = (
+    "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
+    "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
+    "drop_unlabelled",
+)  # fmt: skip
+"""The options that `Question.of` takes as they were typed."""
+
+
+def _search(asked: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+    """Runs a search and prints what it found; the exit code."""
     from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.search import search as run_search
 
     logging.getLogger("tenslora_search").setLevel(
         logging.ERROR if quiet or as_json else logging.WARNING
     )
+    code = 0
     with _display(quiet=quiet or as_json) as progress:
-        code = 0
         try:
-            places = {"ray_address": ray_address, "out": out, "force": force}
-            run = run_search(budget=budget, progress=progress, **places, **means, **asked)
+            run = run_search(progress=progress, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 128 + interrupted.signal
-    _print_result(run, as_json=as_json, quiet=quiet)
-    if code == 0 and (why := _without_result(run)):
-        code = _say(why, 4)
-    raise typer.Exit(code)
+    print_result(run, as_json=as_json, quiet=quiet)
+    if code == 0 and (why := without_result(run)):
+        return _say(why, 4)
+    return code
 
 
 @app.command()
 def count(
-    construction: Annotated[str, typer.Option()],
-    decomposition: Annotated[str, typer.Option()],
-    ranks: Annotated[
-        str,
-        typer.Option(
-            metavar="R,R,...",
-            help="in the order input, output or head_dim, head, projection, layer",
-        ),
-    ],
-    model: Annotated[str | None, typer.Option(metavar="NAME|DIR")] = None,
-    hidden: Annotated[int | None, typer.Option()] = None,
-    heads: Annotated[int | None, typer.Option()] = None,
-    layers: Annotated[int | None, typer.Option()] = None,
-    kv_heads: Annotated[int | None, typer.Option()] = None,
-    head_dim: Annotated[int | None, typer.Option()] = None,
-    inner: Annotated[int | None, typer.Option(help="width of the MLP, for up, gate, down")] = None,
-    projections: Annotated[
-        str, typer.Option(help="of query, key, value, out, up, gate, down")
-    ] = "query,key,value",
-    as_json: Annotated[bool, typer.Option("--json", help="the parts too")] = False,
-) -> None:
+    construction: options.Entry, decomposition: options.Entry, ranks: options.Ranks,
+    model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
+    layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
+    inner: options.Inner = None, projections: options.Projections = "query,key,value",
+    as_json: options.PartsAsJson = False,
+) -> None:  # fmt: skip
     """The exact number of trainable parameters of an adapter."""
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.backbones import geometry_of_model
@@ -192,14 +126,9 @@ def count(
         raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
     else:
         geometry = Geometry.attention(
-            hidden,
-            heads,
-            layers,
-            kv_heads=kv_heads,
-            head_dim=head_dim,
-            inner=inner,
-            projections=names,
-        )
+            hidden, heads, layers,
+            kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
+        )  # fmt: skip
     spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
     if not as_json:
         print(spec.n_params)
@@ -218,10 +147,10 @@ def count(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")],
+    what: options.What,
 ) -> None:
     """What there is: tasks, models, sites, methods, constructions, decompositions, maps, scales,
-    rules, allocators, samplers, pruners, spaces; and the knobs of each.
+    rules, allocators, samplers, pruners, goals, metrics, formats, spaces, ...; and their knobs.
     """
     from tenslora_search.listing import KINDS
 
@@ -233,7 +162,7 @@ def list_(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
+    run: options.RunFolder,
 ) -> None:
     """Rebuild report.html, report.md, front.csv, trials.csv, front.png and front.svg from a run
     folder alone.
@@ -246,8 +175,8 @@ def report(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="the page")] = Path("compare.html"),
+    runs: options.RunFolders,
+    out: options.Page = Path("compare.html"),
 ) -> None:
     """Put several runs (tasks, seeds, budgets) on one page."""
     from tenslora_search.report.compare import compare as compare_runs
@@ -257,12 +186,10 @@ def compare(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")],
-    pick: Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")] = "best",
-    to: Annotated[
-        Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")
-    ] = Path("adapter"),
-    format: Annotated[str, typer.Option(metavar="peft|native|merged")] = "peft",
+    run: options.RunFolder,
+    pick: options.Pick = "best",
+    to: options.To = Path("adapter"),
+    format: options.Format = "peft",
 ) -> None:
     """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says
     how it is loaded.
@@ -306,78 +233,6 @@ def main() -> None:
 def _say(message: str, code: int) -> int:
     print(f"tenslora-search: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def _without_result(run: Any) -> str:
-    """Why no trial of a search is complete; "" where one is."""
-    trials = run.trials()
-    states = set(trials["state"])
-    if "complete" in states:
-        return ""
-    if states == {"failed"}:
-        return f"every trial failed; the first: {trials['reason'].iloc[0]}"
-    return "no trial was completed; give it more time: the same command goes on where it stopped."
-
-
-def _dry_run(budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool) -> None:
-    from tenslora_search.api.checks import check_options
-    from tenslora_search.runs.question import Question
-    from tenslora_search.study.space import SearchSpace
-
-    question = Question.of(budget=budget, **asked)
-    check_options(question, **means)
-    head = question.head_params if question.count_head else 0
-    if head is None:
-        print(
-            "tenslora-search: the task head is known when data and model are read; it is not "
-            "subtracted here.",
-            file=sys.stderr,
-        )
-    of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
-    if as_json:
-        print(json.dumps([row._asdict() for row in rows], indent=2))
-        return
-    beside = f" beside the {format_count(head)} of the task head" if head else ""
-    print(
-        f"{question.task or question.data} on {question.model}, at most "
-        f"{format_count(of_adapter)} parameters{beside}"
-    )
-    width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
-    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
-    print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
-    for row in rows:
-        about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
-        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
-        print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
-    rungs = ", ".join(map(str, question.rungs))
-    print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
-          f"sampler {question.sampler}, "
-          f"pruner {question.pruner}")  # fmt: skip
-
-
-def _print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
-    from tenslora_search.display import print_front
-    from tenslora_search.report.pareto import front
-    from tenslora_search.report.reading import read_run
-
-    checked, over = run.proof
-    if as_json:
-        rows = json.loads(run.front().to_json(orient="records"))
-        proof = {"checked": checked, "over": over}
-        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
-    elif not quiet:
-        record = read_run(run.folder)
-        print_front(front(record.rows), record.curves, run.file.metric)
-        print(
-            f"proof: {over} of {checked} configurations over budget "
-            f"({format_count(run.file.budget)} parameters)"
-        )
-        adapters = run.folder / "adapters"  # none after Ctrl-C with nothing complete
-        print(
-            f"report: {run.folder / 'report.html'}"
-            + (f"   adapters: {adapters}" if adapters.is_dir() else "")
-        )
 
 
 def _display(*, quiet: bool) -> Any:

@@ -1,9 +1,12 @@
 """KINDS: what `list` shows: for each kind of choice its entries, what each is, its knobs."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 from tenslora_search.spec.knobs import Knob, Range, knobs
+from tenslora_search.spec.plugins import table_of
 from tenslora_search.spec.table import Table
 
 Lines = dict[str, str]
@@ -26,13 +29,6 @@ def models() -> Lines:
     }
 
 
-def sites() -> Lines:
-    """Which maps are adapted."""
-    from tenslora_search.spec.sites import SITES
-
-    return dict(SITES)
-
-
 def methods() -> Lines:
     """The names people know, as points of the grid."""
     from tenslora_search.spec.methods import METHODS, USUAL
@@ -46,62 +42,6 @@ def methods() -> Lines:
     return found
 
 
-def constructions() -> Lines:
-    """Which axes one tensor spans."""
-    from tenslora_search.spec.constructions import CONSTRUCTIONS
-
-    return dict(CONSTRUCTIONS)
-
-
-def decompositions() -> Lines:
-    """What a tensor is made of."""
-    from tenslora_search.spec.decompositions import DECOMPOSITIONS
-
-    return _about(DECOMPOSITIONS)
-
-
-def maps() -> Lines:
-    """What is done to the whole update."""
-    from tenslora_search.spec.maps import MAPS
-
-    return _about(MAPS)
-
-
-def scales() -> Lines:
-    """What stands in front of an update."""
-    from tenslora_search.spec.scales import SCALES
-
-    return _about(SCALES)
-
-
-def rules() -> Lines:
-    """How a trial is trained."""
-    from tenslora_search.spec.rules import RULES
-
-    return _about(RULES)
-
-
-def allocators() -> Lines:
-    """How a size becomes ranks."""
-    from tenslora_search.spec.allocators import ALLOCATORS
-
-    return _about(ALLOCATORS)
-
-
-def samplers() -> Lines:
-    """Who proposes."""
-    from tenslora_search.study.samplers import SAMPLERS
-
-    return _about(SAMPLERS)
-
-
-def pruners() -> Lines:
-    """Who climbs on."""
-    from tenslora_search.study.pruners import PRUNERS
-
-    return _about(PRUNERS)
-
-
 def spaces() -> Lines:
     """What may be proposed."""
     from tenslora_search.study.space import about_spaces
@@ -109,13 +49,25 @@ def spaces() -> Lines:
     return dict(about_spaces())
 
 
-def _about(table: Mapping[str, Callable[..., Any]]) -> Lines:
-    """The first paragraph of each entry's docstring, then its knobs."""
-    found: Lines = {}
-    for name, entry in table.items():
+def lines_of(kind: str) -> Lines:
+    """The entries of a table that is open (`spec.plugins.HOMES`): a text as it stands, of a
+    function the first paragraph of its docstring and its knobs, of a row what it says of itself.
+    """
+    return {name: _about(entry) for name, entry in table_of(kind).items()}
+
+
+def _about(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    if isinstance(entry, FunctionType | type):
         paragraph = " ".join((entry.__doc__ or "").strip().partition("\n\n")[0].split())
-        found[name] = "".join([paragraph, *(f" [{_knob(knob)}]" for knob in knobs(entry))])
-    return found
+        found = knobs(entry) if isinstance(entry, FunctionType) else ()
+        return "".join([paragraph, *(f" [{_knob(knob)}]" for knob in found)])
+    if hasattr(entry, "score"):  # a metric
+        return f"{_about(entry.score)} (hubs call it {entry.hub_name})"
+    if hasattr(entry, "model_types"):  # a family
+        return ", ".join(entry.model_types)
+    return f"for {entry.library}: {' '.join(entry.load.split())}"  # a format
 
 
 def _knob(knob: Knob) -> str:
@@ -135,13 +87,36 @@ def _numbers(config: Mapping[str, object]) -> str:
     )
 
 
+PLURALS = {
+    "constructions": "construction",
+    "decompositions": "decomposition",
+    "maps": "map",
+    "scales": "scale",
+    "rules": "rule",
+    "allocators": "allocator",
+    "sites": "sites",
+    "goals": "goal",
+    "metrics": "metric",
+    "samplers": "sampler",
+    "pruners": "pruner",
+    "formats": "format",
+    "picks": "pick",
+    "pages": "page",
+    "comparisons": "comparison",
+    "executors": "executor",
+    "trainers": "trainer",
+    "probes": "probe",
+    "families": "family",
+    "layouts": "layout",
+    "readers": "kind of data file",
+    "makers": "local task",
+}
+"""What `list` calls the entries of a kind that say themselves what they are."""
+
 KINDS: Table[Callable[[], Lines]] = Table(
     "list",
     {
-        entry.__name__: entry
-        for entry in (
-            tasks, models, sites, methods, constructions, decompositions, maps, scales, rules,
-            allocators, samplers, pruners, spaces,
-        )
+        **{one.__name__: one for one in (tasks, models, methods, spaces)},
+        **{plural: partial(lines_of, kind) for plural, kind in PLURALS.items()},
     },
-)  # fmt: skip
+)

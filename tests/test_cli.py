@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tenslora_search import cli
+from tenslora_search import answers, cli
 from tenslora_search.api.results import load_run
 from tenslora_search.listing import KINDS
 
@@ -224,7 +224,7 @@ def test_a_search_says_which_text_it_leaves_unread(command, caplog, tmp_path):
 
 
 def printed(capsys, folder: Path) -> str:
-    cli._print_result(load_run(folder), as_json=False, quiet=False)
+    answers.print_result(load_run(folder), as_json=False, quiet=False)
     return capsys.readouterr().out
 
 

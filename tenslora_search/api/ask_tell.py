@@ -3,11 +3,13 @@ journal as a search.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.api.checks import checked_folder
 from tenslora_search.api.results import Run
 from tenslora_search.runs.folder import run_folder
 from tenslora_search.runs.provenance import versions
@@ -15,6 +17,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.pruners import PRUNERS
@@ -52,6 +55,7 @@ def ask_tell(
     model: str | Path | None = None,
     geometry: Geometry | None = None,
     force: bool = False,
+    plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> "AskTell":
     """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
@@ -61,40 +65,42 @@ def ask_tell(
     max_steps and eta, which make the rungs: trials are reported at some steps before max_steps and
     stopped early; without it each trial has one score, its last. Scores are on a scale like
     accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
-    measured on it. `QuestionError` for a wrong question; `NothingFitsError` if no configuration is
-    within the budget.
+    measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError` for a wrong
+    question; `NothingFitsError` if no configuration is within the budget.
     """
     if (model is None) == (geometry is None):
         raise QuestionError(
             "ask_tell takes model= (a name or a folder) or geometry= (such as "
             "geometry_of(model)), one of the two."
         )
+    checked_folder(out, plugins, force=force)
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
-    _ = (
-        SAMPLERS[question.sampler],
-        PRUNERS[question.pruner],
-    )  # a wrong name shows before anything is written
+    _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
-    geometry = space.geometry
-    folder, lock = Path(out), ExitStack()
-    lock.enter_context(run_folder(folder, question, force=force))
-    try:
-        _write_run_file(folder, question, geometry)
-        study = Study(
-            space,
-            folder,
-            n_trials=question.trials,
-            rungs=question.rungs,
-            eta=question.eta,
-            sampler=question.sampler,
-            pruner=question.pruner,
-            objective=question.objective,
-            seed=question.seed,
+    if space.needs:
+        raise QuestionError(
+            f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
+            "training loop of your own cannot answer; use level or ramp."
         )
-    except BaseException:
-        lock.close()
-        raise
-    return AskTell(folder, study, lock)
+    folder = Path(out)
+    with ExitStack() as lock:
+        lock.enter_context(run_folder(folder, question, force=force))
+        _write_run_file(folder, question, space.geometry)
+        return AskTell(folder, _study(space, folder, question), lock.pop_all())
+
+
+def _study(space: SearchSpace, folder: Path, question: Question) -> Study:
+    return Study(
+        space,
+        folder,
+        n_trials=question.trials,
+        rungs=question.rungs,
+        eta=question.eta,
+        sampler=question.sampler,
+        pruner=question.pruner,
+        objective=question.objective,
+        seed=question.seed,
+    )
 
 
 class AskTell:
@@ -212,5 +218,6 @@ def _write_run_file(folder: Path, question: Question, geometry: Geometry) -> Non
             rows={},
             geometry=geometry,
             rungs=question.rungs,
+            plugins=plugins_of_now(),
         )
     replace(run, question=question).write(folder)

@@ -2,8 +2,13 @@
 dry run does it too.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
@@ -30,3 +35,14 @@ def check_options(
         )
     if time_limit is not None and not time_limit > 0:
         raise QuestionError(f"a time limit is more than 0 seconds; got {time_limit:g}.")
+
+
+def checked_folder(
+    out: str | Path | None, plugins: Sequence[str | Path] = (), *, force: bool = False
+) -> None:
+    """Loads the plugins that were named; `QuestionError` if the run in `out` needs others, which
+    shows before a name of theirs is missed.
+    """
+    load_plugins(plugins)
+    if out is not None and not force and (Path(out) / "run.json").is_file():
+        RunFile.read(Path(out))

@@ -3,16 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from tenslora_search.api.checks import check_options
+from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
-from tenslora_search.engine.executors import EXECUTORS
+from tenslora_search.engine.asking import Asking
+from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.serving import Serving
 from tenslora_search.engine.source import Place
@@ -20,37 +21,28 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
+
+if TYPE_CHECKING:
+    from tenslora_search.data.task import TaskData
 
 LOGGER = logging.getLogger("tenslora_search")
 
 
 def search(
-    task: str | None = None,
-    *,
-    budget: str | int,
-    data: str | Path | None = None,
-    model: str | Path | None = None,
-    space: str | Path | None = None,
-    trials: int | None = None,
-    time_limit: float | None = None,
-    sampler: str | None = None,
-    pruner: str | None = None,
-    objective: str | None = None,
-    pack: int | None = None,
-    executor: str = "ray",
-    ray_address: str | None = None,
-    gpus_per_worker: float | None = None,
-    retest: int | None = None,
-    seed: int | None = None,
-    out: str | Path | None = None,
-    force: bool = False,
-    progress: Callable[[Progress], None] | None = None,
-    callbacks: Sequence[Any] = (),
-    **options: Any,
-) -> Run:
+    task: str | None = None, *, budget: str | int, data: str | Path | None = None,
+    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
+    time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
+    objective: str | None = None, pack: int | None = None, executor: str = "ray",
+    ray_address: str | None = None, gpus_per_worker: float | None = None,
+    retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
+    force: bool = False, progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), **options: Any,
+) -> Run:  # fmt: skip
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its
     report written.
 
@@ -59,47 +51,66 @@ def search(
     folder, in which the same question goes on where it stopped. `callbacks`: callables are called
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
-    Those of Ray Tune hear of segments. More `options`: max_steps, batch_size, max_length, fit_rows,
-    columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` for a wrong question;
-    `NothingFitsError` if no configuration is within the budget.
+    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
+    `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
+    count_head (see `Question`). `QuestionError` for a wrong question; `NothingFitsError` if no
+    configuration is within the budget.
     """
     began = time.monotonic()
+    checked_folder(out, plugins, force=force)
     asked = Question.of(
         budget=budget, task=task, data=data, model=model, space=space, trials=trials,
         sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
-    get_ready = EXECUTORS[executor]
-    check_options(
-        asked, executor=executor, pack=pack, gpus_per_worker=gpus_per_worker, time_limit=time_limit
-    )
+    means: Means = {"pack": pack, "time_limit": time_limit}
+    check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
     folder = Path(out) if out is not None else default_folder(asked)
-    listeners = [one for one in callbacks if callable(one)]
-    place = Place(
-        folder, ray_address, gpus_per_worker, tuple(one for one in callbacks if not callable(one))
-    )
-    if executor == "inline" and place.tune_callbacks:
+    listeners, others = _apart(callbacks, executor)
+    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others))
+    return _searched(
+        asked, folder, serve, force=force, listeners=listeners, began=began, progress=progress,
+        **means,
+    )  # fmt: skip
+
+
+class Means(TypedDict):
+    """What a search may take."""
+
+    pack: int | None
+    time_limit: float | None
+
+
+def _apart(callbacks: Sequence[Any], executor: str) -> tuple[list[Any], tuple[Any, ...]]:
+    """Functions of an event, and Ray Tune's own; `QuestionError` for those without Ray."""
+    others = tuple(one for one in callbacks if not callable(one))
+    if executor == "inline" and others:
         raise QuestionError(
-            f"{type(place.tune_callbacks[0]).__name__} is no function of an event; callbacks of "
+            f"{type(others[0]).__name__} is no function of an event; callbacks of "
             'Ray Tune need executor="ray".'
         )
+    return [one for one in callbacks if callable(one)], others
+
+
+def _searched(
+    asked: Question,
+    folder: Path,
+    executor: AbstractContextManager[Serve],
+    *,
+    force: bool,
+    **serving: Any,
+) -> Run:
+    """Opens the folder, serves what is to be done until it is done, and finishes."""
     with ExitStack() as context:
         context.enter_context(run_folder(folder, asked, force=force))
         context.enter_context(disk_errors(folder))
         signals = context.enter_context(Signals())
-        serve = context.enter_context(get_ready(place))
+        serve = context.enter_context(executor)
         signals.listen()  # again: Ray has a handler of its own
         run_file = _prepared(folder, asked)
-        source = Serving(
-            folder,
-            asked,
-            run_file,
-            began=began,
-            time_limit=time_limit,
-            pack=pack,
-            progress=progress,
-            listeners=listeners,
-        )
+        asking = Asking(folder, asked, run_file, _needs(asked, run_file))
+        if not asking.done:
+            serve(asking)
+        source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
         serve(source)
         run = finish(source)
@@ -119,50 +130,19 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
             )
 
 
+def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
+    """The probes that the allocators of the space take their numbers from."""
+    return SearchSpace.load(question.space, geometries_of(run_file), run_file.budget).needs
+
+
 def _prepared(folder: Path, question: Question) -> RunFile:
     """Loads model and data once in this process, so that all that is wrong with them shows at once;
     writes run.json.
     """
-    import torch
-
-    from tenslora_search.backbone.load import load_backbone
-    from tenslora_search.backbone.readout import StackedHeads
     from tenslora_search.data.task import load_task
-    from tenslora_search.hub.places import model_digest
-    from tenslora_search.nn.places import geometry_of
 
     data = load_task(**question.task_options, model=question.model)
-    model, anew = load_backbone(question.model, data.goal)
-    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    head_params = StackedHeads(
-        model, [torch.Generator()], anew, is_needed=data.goal.n_outputs > 0
-    ).n_params
-    budget = question.adapter_budget(head_params)
-    model_type = getattr(model.config, "model_type", None)
-    space = SearchSpace.load(
-        question.space, lambda sites: geometry_of(model, projections_of(sites, model_type)), budget
-    )  # a wrong space, or one in which nothing fits, is not written down
-    run = RunFile(
-        question=question,
-        command=COMMAND.get(),
-        versions=versions(),
-        data_digest=data.digest,
-        model_digest=model_digest(question.model),
-        head_params=head_params,
-        budget=budget,
-        task=data.name,
-        model=question.model,
-        metric=data.goal.metric,
-        labels=tuple(data.goal.names),
-        goal=data.goal.name,
-        columns=dict(data.columns),
-        unused_columns=tuple(data.unused),
-        rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
-        geometry=space.geometry,
-        geometries=dict(space.geometries),
-        rungs=question.rungs,
-        hardware=hardware(gpus),
-    )
+    run = _run_file(question, data)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
         _check_unchanged(folder, before, run)
@@ -174,3 +154,56 @@ def _prepared(folder: Path, question: Question) -> RunFile:
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
+
+
+def _run_file(question: Question, data: "TaskData") -> RunFile:
+    """What the search rests on; of a wrong space, or one in which nothing fits, there is none."""
+    import torch
+
+    from tenslora_search.hub.places import model_digest
+
+    space, head_params = _space_on_model(question, data)
+    return RunFile(
+        question=question,
+        command=COMMAND.get(),
+        versions=versions(),
+        data_digest=data.digest,
+        model_digest=model_digest(question.model),
+        head_params=head_params,
+        budget=space.budget,
+        task=data.name,
+        model=question.model,
+        metric=data.goal.metric,
+        labels=tuple(data.goal.names),
+        goal=data.goal.name,
+        columns=dict(data.columns),
+        unused_columns=tuple(data.unused),
+        rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
+        geometry=space.geometry,
+        geometries=dict(space.geometries),
+        rungs=question.rungs,
+        hardware=hardware(
+            [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+        ),
+        plugins=plugins_of_now(),
+    )
+
+
+def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, int]:
+    """The space on the model as it is, and the parameters of the task head."""
+    import torch
+
+    from tenslora_search.backbone.load import load_backbone
+    from tenslora_search.backbone.readout import StackedHeads
+    from tenslora_search.nn.places import geometry_of
+
+    model, anew = load_backbone(question.model, data.goal)
+    is_needed = data.goal.n_outputs > 0
+    head_params = StackedHeads(model, [torch.Generator()], anew, is_needed=is_needed).n_params
+    model_type = getattr(model.config, "model_type", None)
+    space = SearchSpace.load(
+        question.space,
+        lambda sites: geometry_of(model, projections_of(sites, model_type)),
+        question.adapter_budget(head_params),
+    )
+    return space, head_params

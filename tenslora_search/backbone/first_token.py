@@ -2,6 +2,9 @@
 first alone.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -42,7 +45,22 @@ def _gates(model: PreTrainedModel) -> list[nn.Module]:
     return [inside[name] for name in PAST_ATTENTION if name in inside]
 
 
+_ALL_TOKENS = ContextVar("all tokens", default=False)
+
+
+@contextmanager
+def all_tokens() -> Generator[None]:
+    """Meanwhile the last layer goes on with all tokens, for those who read its states."""
+    token = _ALL_TOKENS.set(True)
+    try:
+        yield
+    finally:
+        _ALL_TOKENS.reset(token)
+
+
 def _first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if _ALL_TOKENS.get():
+        return inputs
     return tuple(
         value[:, :1] if isinstance(value, Tensor) and value.ndim == 3 else value for value in inputs
     )

@@ -99,10 +99,9 @@ def find_columns(
     frame = source.frames["train"]
     there = f"columns of {source.origin}: {', '.join(map(str, frame.columns))}"
     asked = {role: _columns_of(role, names, frame) for role, names in chosen.items()}
-    for role, names in asked.items():
-        for column in names:
-            if column not in frame:
-                raise QuestionError(f"no column {column!r} for {role}; {there}.")
+    for role, column in ((role, column) for role, names in asked.items() for column in names):
+        if column not in frame:
+            raise QuestionError(f"no column {column!r} for {role}; {there}.")
     by_role = {role: names[0] for role, names in asked.items()}
     labels = asked.get("label") or _label(frame, task, set(by_role.values()))
     if not labels:

@@ -29,6 +29,7 @@ from tenslora_search.data.labels import (
     read_numbers,
 )
 from tenslora_search.data.metrics import METRICS
+from tenslora_search.spec.metrics import GOAL_METRICS
 from tenslora_search.spec.table import Table
 
 Reads = Literal["text", "image"]
@@ -38,6 +39,8 @@ class Goal(Protocol):
     """What is learnt. The class is the entry of `GOALS`; an instance knows the task's labels."""
 
     name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """of a goal from outside: those of METRICS that score its answers, the usual one first"""
     auto: ClassVar[Mapping[Reads, str]]
     """transformers' class, by what the model reads"""
     pipeline: ClassVar[Mapping[Reads, str]]
@@ -126,6 +129,7 @@ class _Readout:
         "image": "image-classification",
     }
     problem_type: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]] = ()
 
     names: tuple[str, ...] = ()
     metric: str = ""
@@ -301,7 +305,25 @@ def side_by_side(model: nn.Module, batch: Mapping[str, Tensor], n_trials: int) -
     }
 
 
-GOALS: Table[type[Goal]] = Table("goal", {"labels": Labels, "numbers": Numbers, "classes": Classes})
+class _Goals(Table[type[Goal]]):
+    """Tells spec which metrics score a goal from outside: `metrics` of its class.
+
+    It is tried before the package's own, which take any labels.
+    """
+
+    def add(self, name: str, entry: Any) -> None:
+        super().add(name, entry)
+        GOAL_METRICS.add(name, tuple(entry.metrics))
+        self._entries = {name: self._entries.pop(name), **self._entries}
+
+    def remove(self, name: str) -> None:
+        super().remove(name)
+        GOAL_METRICS.remove(name)
+
+
+GOALS: Table[type[Goal]] = _Goals(
+    "goal", {"labels": Labels, "numbers": Numbers, "classes": Classes}
+)
 """In the order in which they are tried where nobody says what the labels are."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tenslora_search.spec.metrics import NOISE
+from tenslora_search.spec.metrics import NOISE, OWN_METRICS
 from tenslora_search.spec.table import Table
 
 
@@ -23,6 +23,8 @@ class Metric:
     noise: Callable[[int], float]
     hub_name: str
     """what model hubs call it"""
+    goals: tuple[str, ...] = ()
+    """of a metric from outside: the goals whose answers it scores"""
 
     def __call__(self, answers: ArrayLike, labels: ArrayLike) -> float:
         return self.score(answers, labels)
@@ -123,7 +125,21 @@ def _row(
     return name, Metric(score, NOISE[name], hub_name or name)
 
 
-METRICS: Table[Metric] = Table(
+class _Metrics(Table[Metric]):
+    """Tells spec of a metric from outside: its noise, and the goals that it scores."""
+
+    def add(self, name: str, entry: Any) -> None:
+        super().add(name, entry)
+        NOISE.add(name, entry.noise)
+        OWN_METRICS[name] = tuple(entry.goals)
+
+    def remove(self, name: str) -> None:
+        super().remove(name)
+        NOISE.remove(name)
+        del OWN_METRICS[name]
+
+
+METRICS: Table[Metric] = _Metrics(
     "metric",
     dict(
         [

@@ -97,15 +97,13 @@ def load_task(
     fit_rows: int | None = None,
     expected: Mapping[str, str | None] | None = None,
 ) -> TaskData:
-    """Load a task by name (from the hub, or from the local files in `data`), or a user's own
-    `data`.
+    """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
-    `goal` says what a user's labels are, where their values do not: class names such as 1.1, or
-    whole-number scores; `columns` names columns by role ("text", "text_pair", "image", "label")
-    where they are not found by themselves; `drop_unlabelled` leaves out rows without a label;
-    `fit_rows` caps the rows of fit (one of each class stays), `cache` is the folder for encoded
-    rows. `expected`: the digests of "data" and "model" that a search began with. Raises
-    `QuestionError`, one line, for anything wrong with the question or the data.
+    `goal` says what labels are, where their values do not; `columns` names columns by role ("text",
+    "text_pair", "image", "label"); `drop_unlabelled` leaves out rows without a label; `fit_rows`
+    caps the rows of fit (one of each class stays); `cache` is the folder for encoded rows;
+    `expected` has the digests of "data" and "model" that a search began with. `QuestionError` for
+    anything wrong with the question or the data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
@@ -113,11 +111,7 @@ def load_task(
     roles = find_columns(source, task, columns or {})
     report_name = _report_split(source, roles, task)
     splits = ["train", *filter(None, [report_name])]
-    column = _label_column(
-        source, roles, splits, is_certain=goal is not None, is_cut=drop_unlabelled
-    )
-    chosen = task.goal if task else goal or goal_for(column.cells["train"])
-    targets = GOALS[chosen].read(column)
+    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
     metric = metric_for(chosen, metric or (task.metric if task else None))
     found = {
         split: _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
@@ -136,6 +130,21 @@ def load_task(
         unused=roles.unused,
         **_encoded(taken, learnt, model, max_length, cache),
     )
+
+
+def _targets(
+    source: Source,
+    roles: Columns,
+    splits: Sequence[str],
+    task: Task | None,
+    goal: str | None,
+    drop_unlabelled: bool,
+) -> tuple[str, Targets]:
+    """The name of the goal, the task's, the one asked for or the one found, and what it reads."""
+    is_certain = goal is not None
+    column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=drop_unlabelled)
+    chosen = task.goal if task else goal or goal_for(column.cells["train"])
+    return chosen, GOALS[chosen].read(column)
 
 
 def _read(task: Task | None, path: Path | None) -> Source:

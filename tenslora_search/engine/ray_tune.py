@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from tenslora_search.engine.ray_start import workers
+from tenslora_search.engine.shipping import receive, shipped
 from tenslora_search.engine.source import Place, Source, Work, n_threads, one_line
 from tenslora_search.runs.folder import disk_error
 from tenslora_search.runs.segment import Probe, Segment, TrialResult
@@ -36,7 +37,9 @@ def serve(place: Place, source: Source) -> None:
     outcomes = Outcomes()
     segments = Segments(source, outcomes, n_workers, place.folder)
     tuner = tune.Tuner(
-        tune.with_resources(train_segment, {"cpu": 1, "gpu": share}),
+        tune.with_resources(
+            tune.with_parameters(train_segment, entries=shipped()), {"cpu": 1, "gpu": share}
+        ),
         tune_config=tune.TuneConfig(
             search_alg=segments,
             num_samples=-1,
@@ -73,12 +76,13 @@ def _of_tune(error: Exception, folder: Path) -> Exception:
     return error
 
 
-def train_segment(config: dict[str, Any]) -> None:
+def train_segment(config: dict[str, Any], entries: bytes = b"") -> None:
     """The trainable: a segment in, one row a trial and a folder of their states out; or a probe in,
-    its answer out.
+    its answer out. `entries`: those from outside the package (`shipping`).
     """
     import torch
 
+    receive(entries)
     if not ray.get_gpu_ids():  # a worker without a share of a GPU still sees those of its machine
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(n_threads())  # a core a worker: Ray says so after torch was imported

@@ -5,9 +5,9 @@ what becomes of what comes back.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from tenslora_search.engine.asking import setting_of, with_answer
 from tenslora_search.engine.progress import Progress, progress_of
 from tenslora_search.engine.retest import Retests
 from tenslora_search.engine.source import Work
@@ -16,9 +16,10 @@ from tenslora_search.runs.journal import Line
 from tenslora_search.runs.paths import inside
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
-from tenslora_search.runs.segment import Answer, Probe, Segment, Setting, TrialResult
+from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
-from tenslora_search.study.space import SearchSpace, geometries_of
+from tenslora_search.study.measured import geometries_of, measured_of
+from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
@@ -52,7 +53,9 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(question.space, geometries_of(run_file), run_file.budget)
+        self.space = SearchSpace.load(
+            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
+        )
         self.study = Study(
             self.space,
             folder,
@@ -63,7 +66,7 @@ class Serving:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
-            setting=_setting(question, run_file),
+            setting=setting_of(question, run_file),
             listeners=listeners,
         )
         self.retests = Retests(self.study, question.retest)
@@ -142,9 +145,7 @@ class Serving:
     def answered(self, probe: Probe, answer: Answer) -> None:
         if probe.name == PACK_SIZE:
             self._pack = max(1, int(answer[0]))
-        probes = {**(self.run_file.probes or {}), probe.name: answer}
-        self.run_file = replace(self.run_file, probes=probes)
-        self.run_file.write(self.folder)
+        self.run_file = with_answer(self.folder, self.run_file, probe, answer)
         self._tell()
 
     def failed(self, work: Work, reason: str) -> None:
@@ -248,10 +249,3 @@ class Serving:
                 n_retests=(self.retests.n_done, self.retests.n_planned),
             )
         )
-
-
-def _setting(question: Question, run_file: RunFile) -> Setting:
-    """What all segments share; workers refuse files that are others than when the search began."""
-    expected = {"data": run_file.data_digest, "model": run_file.model_digest}
-    task = {**question.task_options, "expected": expected}
-    return Setting(question.model, task, question.batch_size, question.max_steps)

@@ -83,7 +83,7 @@ class Base:
 
 def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str) -> str:
     """The text of README.md: front matter as hubs read it, then what a person needs."""
-    title = f"{spec.adapter.method} for {_plain(facts.task)}"
+    title = f"{spec.method} for {_plain(facts.task)}"
     code = loading_code(facts, base, format, folder)
     configuration = _lines({**spec.to_json(), **facts.training})
     return f"""---
@@ -92,7 +92,7 @@ def card(facts: Facts, spec: TrialSpec, base: Base, format: Format, folder: str)
 
 # {title}
 
-{spec.adapter.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on
+{spec.method} ({spec.adapter.construction} x {spec.adapter.decomposition}) on
 {_plain(base.name)}: trial {facts.number} of a search by tenslora-search within {facts.budget:,}
 trainable parameters.
 

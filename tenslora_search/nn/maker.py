@@ -18,6 +18,10 @@ class Maker(nn.Module):
 
     So padding never enters a `make`, and a copy's factors do not depend on its neighbours' ranks.
     Which copies are alike is decided once: a call is a fixed list of operations on the device.
+
+    On a GPU a `make` computes in float64, its gradient too. Products in float32 may be rounded to
+    TF32 there, where 2 (I + Z)^-1 - I, which starts at 0, would start at some 1e-3: the update
+    would not begin at zero, its bound would not hold, and Adam would step on the noise.
     """
 
     order: Tensor
@@ -51,8 +55,13 @@ class Maker(nn.Module):
             factor.name: self._cut(factor, ranks, learnt[factor.name], copies)
             for factor in form.learnt
         }
-        made = form.make(cut)
-        return {factor.name: self._padded(factor, made[factor.name]) for factor in form.factors}
+        given = next(iter(cut.values())).dtype
+        exact = torch.float64 if copies.is_cuda else given
+        made = form.make({name: value.to(exact) for name, value in cut.items()})
+        return {
+            factor.name: self._padded(factor, made[factor.name].to(given))
+            for factor in form.factors
+        }
 
     def _cut(self, factor: Factor, ranks: Ranks, stack: Tensor, copies: Tensor) -> Tensor:
         """Some copies of a factor, without padding."""

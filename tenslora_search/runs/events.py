@@ -72,7 +72,7 @@ class Proposed(Event):
             dict(point),
             spec.to_json(),
             adapter.n_params,
-            adapter.method,
+            spec.method,
             adapter.construction,
             adapter.decomposition,
             tuple(adapter.ranks),

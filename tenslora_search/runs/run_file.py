@@ -19,6 +19,7 @@ from tenslora_search.runs.paths import check_links
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.versions import check_version
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.plugins import Plugin, check_plugins
 from tenslora_search.spec.table import QuestionError
 
 RUN_VERSION = 1
@@ -72,6 +73,8 @@ class RunFile:
     """share of each choice"""
     importances_step: Number | None = None
     """the rung at which the shares were taken"""
+    plugins: tuple[Plugin, ...] = ()
+    """whose entries the search took; they are named, and never run by who reads this"""
 
     def __post_init__(self) -> None:
         if not self.rungs or sorted(set(self.rungs)) != list(self.rungs):
@@ -91,8 +94,8 @@ class RunFile:
 
     @classmethod
     def read(cls, folder: Path) -> "RunFile":
-        """`QuestionError` if there is none, it is broken, something of the run lies elsewhere, or
-        it is from a newer version.
+        """`QuestionError` if there is none, it is broken, something of the run lies elsewhere, it
+        is from a newer version, or its plugins are not loaded.
         """
         return read_both(folder)[0]
 
@@ -129,9 +132,11 @@ def read_both(folder: Path) -> tuple[RunFile, dict[str, Any]]:
         raise QuestionError(f"{path} is damaged: {', '.join(missing)} is missing.")
     run.setdefault("goal", "numbers" if run.get("regression") else "classes")  # before 0.2
     try:
-        return RunFile.from_json(run), run
+        file = RunFile.from_json(run)
     except FieldError as error:
         raise QuestionError(f"{path} is damaged: {error}.") from error
+    check_plugins(file.plugins, folder)
+    return file, run
 
 
 def read_run_file(folder: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Probe:
 
 
 Answer = tuple[float, ...]
-"""Of a probe; `pack_size` has one number."""
+"""Of a probe, whose entry in PROBES says what its numbers mean; `pack_size` has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,8 @@ def _check_ranks(structure: Structure, ranks: Ranks) -> None:
             f"({', '.join(map(str, ranks))})."
         )
     for name, rank in zip(names, ranks, strict=True):
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        is_number = isinstance(rank, int) and not isinstance(rank, bool)  # pyright: ignore
+        if not is_number or rank < 1:
             raise QuestionError(f"{name} of {what} is a whole number of 1 or more; got {rank!r}.")
     for name, rank, cap in zip(names, ranks, structure.caps(ranks), strict=True):
         if rank > cap:
@@ -279,9 +280,10 @@ def _plain(ranks: Any) -> Any:
 @lru_cache(maxsize=4096)
 def _copy_ranks(spec: AdapterSpec) -> tuple[tuple[Ranks, ...], ...]:
     if not spec.is_per_copy:
-        return tuple((net.clip(spec.ranks),) * net.copies for net in spec.networks)  # type: ignore[arg-type]
-    rest = iter(spec.ranks)
-    return tuple(tuple(net.clip(next(rest)) for _ in range(net.copies)) for net in spec.networks)  # type: ignore[arg-type]
+        ranks = cast(Ranks, spec.ranks)
+        return tuple((net.clip(ranks),) * net.copies for net in spec.networks)
+    rest = iter(cast(tuple[Ranks, ...], spec.ranks))
+    return tuple(tuple(net.clip(next(rest)) for _ in range(net.copies)) for net in spec.networks)
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,8 @@ returns an `Allocator`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, NamedTuple
 
 from tenslora_search.spec.geometry import STACKED
 from tenslora_search.spec.knobs import Range
@@ -20,17 +21,26 @@ SPREAD = 6.0
 """Weights 0 and 1 are this far apart in log rank: a factor of 400."""
 
 
+class Measured(NamedTuple):
+    """The answer of a probe, and the projections that it was asked about."""
+
+    numbers: tuple[float, ...] = ()
+    projections: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Allocator:
-    """Ranks from a structure, a number of parameters and a weight in [0, 1] for each bond.
+    """Ranks from a structure, a number of parameters, a weight in [0, 1] for each bond, and what
+    the probe that it `needs` has found.
 
     What `divide` returns is within the size and the caps, and the same each time; ranks of 1 where
-    nothing else fits. `needs` names the probe of the model that it takes numbers from, if any.
-    `over` are the stacked axes along which it tells copies apart: a structure that shares its
-    factors over one of them cannot be divided so.
+    nothing else fits. `needs` names an entry of PROBES (training/probes.py), which is asked once,
+    before the first trial; without one `divide` is given an empty answer. `over` are the stacked
+    axes along which it tells copies apart: a structure that shares its factors over one of them
+    cannot be divided so.
     """
 
-    divide: Callable[[Structure, int, Sequence[float]], Allocation]
+    divide: Callable[[Structure, int, Sequence[float], Measured], Allocation]
     needs: str = ""
     over: tuple[str, ...] = ()
 
@@ -45,7 +55,13 @@ def level() -> Allocator:
     Ranks are min(limit, level e^(SPREAD (weight - 1/2))), at least 1 and lowered to their caps, at
     the highest level whose exact count is within the size.
     """
-    return Allocator(_level)
+
+    def divide(
+        structure: Structure, size: int, weights: Sequence[float], measured: Measured
+    ) -> Ranks:
+        return level_ranks(structure, size, weights)
+
+    return Allocator(divide)
 
 
 def ramp(*, ratio: Annotated[float, Range(1 / 8, 8.0, log=True)] = 3.0) -> Allocator:
@@ -55,10 +71,68 @@ def ramp(*, ratio: Annotated[float, Range(1 / 8, 8.0, log=True)] = 3.0) -> Alloc
     Reference: PRILoRA, arXiv 2401.11316, whose ranks run from 4 to 12.
     """
 
-    def divide(structure: Structure, size: int, weights: Sequence[float]) -> Allocation:
-        return _ramp(structure, size, weights, ratio)
+    def share(net: Network, copy: int) -> float:
+        at = _layer(net, copy) / max(1, net.group.layers - 1)
+        return (1 + (ratio - 1) * at) / max(1.0, ratio)
+
+    def divide(
+        structure: Structure, size: int, weights: Sequence[float], measured: Measured
+    ) -> Allocation:
+        return _by_copy(structure, size, weights, share)
 
     return Allocator(divide, over=("layer",))
+
+
+def gelora() -> Allocator:
+    """Ranks that grow where the hidden states gain dimensions: layer i has a weight of
+    max(round d(i+1) - round d(i), 0) + 1, d(i) the intrinsic dimension of what enters it.
+
+    Reference: GeLoRA, arXiv 2412.09250, read in two reviews that agree on these ranks, the same for
+    all maps of a layer. Our reading: they are multiplied by the factor that fills the size, the
+    states are means over tokens, and structures other than LoRA may be divided so.
+    """
+
+    def divide(
+        structure: Structure, size: int, weights: Sequence[float], measured: Measured
+    ) -> Allocation:
+        n_layers = structure.geometry.groups[0].layers
+        _check(measured, n_layers + 1, "gelora", "intrinsic_dimension")
+        gains = [
+            max(round(after) - round(before), 0) + 1 for before, after in pairwise(measured.numbers)
+        ]
+        return _by_copy(
+            structure, size, weights, lambda net, copy: gains[_layer(net, copy)] / max(gains)
+        )
+
+    return Allocator(divide, needs="intrinsic_dimension", over=("layer",))
+
+
+def gradient() -> Allocator:
+    """Ranks proportional to the norm of the first gradient of the maps that a copy adapts, layer by
+    layer, and map by map where each has factors of its own.
+
+    Ours: what is to change most gets most.
+    """
+
+    def divide(
+        structure: Structure, size: int, weights: Sequence[float], measured: Measured
+    ) -> Allocation:
+        n_layers, asked = structure.geometry.groups[0].layers, measured.projections
+        _check(measured, n_layers * len(asked), "gradient", "gradient_energy")
+
+        def energy(net: Network, copy: int) -> float:
+            names, layer = net.group.projections, _layer(net, copy)
+            if "projection" in net.looped:
+                names = (names[copy // n_layers],)
+            found = [measured.numbers[asked.index(name) * n_layers + layer] for name in names]
+            return math.hypot(*found)
+
+        most = max(energy(net, copy) for net in structure.networks for copy in range(net.copies))
+        return _by_copy(
+            structure, size, weights, lambda net, copy: energy(net, copy) / most if most else 1.0
+        )
+
+    return Allocator(divide, needs="gradient_energy", over=("layer",))
 
 
 def proportional(structure: Structure, budget: int, weights: Sequence[float] = ()) -> Ranks:
@@ -92,7 +166,8 @@ _LARGEST = 1 << 16
 _HALVINGS = 24
 
 
-def _level(structure: Structure, size: int, weights: Sequence[float]) -> Ranks:
+def level_ranks(structure: Structure, size: int, weights: Sequence[float]) -> Ranks:
+    """The ranks that `level` gives: one tuple for all copies."""
     limit_logs = [math.log(limit) for limit in structure.limits]
     offsets = [SPREAD * (weight - 0.5) for weight in weights]
 
@@ -115,57 +190,59 @@ def _level(structure: Structure, size: int, weights: Sequence[float]) -> Ranks:
     return best
 
 
-def _ramp(
-    structure: Structure, size: int, weights: Sequence[float], ratio: float
+def _by_copy(
+    structure: Structure,
+    size: int,
+    weights: Sequence[float],
+    share: Callable[[Network, int], float],
 ) -> tuple[Ranks, ...]:
+    """As `level`, but for each copy of a network times its share, which is 1 at most; all copies in
+    order.
+    """
     if any("layer" not in net.looped for net in structure.networks):
         raise QuestionError(
-            f"{structure} shares its factors over the layers, so its ranks cannot ramp; use a "
-            "construction without depth."
+            f"{structure} shares its factors over the layers, so its ranks cannot differ from "
+            "layer to layer; use a construction without depth."
         )
     tops, offsets = structure.limits, [SPREAD * (weight - 0.5) for weight in weights]
+    shares = [[share(net, copy) for copy in range(net.copies)] for net in structure.networks]
 
-    def of_layer(net: Network, layer: int, height: float) -> Ranks:
-        share = layer / max(1, net.group.layers - 1)
-        slope = (1 + (ratio - 1) * share) / max(1.0, ratio)
+    def of_copy(net: Network, slope: float, height: float) -> Ranks:
         wanted = [
             max(1, min(top, round(math.exp(height + offset) * slope)))
             for top, offset in zip(tops, offsets, strict=True)
         ]
         return net.clip(wanted)
 
-    def at(height: float) -> list[list[Ranks]]:
-        """For each shape group the ranks of each layer."""
-        return [
-            [of_layer(net, layer, height) for layer in range(net.group.layers)]
-            for net in structure.networks
-        ]
-
-    def cost(found: list[list[Ranks]]) -> int:
-        pairs = zip(structure.networks, found, strict=True)
-        return sum(
-            net.copies // net.group.layers * sum(map(net.count, layers)) for net, layers in pairs
-        )
-
     low, high = -SPREAD, math.log(max(1, size, *tops)) + 2 * SPREAD
-    best = [[(1,) * len(tops)] * net.group.layers for net in structure.networks]
+    best = ((1,) * len(tops),) * structure.n_copies
     for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = at(middle)
-        if cost(found) <= size:
-            low, best = middle, found
+        middle, found, cost = (low + high) / 2, list[Ranks](), 0
+        for net, slopes in zip(structure.networks, shares, strict=True):
+            ranks = {slope: of_copy(net, slope, middle) for slope in set(slopes)}
+            counts = {slope: net.count(one) for slope, one in ranks.items()}
+            found += [ranks[slope] for slope in slopes]
+            cost += sum(counts[slope] for slope in slopes)
+        if cost <= size:
+            low, best = middle, tuple(found)
         else:
             high = middle
-    return _of_copies(structure, best)
+    return best
 
 
-def _of_copies(structure: Structure, by_layer: list[list[Ranks]]) -> tuple[Ranks, ...]:
-    """Ranks of each copy in order: layer is the last of the looped axes."""
+def _layer(net: Network, copy: int) -> int:
+    """The layer of a copy: the last of the looped axes."""
     assert STACKED[-1] == "layer"
-    found: list[Ranks] = []
-    for net, layers in zip(structure.networks, by_layer, strict=True):
-        found += layers * (net.copies // net.group.layers)
-    return tuple(found)
+    return copy % net.group.layers
+
+
+def _check(measured: Measured, n: int, allocator: str, probe: str) -> None:
+    """`QuestionError` unless a probe has answered with so many numbers."""
+    if len(measured.numbers) != n or not n:
+        raise QuestionError(
+            f"allocator {allocator} takes its ranks from {n} numbers of the probe {probe}; there "
+            f"are {len(measured.numbers)}."
+        )
 
 
 def _weights(weights: Sequence[float], n: int, structure: Structure) -> Sequence[float]:
@@ -190,5 +267,5 @@ def _grown(ranks: Ranks, structure: Structure, budget: int, shape: Sequence[floa
 
 
 ALLOCATORS: Table[Callable[..., Allocator]] = Table(
-    "allocator", {entry.__name__: entry for entry in (level, ramp)}
+    "allocator", {entry.__name__: entry for entry in (level, ramp, gelora, gradient)}
 )

@@ -9,11 +9,14 @@ is then a low-rank pair.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tenslora_search.spec.form import Axis, Care, Factor, Form, Made, Rule, bond
 from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.table import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def cp(modes: tuple[Axis, ...]) -> Form:
@@ -167,7 +170,7 @@ def _cayley(trained: Made, *, delta: float, p: float, eta: float) -> Made:
     """A, B and 2 s of `nb_lora`: with [A~^T; B~^T] = [U; V], U square, and Z = U - U^T + V^T V,
     [A^T; B^T] = [2 (I + Z)^-1 - I; -2 V (I + Z)^-1].
 
-    I + Z is never singular, as its symmetric part is I + V^T V; unchecked, it can be recorded.
+    I + Z is never singular, as its symmetric part is I + V^T V.
     """
     import torch
 
@@ -177,7 +180,7 @@ def _cayley(trained: Made, *, delta: float, p: float, eta: float) -> Made:
     top, rest = stacked[:, :rank], stacked[:, rank:]
     eye = torch.eye(rank, dtype=stacked.dtype, device=stacked.device)
     z = top - top.mT + rest.mT @ rest
-    inverse, _ = torch.linalg.inv_ex(eye + z)  # pyright: ignore
+    inverse = _inverse(eye + z)
     columns = torch.cat([2 * inverse - eye, -2 * rest @ inverse], 1)
     bounds = delta * torch.softmax(trained["bounds"] / eta, -1) ** (1 / p)
     return {
@@ -185,6 +188,33 @@ def _cayley(trained: Made, *, delta: float, p: float, eta: float) -> Made:
         "output": columns[:, n_input:].reshape(outer.shape),
         "diagonal": 2 * bounds,
     }
+
+
+def _inverse(square: "Tensor") -> "Tensor":  # (copy, n, n) -> (copy, n, n)
+    """The inverse of matrices whose symmetric part is positive definite, as a CUDA graph can hold.
+
+    Unchecked, and of at most INVERTED rows at a time: larger ones are not recorded. Beyond, by the
+    Schur complement of the first half, whose symmetric part is positive definite too.
+    """
+    import torch
+
+    n = square.shape[-1]
+    if n <= INVERTED:
+        return torch.linalg.inv_ex(square)[0]  # pyright: ignore
+    (a, b), (c, d) = (
+        rows.split([n // 2, n - n // 2], -1) for rows in square.split([n // 2, n - n // 2], -2)
+    )
+    first = _inverse(a)
+    left, right = c @ first, first @ b
+    rest = _inverse(d - left @ b)
+    top = torch.cat([first + right @ rest @ left, -right @ rest], -1)
+    return torch.cat([top, torch.cat([-rest @ left, rest], -1)], -2)
+
+
+INVERTED = 128
+"""Rows up to which cuSOLVER's batched inverse is recorded; with 200 it ended the recording on an
+H100 (torch 2.11).
+"""
 
 
 def _tall(mode: Axis) -> Factor:

@@ -84,13 +84,7 @@ class Geometry:
         (methods.md 2.5), and so is `down`. Those of the MLP (`up`, `gate`, `down`) have one head
         and need `inner`, its width; with `fused_up`, `up` makes the gate's features too.
         """
-        if head_dim is None:
-            if heads < 1 or hidden % heads:
-                raise QuestionError(
-                    f"{hidden} features do not divide into {heads} heads; give heads that divide, "
-                    "or head_dim."
-                )
-            head_dim = hidden // heads
+        head_dim = head_dim or _head_dim(hidden, heads)
         if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
             raise QuestionError(
                 f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "
@@ -106,16 +100,9 @@ class Geometry:
             "gate": (1, width),
             "down": (1, width),
         }
-        for name in projections:
-            if name not in shapes:
-                raise QuestionError(unknown("projection", name, list(shapes)))
-            if shapes[name][1] == 0:
-                raise QuestionError(
-                    f"{name} is a map of the MLP, whose width is not known; give inner (--inner)."
-                )
         maps: list[tuple[str, int, int, int, bool]] = []
         for name in projections:
-            n_heads, channels = shapes[name]
+            n_heads, channels = _shape_of(name, shapes)
             maps.append((name, hidden, n_heads, channels, name in ("out", "down")))
         return cls.of_maps(maps, layers)
 
@@ -154,3 +141,23 @@ class Geometry:
             return cls(tuple(Group(**group) for group in groups))
         except (KeyError, TypeError) as error:
             raise QuestionError(f"this is no geometry of ours: {error}.") from error
+
+
+def _head_dim(hidden: int, heads: int) -> int:
+    if heads < 1 or hidden % heads:
+        raise QuestionError(
+            f"{hidden} features do not divide into {heads} heads; give heads that divide, or "
+            "head_dim."
+        )
+    return hidden // heads
+
+
+def _shape_of(name: str, shapes: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """(heads, channels a head) of a projection."""
+    if name not in shapes:
+        raise QuestionError(unknown("projection", name, list(shapes)))
+    if shapes[name][1] == 0:
+        raise QuestionError(
+            f"{name} is a map of the MLP, whose width is not known; give inner (--inner)."
+        )
+    return shapes[name]

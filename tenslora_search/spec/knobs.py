@@ -104,9 +104,19 @@ class Named:
 
 def _knobs(entry: Callable[..., object]) -> Iterator[Knob]:
     for name, parameter in signature(entry).parameters.items():
-        for note in getattr(parameter.annotation, "__metadata__", ()):
+        for note in getattr(_annotation(entry, parameter.annotation), "__metadata__", ()):
             if isinstance(note, Choice | Range):
                 yield Knob(name, note, parameter.default)
+
+
+def _annotation(entry: Callable[..., object], annotation: object) -> object:
+    """As it stands; of a file with `from __future__ import annotations`, what its text means."""
+    if not isinstance(annotation, str) or not annotation.startswith("Annotated"):
+        return annotation
+    try:
+        return eval(annotation, getattr(entry, "__globals__", {}))
+    except NameError as error:
+        raise QuestionError(f"the knob {annotation}: {error}.") from error
 
 
 def _checked(what: str, knob: Knob, value: Any) -> Value:

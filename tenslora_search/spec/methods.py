@@ -2,11 +2,12 @@
 allocator x sites.
 """
 
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from tenslora_search.spec.sites import are_sites
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table, shortened
 
 
 class Method(NamedTuple):
@@ -41,6 +42,18 @@ METHODS: Table[Method] = Table(
         ),
         "PRILoRA ramp": Method(
             "none", "cp", "LoRA, ranks that grow with depth; arXiv 2401.11316", allocator="ramp"
+        ),
+        "GeLoRA": Method(
+            "none",
+            "cp",
+            "LoRA, more rank where the states gain dimensions; arXiv 2412.09250",
+            allocator="gelora",
+        ),
+        "SoRA": Method("none", "sora", "LoRA with gates that training shuts; arXiv 2311.11696"),
+        "NB-LoRA": Method(
+            "none",
+            "nb_lora",
+            "the norm-bounded one (Cayley) of arXiv 2501.19050; not 2609.25618, null-basis",
         ),
         "LoTR": Method(
             "depth",
@@ -81,6 +94,21 @@ METHODS: Table[Method] = Table(
 
 USUAL = {"map": "as_is", "rule": "plain", "allocator": "level"}
 """What a method does not name is so, or is said after its name."""
+
+
+def find_method(name: str) -> Method:
+    """The row that people mean by a name, in whatever case; `QuestionError` with the nearest one.
+
+    >>> find_method("sora")[:2]
+    ('none', 'sora')
+    """
+    written = {one.casefold(): one for one in METHODS}
+    if name.casefold() in written:
+        return METHODS[written[name.casefold()]]
+    nearest = get_close_matches(name.casefold(), written, n=1, cutoff=0.5)
+    hint = f" Did you mean {written[nearest[0]]!r}?" if nearest else ""
+    known = ", ".join(METHODS)
+    raise QuestionError(f"no method named {shortened(name)}.{hint} Known: {known}.")
 
 
 def method_name(structure: Structure, *, rule: str = "plain", allocator: str = "level") -> str:

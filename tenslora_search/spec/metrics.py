@@ -36,6 +36,15 @@ NOISE: Table[Callable[[int], float]] = Table(
 )
 
 
+OWN_METRICS: dict[str, tuple[str, ...]] = {}
+"""Goals that each metric from outside scores, besides those of the table; see `METRICS.add`."""
+
+
+def metrics_of(goal: str) -> tuple[str, ...]:
+    """The metrics that score a goal, the one that is taken unless another is asked for first."""
+    return (*GOAL_METRICS[goal], *(name for name, goals in OWN_METRICS.items() if goal in goals))
+
+
 def noise_of(metric: str, n_rows: int) -> float:
     """The noise of a metric's score over n_rows; of a metric of the user's own, `OWN_SCORE`."""
     return NOISE[metric](n_rows) if metric in NOISE else OWN_SCORE
@@ -56,7 +65,7 @@ def metric_for(goal: str, asked: str | None) -> str:
     """The metric that was asked for, else the goal's first; `QuestionError` for one that does not
     take its answers.
     """
-    known = GOAL_METRICS[goal]
+    known = metrics_of(goal)
     if asked is not None and asked not in known:
         _ = NOISE[asked]
         raise QuestionError(

@@ -6,7 +6,8 @@ A run folder names its plugins, but only who runs a command decides which files 
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -22,14 +23,37 @@ HOMES = {
     "allocator": "tenslora_search.spec.allocators.ALLOCATORS",
     "sites": "tenslora_search.spec.sites.SITES",
     "method": "tenslora_search.spec.methods.METHODS",
+    "layout": "tenslora_search.spec.fused.LAYOUTS",
+    "family": "tenslora_search.spec.families.FAMILIES",
+    "model": "tenslora_search.spec.backbones.BACKBONES",
     "task": "tenslora_search.spec.tasks.TASKS",
+    "local task": "tenslora_search.data.sources.MAKERS",
+    "kind of data file": "tenslora_search.data.readers.READERS",
     "metric": "tenslora_search.data.metrics.METRICS",
+    "goal": "tenslora_search.data.goals.GOALS",
+    "probe": "tenslora_search.training.probes.PROBES",
+    "trainer": "tenslora_search.training.trainers.TRAINERS",
     "sampler": "tenslora_search.study.samplers.SAMPLERS",
     "pruner": "tenslora_search.study.pruners.PRUNERS",
+    "executor": "tenslora_search.engine.executors.EXECUTORS",
     "format": "tenslora_search.export.formats.FORMATS",
+    "pick": "tenslora_search.report.pareto.PICKS",
     "page": "tenslora_search.report.pages.PAGES",
+    "comparison": "tenslora_search.report.compare.COMPARISONS",
 }
 """Where the tables are that take entries from outside, by their kind."""
+
+CLOSED = {
+    "tenslora_search.spec.metrics.NOISE": "METRICS.add tells it",
+    "tenslora_search.spec.metrics.GOAL_METRICS": "GOALS.add tells it",
+    "tenslora_search.spec.adapter.HEAD_LAYOUTS": "two ways to count columns; there is no third",
+    "tenslora_search.runs.events.EVENTS": "the journal's form is the same for all who read it",
+    "tenslora_search.listing.KINDS": "made of the other tables",
+}
+"""The tables that take none, and why."""
+
+OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison")
+"""Kinds of which workers need nothing."""
 
 
 class Added(NamedTuple):
@@ -39,29 +63,67 @@ class Added(NamedTuple):
     name: str
     entry: Any
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A file whose entries a run took: its name, sha256, and what it added (`rule slow_start`).
+
+    Entries that no file was named for, those of the user's own script, have an empty name.
+    """
+
+    file: str
+    sha256: str
+    entries: tuple[str, ...]
+
+
+_loaded: dict[Path, tuple[Plugin, ModuleType]] = {}
+
 
 def load_plugin(path: str | Path) -> ModuleType:
     """Runs a user's Python file, which adds entries to our tables; returns it as a module.
 
-    The same file is run once a process. `QuestionError` for a file that is missing or that raises.
+    The same file is run once a process; one that was changed meanwhile is run again in the place of
+    what it was. `QuestionError` for a file that is missing or that raises: nothing of it stays.
     """
     file = Path(path).expanduser().resolve()
     try:
         content = file.read_bytes()
     except OSError as error:
         raise QuestionError(f"--plugin {shortened(str(path))}: {error.strerror}.") from error
-    name = f"tenslora_plugin_{hashlib.sha256(str(file).encode() + content).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    module = ModuleType(name, f"The plugin {file}.")
-    module.__file__ = str(file)
-    sys.modules[name] = module
+    digest = hashlib.sha256(content).hexdigest()
+    if file in _loaded:
+        plugin, module = _loaded[file]
+        if plugin.sha256 == digest and set(plugin.entries) <= _known():
+            return module
+        del _loaded[file]
+        _remove(one for one in added() if str(one) in plugin.entries)
+    before = _known()
+    module = _module_of(file, content)
     try:
         exec(compile(content, str(file), "exec"), module.__dict__)
     except Exception as error:
-        del sys.modules[name]
+        _remove(one for one in added() if str(one) not in before)
         said = " ".join(str(error).split()) or type(error).__name__
         raise QuestionError(f"--plugin {shortened(str(path))}: {said[:200]}") from error
+    entries = tuple(sorted(_known() - before))
+    _loaded[file] = Plugin(file.name, digest, entries), module
+    return module
+
+
+def load_plugins(paths: Iterable[str | Path]) -> None:
+    """Each of the files, in their order; see `load_plugin`."""
+    for path in paths:
+        load_plugin(path)
+
+
+def _module_of(file: Path, content: bytes) -> ModuleType:
+    digest = hashlib.sha256(str(file).encode() + content).hexdigest()
+    module = ModuleType(f"tenslora_plugin_{digest[:16]}", f"The plugin {file}.")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
     return module
 
 
@@ -69,17 +131,67 @@ def added() -> tuple[Added, ...]:
     """All entries from outside, of the tables that this process has imported."""
     found: list[Added] = []
     for kind, home in HOMES.items():
-        module, _, name = home.rpartition(".")
-        if module in sys.modules:
-            table = getattr(sys.modules[module], name)
+        module, _, attribute = home.rpartition(".")
+        table = getattr(sys.modules.get(module), attribute, None)
+        if table is not None:
             found += [Added(kind, name, entry) for name, entry in table.added.items()]
     return tuple(found)
 
 
 def add_again(entries: Iterable[Added]) -> None:
-    """Adds the entries of another process to the tables of this one; those it has stay."""
+    """Adds the entries of another process to the tables of this one; those that came so before are
+    put anew, those of the package stay.
+    """
     for kind, name, entry in entries:
-        module, _, attribute = HOMES[kind].rpartition(".")
-        table: Table[Any] = getattr(importlib.import_module(module), attribute)
+        table = table_of(kind)
+        if name in table.added:
+            table.remove(name)
         if name not in table:
             table.add(name, entry)
+
+
+def table_of(kind: str) -> Table[Any]:
+    """The table of a kind of HOMES, imported."""
+    module, _, attribute = HOMES[kind].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def plugins() -> tuple[Plugin, ...]:
+    """What a run written now rests on: the files that were loaded, and the rest of `added`."""
+    known = _known()
+    files = [one for one, _ in _loaded.values() if known.intersection(one.entries)]
+    rest = sorted(known.difference(*(one.entries for one in files)))
+    return (*files, *((Plugin("", "", tuple(rest)),) if rest else ()))
+
+
+def check_plugins(wanted: Sequence[Plugin], what: object) -> None:
+    """`QuestionError` if entries that a run (`what`) took from outside are not there, or come from
+    a file that has another content now.
+    """
+    known, now = _known(), {one.file: one for one, _ in _loaded.values()}
+    for one in wanted:
+        missing = [entry for entry in one.entries if entry not in known]
+        name = shortened(one.file)
+        if missing and one.file:
+            raise QuestionError(
+                f"{what} was searched with a plugin, {name}; name it again: --plugin FILE, or "
+                "load_plugin(FILE)."
+            )
+        if missing:
+            raise QuestionError(
+                f"{what} was searched with entries of a script: {shortened(missing)}; add them "
+                "again, or name a file that does: --plugin FILE."
+            )
+        if one.file in now and now[one.file].sha256 != one.sha256:
+            raise QuestionError(
+                f"the plugin {name} has changed since {what} was begun; name the file as it was."
+            )
+
+
+def _known() -> set[str]:
+    return {str(one) for one in added()}
+
+
+def _remove(entries: Iterable[Added]) -> None:
+    for one in list(entries):
+        table_of(one.kind).remove(one.name)

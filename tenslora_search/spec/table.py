@@ -58,6 +58,10 @@ class Table(Mapping[str, Entry]):
         self._put(name, entry)
         self.added[name] = entry
 
+    def remove(self, name: str) -> None:
+        """Takes out an entry that was added from outside; those of the package stay."""
+        del self.added[name], self._entries[name]
+
     def _put(self, name: str, entry: Any) -> None:
         function: object = entry
         if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]

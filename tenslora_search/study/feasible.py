@@ -4,7 +4,7 @@ import math
 import random
 from typing import NamedTuple
 
-from tenslora_search.spec.allocators import level
+from tenslora_search.spec.allocators import level_ranks
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.structure import Structure
 
@@ -32,11 +32,11 @@ def row_of(structure: Structure, budget: int, sites: str) -> Row:
     """
     what = (structure.construction, structure.decomposition)
     n_bonds, smallest = len(structure.bonds), structure.smallest
-    best: tuple[int, ...] = level().divide(structure, budget, [0.5] * n_bonds)  # type: ignore[assignment]
+    best = level_ranks(structure, budget, [0.5] * n_bonds)
     largest = structure.count(best)
     if n_bonds == 1:
         return Row(*what, smallest, largest, best[0], False, sites)
-    top = []
+    top: list[int] = []
     for place, limit in enumerate(structure.limits):
         # The count grows with each rank at least as from 1 to 2, so this is the most that fits
         # beside ones; 0 where ones are the cap.

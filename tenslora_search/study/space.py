@@ -8,17 +8,15 @@ never reach the trial.
 """
 
 import json
-import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
@@ -28,6 +26,7 @@ from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.feasible import Row, row_of
+from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
@@ -56,9 +55,17 @@ class SearchSpace:
     """besides structure; a parameter with one value only is a constant"""
     knobs: Mapping[str, Knob]
     """of the entries that the space names, by the parameter's name"""
+    measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
+    """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
 
     @classmethod
-    def load(cls, space: str | Path, geometries: Geometries, budget: int) -> "SearchSpace":
+    def load(
+        cls,
+        space: str | Path,
+        geometries: Geometries,
+        budget: int,
+        measured: Mapping[str, Measured] | None = None,
+    ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
         high a range.
 
@@ -67,9 +74,11 @@ class SearchSpace:
         `NothingFitsError` if even the smallest configuration is over the budget.
         """
         said = declared(space)
-        of_sites = _geometries(said.name, _values(said.parameters["sites"]), geometries)
+        of_sites = _geometries(said.name, values_of(said.parameters["sites"]), geometries)
         parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
-        every = cls(said.name, of_sites, budget, said.structures, parameters, said.knobs)
+        every = cls(
+            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {}
+        )
         smallest = {
             text: min(every.structure(pair, sites, {}).smallest for sites in of_sites)
             for text, pair in said.structures.items()
@@ -79,7 +88,7 @@ class SearchSpace:
             raise NothingFitsError(_nothing_fits(said.structures, smallest, budget))
         divided = {text: pair for text, pair in fitting.items() if every._combinations(pair)}
         if not divided:
-            names = ", ".join(_values(said.parameters["allocator"]))
+            names = ", ".join(values_of(said.parameters["allocator"]))
             raise QuestionError(
                 f"space {said.name}: no structure of it can be divided by allocator {names}; add "
                 "allocator level, or a construction that leaves the axis to its copies."
@@ -92,9 +101,18 @@ class SearchSpace:
         return next(iter(self.geometries.values()))
 
     @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The probes that its allocators take numbers from, each once."""
+        names = {
+            name: None for pair in self.structures.values() for _, name in self._combinations(pair)
+        }
+        found = [self._allocator(name, self._usual)[1].needs for name in names]
+        return tuple(dict.fromkeys(need for need in found if need))
+
+    @cached_property
     def searched(self) -> dict[str, Parameter]:
         """What a sampler chooses: the structure and all parameters that are no constants."""
-        varying = {name: one for name, one in self.parameters.items() if not _is_constant(one)}
+        varying = {name: one for name, one in self.parameters.items() if not is_constant(one)}
         return {"structure": Choice(tuple(self.structures)), **varying}
 
     def trial(self, point: Point, seed: int) -> TrialSpec:
@@ -110,11 +128,11 @@ class SearchSpace:
         asked = values["sites"], values["allocator"]
         sites, name = asked if asked in possible else possible[0]
         structure = self.structure(pair, sites, values)
-        allocator = self._entry("allocator", name, values)
+        allocator, entry = self._allocator(name, values)
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
-        entry: Allocator = allocator.make(ALLOCATORS)
-        ranks = entry.divide(structure, size, weights)
+        measured = self.measured.get(entry.needs, Measured())
+        ranks = entry.divide(structure, size, weights, measured)
         adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
@@ -149,7 +167,7 @@ class SearchSpace:
         """
         size = self.parameters["size"]
         most = size.high if isinstance(size, Range) else max(size.values)
-        smaller = [share for share in (1 / 4, 1 / 16) if share < most and _has(size, share)]
+        smaller = [share for share in (1 / 4, 1 / 16) if share < most and has(size, share)]
         known = [point for method in METHODS.values() if (point := self._point_of(method))]
         points = [{**point, "size": most} for point in known]
         lora = self._point_of(METHODS["LoRA"])
@@ -168,22 +186,13 @@ class SearchSpace:
                 if reach > 1:
                     moved[name] = generator.choice(one.values)
                 continue
-            low, high = (math.log(one.low), math.log(one.high)) if one.log else (one.low, one.high)
-            at = point.get(name, _middle(one))
-            at = math.log(at) if one.log else at
-            at = (
-                generator.uniform(low, high)
-                if reach > 1
-                else at + (high - low) * generator.uniform(-reach, reach)
-            )
-            at = min(high, max(low, at))
-            moved[name] = min(one.high, max(one.low, math.exp(at))) if one.log else at
+            moved[name] = near(one, point.get(name, middle(one)), generator, reach)
         return moved
 
     def holds(self, point: Point) -> bool:
         """Whether a point, of an earlier search perhaps, is one that may be proposed here."""
         return point.keys() == self.searched.keys() and all(
-            _has(one, point[name]) for name, one in self.searched.items()
+            has(one, point[name]) for name, one in self.searched.items()
         )
 
     def key(self, trial: TrialSpec) -> str:
@@ -203,14 +212,14 @@ class SearchSpace:
     @cached_property
     def _usual(self) -> dict[str, Any]:
         """Constants, the first of choices, the middles of ranges, the defaults of knobs."""
-        middles = {name: _middle(one) for name, one in self.parameters.items()}
+        middles = {name: middle(one) for name, one in self.parameters.items()}
         return {**middles, **self._usual_knobs}
 
     @cached_property
     def _usual_knobs(self) -> dict[str, Any]:
         return {
-            name: knob.default if _has(self.parameters[name], knob.default) else
-            _middle(self.parameters[name])
+            name: knob.default if has(self.parameters[name], knob.default) else
+            middle(self.parameters[name])
             for name, knob in self.knobs.items()
         }  # fmt: skip
 
@@ -221,11 +230,15 @@ class SearchSpace:
             structure = self.structure(pair, sites, {})
             if structure.smallest > self.budget:
                 continue
-            for name in _values(self.parameters["allocator"]):
-                allocator: Allocator = self._entry("allocator", name, self._usual).make(ALLOCATORS)
-                if allocator.can_divide(structure):
+            for name in values_of(self.parameters["allocator"]):
+                if self._allocator(name, self._usual)[1].can_divide(structure):
                     found.append((sites, name))
         return found
+
+    def _allocator(self, name: str, values: Point) -> tuple[Named, Allocator]:
+        """By name with a point's knobs, and what it is."""
+        named = self._entry("allocator", name, values)
+        return named, named.make(ALLOCATORS)
 
     def _entry(self, key: str, name: str, values: Point) -> Named:
         """An entry of a table with the knobs that a point gives it."""
@@ -255,7 +268,7 @@ class SearchSpace:
         ]
         point = {**self._usual, "structure": pairs[0] if pairs else None}
         for name, wanted in method.choices.items():
-            choice = _values(self.parameters[name])
+            choice = values_of(self.parameters[name])
             if wanted in choice:
                 point[name] = wanted
             elif wanted != USUAL.get(name):
@@ -263,16 +276,9 @@ class SearchSpace:
         return point if pairs else None
 
 
-def geometries_of(run_file: RunFile) -> Geometries:
-    """The geometries that run.json holds: one for each of the sites, or the one of before there was
-    a choice.
-    """
-    return run_file.geometries or run_file.geometry
-
-
 def bond_roles(structure: Structure) -> list[str]:
     """For each bond the role whose weight it takes."""
-    roles = []
+    roles: list[str] = []
     for place, bond in enumerate(structure.bonds):
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
@@ -297,27 +303,6 @@ def _geometries(space: str, names: tuple[str, ...], given: Geometries) -> dict[s
             "out."
         )
     return {names[0]: given}
-
-
-def _values(one: Parameter) -> tuple[Any, ...]:
-    assert isinstance(one, Choice)
-    return one.values
-
-
-def _is_constant(one: Parameter) -> bool:
-    return isinstance(one, Choice) and len(one.values) == 1
-
-
-def _has(one: Parameter, value: Any) -> bool:
-    if isinstance(one, Choice):
-        return value in one.values
-    return isinstance(value, int | float) and one.low <= value <= one.high
-
-
-def _middle(one: Parameter) -> Any:
-    if isinstance(one, Choice):
-        return one.values[0]
-    return math.sqrt(one.low * one.high) if one.log else (one.low + one.high) / 2
 
 
 def _nothing_fits(structures: Mapping[str, Pair], smallest: Mapping[str, int], budget: int) -> str:

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.constructions import CONSTRUCTIONS
@@ -16,8 +16,8 @@ from tenslora_search.spec.scales import SCALES
 from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.table import QuestionError, Table, shortened, unknown
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.study.parameters import Parameter as Parameter
 
-Parameter = Choice | Range
 Pair = tuple[str, str]
 """A construction and a decomposition."""
 
@@ -141,7 +141,8 @@ def _flat(entries: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in entries.items():
         if isinstance(value, dict) and key not in (*TEXTS, *TABLES, *NUMBERS) and "." not in key:
-            flat |= {f"{key}.{name}": one for name, one in value.items()}
+            own = cast("dict[str, Any]", value)
+            flat |= {f"{key}.{name}": one for name, one in own.items()}
         else:
             flat[key] = value
     return flat
@@ -156,11 +157,9 @@ def _names(what: str, value: object, table: Mapping[str, object]) -> list[str]:
 
 
 def _texts(what: str, value: object) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not values:
-        raise QuestionError(f"{what} is a name or a list of names; got {shortened(value)}.")
+    values = _listed(value)
     texts = [one for one in values if isinstance(one, str)]
-    if len(texts) < len(values):
+    if len(texts) < len(values) or not values:
         raise QuestionError(f"{what} is a name or a list of names; got {shortened(value)}.")
     return list(dict.fromkeys(texts))
 
@@ -215,11 +214,11 @@ def _number_parameter(what: str, value: Any, key: str, limits: Range) -> Paramet
 def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
     if isinstance(knob.among, Range):
         return _parameter(what, value, knob.among, type(knob.default))
-    values = value if isinstance(value, list) else [value]
+    values = _listed(value)
     for one in values:
         if one not in knob.among.values or isinstance(one, list | dict):
             known = ", ".join(map(str, knob.among.values))
-            raise QuestionError(f"{what} is one of {known}; got {shortened(one)}.")
+            raise QuestionError(f"{what} is one of {known}; got {shortened(cast('object', one))}.")
     if not values:
         raise QuestionError(f"{what}: the list is empty; give one value or more.")
     return Choice(tuple(dict.fromkeys(values)))
@@ -228,20 +227,26 @@ def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
 def _parameter(what: str, value: Any, limits: Range, kind: type) -> Parameter:
     """A range within the limits, or the values of a list, or a constant."""
     if isinstance(value, dict):
-        if set(value) != {"low", "high"}:
+        ends = cast("dict[str, Any]", value)
+        if set(ends) != {"low", "high"}:
             raise QuestionError(
-                f"{what}: a range is a table with low and high; got {shortened(value)}."
+                f"{what}: a range is a table with low and high; got {shortened(ends)}."
             )
-        low, high = (_number(what, value[end], limits) for end in ("low", "high"))
+        low, high = (_number(what, ends[end], limits) for end in ("low", "high"))
         least = LEAST_LOW if limits.log else limits.low
         if low < least or low >= high or high < low * LEAST_RATIO:
             needs = f"{least:g} <= low < high"
             raise QuestionError(f"{what}: a range needs {needs}; got low {low:g}, high {high:g}.")
         return Range(low, high, limits.log)
-    values = value if isinstance(value, list) else [value]
+    values = _listed(value)
     if not values:
         raise QuestionError(f"{what}: the list is empty; give one value or more.")
     return Choice(tuple(dict.fromkeys(kind(_number(what, one, limits)) for one in values)))
+
+
+def _listed(value: Any) -> list[Any]:
+    """The values of a list, or the one there is."""
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
 def _number(what: str, value: Any, limits: Range) -> float:

@@ -68,12 +68,7 @@ class Pack:
             self._lay_on(model, anew, undo)
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
-            self._learners = [
-                TrialLearner(
-                    self.adapter.tensors_of(row), self._kept, n_steps=max_steps, seed=spec.seed
-                )
-                for row, spec in enumerate(self.specs)
-            ]
+            self._learners = [self._learner(row) for row in range(len(specs))]
             self._inputs = _Inputs.of(len(specs), batch_size, self.device)
             self._replay = Replay(self._train, self.device)
             undo.callback(self._replay.forget)
@@ -83,6 +78,10 @@ class Pack:
                 if state is not None:
                     load_state(state, self._views(trial), step=from_step, spec=self._spec(trial))
             self._undo = undo.pop_all()
+
+    def _learner(self, row: int) -> TrialLearner:
+        tensors, seed = self.adapter.tensors_of(row), self.specs[row].seed
+        return TrialLearner(tensors, self._kept, n_steps=self.max_steps, seed=seed)
 
     def _lay_on(self, model: nn.Module, anew: Sequence[str] | None, undo: ExitStack) -> None:
         """Makes the model that of all trials side by side: heads, adapter, rows apart."""

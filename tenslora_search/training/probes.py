@@ -1,6 +1,7 @@
 """PROBES: questions about model, data and card that a worker answers, once for a search."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ from tenslora_search.backbone.load import Backbone
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.cache import cache_folder, write_file
 from tenslora_search.runs.segment import Answer, Probe, Setting
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table
+from tenslora_search.training.dimension import averaged, states_of_layers
+from tenslora_search.training.energy import gradient_norms
 from tenslora_search.training.pack import Pack
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -47,7 +50,36 @@ def pack_size(probe: Probe, load: Load) -> Answer:
     return (float(best),)
 
 
-PROBES: Table[Callable[[Probe, Load], Answer]] = Table("probe", {"pack_size": pack_size})
+def intrinsic_dimension(probe: Probe, load: Load) -> Answer:
+    """The dimension of the hidden states that enter each layer, then of those that leave the last,
+    by TwoNN: layers + 1 numbers. The same each time on one machine.
+    """
+    backbone, data = load(probe.setting)
+    states = states_of_layers(backbone.model.eval(), data.fit, probe.setting.batch_size)
+    n_layers = probe.specs[0].adapter.geometry.groups[0].layers
+    if len(states) != n_layers + 1:
+        raise QuestionError(
+            f"{type(backbone.model).__name__} shows {len(states)} hidden states; its {n_layers} "
+            f"adapted layers need {n_layers + 1}."
+        )
+    return tuple(averaged(one) for one in states)
+
+
+def gradient_energy(probe: Probe, load: Load) -> Answer:
+    """The norm of the first gradient of each map that the probe's trials adapt: projection by
+    projection in the order in which the trials name them, layer by layer.
+    """
+    backbone, data = load(probe.setting)
+    every = [name for spec in probe.specs for name in spec.adapter.geometry.projections]
+    norms = gradient_norms(backbone, data, tuple(dict.fromkeys(every)), probe.setting.batch_size)
+    if not all(map(math.isfinite, norms)):
+        raise QuestionError("the gradients of the frozen model are not finite.")
+    return tuple(norms)
+
+
+PROBES: Table[Callable[[Probe, Load], Answer]] = Table(
+    "probe", {entry.__name__: entry for entry in (pack_size, intrinsic_dimension, gradient_energy)}
+)
 
 
 def capacity_key(setting: Setting) -> str:

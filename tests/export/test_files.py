@@ -19,7 +19,7 @@ from tenslora_search.nn.attach import attach
 from tenslora_search.nn.naive import weights
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ramp
+from tenslora_search.spec.allocators import Measured, ramp
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
@@ -113,7 +113,7 @@ def test_ranks_of_their_own(tiny, decomposition, perturb, tmp_path):
     geometry = geometry_of(model)
     structure = Structure.of("none", decomposition, geometry)
     weights = [0.5] * len(structure.bonds)
-    spec = AdapterSpec.over(structure, ramp().divide(structure, 3000, weights))
+    spec = AdapterSpec.over(structure, ramp().divide(structure, 3000, weights, Measured()))
     assert len(set(spec.ranks)) > 1
     check_everywhere(model, inputs, logits(model, inputs), spec, tmp_path, perturb)
     head = sum(p.numel() for p in model.score.parameters())

@@ -8,10 +8,11 @@ from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.maps import MAPS
-from tenslora_search.spec.methods import METHODS, USUAL
+from tenslora_search.spec.methods import METHODS, USUAL, find_method
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.structure import Structure
+from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
 BASE = Geometry.attention(hidden=768, heads=12, layers=12)
@@ -52,3 +53,17 @@ def test_every_method_names_its_own_point():
 def test_what_the_row_leaves_unsaid_is_said(words, options, rule, name):
     adapter = AdapterSpec.of(*words, BASE, **options)
     assert TrialSpec(adapter, 1e-3, 1e-3, rule=rule).method == name
+
+
+@pytest.mark.parametrize("said", ["SoRA", "sora", "SORA"])
+def test_a_method_is_found_in_whatever_case(said):
+    assert find_method(said) is METHODS["SoRA"]
+
+
+@pytest.mark.parametrize(
+    ("said", "nearest"), [("nblora", " Did you mean 'NB-LoRA'?"), ("zzzzzz", "")]
+)
+def test_a_wrong_method_is_told_with_the_nearest(said, nearest):
+    with pytest.raises(QuestionError) as error:
+        find_method(said)
+    assert str(error.value).startswith(f"no method named {said!r}.{nearest} Known: LoRA, ")

@@ -1,5 +1,7 @@
 """Entries from outside take part as those of the package do."""
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -7,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tenslora_search.spec.plugins import HOMES, add_again, load_plugin
+import tenslora_search
+from tenslora_search.spec.knobs import knobs
+from tenslora_search.spec.plugins import (
+    CLOSED,
+    HOMES,
+    add_again,
+    added,
+    load_plugin,
+    plugins,
+    table_of,
+)
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.table import QuestionError, Table
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +64,62 @@ def test_every_home_is_a_table():
         table = getattr(__import__(module, fromlist=[name]), name)
         assert isinstance(table, Table)
         assert table.kind == kind
+
+
+def test_every_table_of_the_package_is_open_or_says_why_not():
+    found = set()
+    for one in pkgutil.walk_packages(tenslora_search.__path__, "tenslora_search."):
+        if not one.name.endswith("__main__"):
+            module = importlib.import_module(one.name)
+            found |= {id(value) for value in vars(module).values() if isinstance(value, Table)}
+    tables = {home: pkgutil.resolve_name(home) for home in (*HOMES.values(), *CLOSED)}
+    assert found == {id(table) for table in tables.values()}
+    assert all(CLOSED.values())
+
+
+RULE = """
+from tenslora_search.spec.form import Rule
+from tenslora_search.spec.rules import RULES
+
+
+def of_a_file(*, much: Annotated[float, Range(0.1, 1.0)] = 0.5):
+    '''{about}'''
+    return Rule()
+
+
+RULES.add("of_a_file", of_a_file)
+"""
+FUTURE = """from __future__ import annotations
+from typing import Annotated
+from tenslora_search.spec.knobs import Range
+"""
+
+
+@pytest.fixture
+def nothing_stays():
+    before = added()
+    yield
+    for one in added():
+        if one not in before:
+            table_of(one.kind).remove(one.name)
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_file_that_was_changed_is_run_again(tmp_path):
+    """And one that raises half-way leaves nothing behind."""
+    path = tmp_path / "mine.py"
+    path.write_text(FUTURE + RULE.format(about="As it was."))
+    module = load_plugin(path)
+    assert load_plugin(path) is module
+    assert [one.name for one in knobs(RULES["of_a_file"])] == ["much"]
+    path.write_text(FUTURE + RULE.format(about="As it is."))
+    load_plugin(path)
+    assert RULES["of_a_file"].__doc__ == "As it is."
+    assert [one.entries for one in plugins() if one.file == "mine.py"] == [("rule of_a_file",)]
+    path.write_text(FUTURE + RULE.format(about="Never.") + "raise ValueError('half-way')")
+    with pytest.raises(QuestionError, match="half-way"):
+        load_plugin(path)
+    assert "of_a_file" not in RULES
 
 
 def test_entries_of_another_process_are_added_once():

@@ -8,11 +8,14 @@ import torch
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import Classes
 from tenslora_search.data.task import TaskData
+from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import ALLOCATORS, Measured
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.form import Axis, Factor, Form, Learner, Rule, bond
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.rules import RULES
+from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
@@ -171,3 +174,48 @@ def ruled(monkeypatch):
         ]
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def six_users():
+    """six_users(model) -> trials for one pack that use every seam: gates, the Cayley transform, a
+    dense map, ranks that ramp over the layers, over qv, qkv and qkvo, beside LoRA.
+    """
+
+    def draw(model: torch.nn.Module) -> list[TrialSpec]:
+        qv, qkv, qkvo = (geometry_of(model, SITES[name].split()) for name in ("qv", "qkv", "qkvo"))
+        members = [
+            AdapterSpec.of("none", "sora", (4,), qkv, options={"xi": 1e-3}),
+            AdapterSpec.of("none", "nb_lora", (3,), qv),
+            AdapterSpec.of("none", "cp", (3,), qkv, after="sinter"),
+            ramped("cp", qkv),
+            AdapterSpec.of("none", "cp", (2,), qkvo),
+            AdapterSpec.of("qkv_depth", "nb_lora", (4,), qkvo),
+            ramped("nb_lora", qv),
+            ramped("sora", qkvo),
+            AdapterSpec.of("none", "cp", (2,), qv, after="sinter"),
+            AdapterSpec.of("qkv", "tucker", (2, 2, 2), qkv),
+        ]
+        return [
+            TrialSpec(
+                adapter,
+                learning_rate=(1 + number % 3) * 2e-3,
+                head_learning_rate=2e-3,
+                weight_decay=0.05 * (number % 2),
+                warmup=0.2 * (number % 2),
+                rule="lora_plus" if number == 4 else "plain",
+                seed=number,
+            )
+            for number, adapter in enumerate(members)
+        ]
+
+    return draw
+
+
+def ramped(decomposition: str, geometry: Geometry) -> AdapterSpec:
+    """Ranks of each copy as the ramp over layers divides a size."""
+    structure = Structure.of("none", decomposition, geometry)
+    size = 4 * structure.smallest
+    weights = [0.5] * len(structure.bonds)
+    ranks = ALLOCATORS["ramp"]().divide(structure, size, weights, Measured())
+    return AdapterSpec.over(structure, ranks)

@@ -78,3 +78,67 @@ def test_rates_are_measured_with_real_packs():
     from tenslora_search.training.segment import worker_backbone
 
     assert probes._rate(*worker_backbone(SETTING), PROBE, 2) > 0
+
+
+GEOMETRY = geometry_of_model("digits-vit")
+
+
+def asked(name: str) -> tuple[float, ...]:
+    from tenslora_search.training.segment import probe
+
+    return probe(Probe(name, SETTING, (TRIAL,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        ("intrinsic_dimension", GEOMETRY.groups[0].layers + 1),
+        ("gradient_energy", GEOMETRY.groups[0].layers * len(GEOMETRY.projections)),
+    ],
+)
+def test_the_model_is_measured_the_same_each_time_and_left_as_it_was(name, n):
+    from tenslora_search.training.segment import worker_backbone
+
+    model = worker_backbone(SETTING)[0].model
+    before = {key: (value.clone(), value.requires_grad) for key, value in model.named_parameters()}
+    state = torch.random.get_rng_state()
+    found = asked(name)
+    assert len(found) == n
+    assert all(isinstance(one, float) and 0 < one < 1000 for one in found)
+    assert asked(name) == found
+    after = dict(model.named_parameters())
+    assert after.keys() == before.keys()
+    for key, (value, needs_gradient) in before.items():
+        assert torch.equal(after[key], value)
+        assert after[key].requires_grad == needs_gradient
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_energy_is_that_of_each_map_by_plain_autograd():
+    """Of the last layer's value map: its weight's gradient, over the same batches and head."""
+    from tenslora_search.backbone.readout import StackedHeads
+    from tenslora_search.data.batches import Batches
+    from tenslora_search.nn.places import find_sites
+    from tenslora_search.training.energy import BATCHES
+    from tenslora_search.training.segment import worker_backbone
+
+    backbone, data = worker_backbone(SETTING)
+    found = asked("gradient_energy")
+    layers = GEOMETRY.groups[0].layers
+    name = find_sites(backbone.model, ["value"])["value"][-1].module
+    weight = backbone.model.get_submodule(name).weight
+    heads = StackedHeads(backbone.model, [torch.Generator().manual_seed(0)], backbone.anew)
+    needed = weight.requires_grad
+    try:
+        weight.requires_grad_(True)
+        batches = Batches(data.fit, SETTING.batch_size, 0)
+        loss = sum(
+            data.goal.losses(backbone.model, batches.take(data.fit, batches[step]), 1).sum()
+            for step in range(BATCHES)
+        )
+        (gradient,) = torch.autograd.grad(loss / BATCHES, [weight])
+    finally:
+        weight.requires_grad_(needed)
+        heads.detach()
+    place = GEOMETRY.projections.index("value") * layers + layers - 1
+    assert found[place] == pytest.approx(float(gradient.float().norm()), rel=2e-2)

@@ -1,0 +1,91 @@
+"""Answers: what the command prints of a search that is over, and of a dry run."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tenslora_search.spec.budget import format_count
+
+if TYPE_CHECKING:
+    from tenslora_search.study.feasible import Row
+
+
+def without_result(run: Any) -> str:
+    """Why no trial of a search is complete; "" where one is."""
+    trials = run.trials()
+    states = set(trials["state"])
+    if "complete" in states:
+        return ""
+    if states == {"failed"}:
+        return f"every trial failed; the first: {trials['reason'].iloc[0]}"
+    return "no trial was completed; give it more time: the same command goes on where it stopped."
+
+
+def print_dry_run(
+    budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool
+) -> None:
+    """The space in numbers: what fits the budget, and how trials would be scored."""
+    from tenslora_search.api.checks import check_options
+    from tenslora_search.runs.question import Question
+    from tenslora_search.study.space import SearchSpace
+
+    question = Question.of(budget=budget, **asked)
+    check_options(question, **means)
+    head = question.head_params if question.count_head else 0
+    if head is None:
+        print(
+            "tenslora-search: the task head is known when data and model are read; it is not "
+            "subtracted here.",
+            file=sys.stderr,
+        )
+    of_adapter = question.adapter_budget(head or 0)
+    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
+    if as_json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return
+    beside = f" beside the {format_count(head)} of the task head" if head else ""
+    print(
+        f"{question.task or question.data} on {question.model}, at most "
+        f"{format_count(of_adapter)} parameters{beside}"
+    )
+    _print_rows(rows)
+    rungs = ", ".join(map(str, question.rungs))
+    print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
+          f"sampler {question.sampler}, "
+          f"pruner {question.pruner}")  # fmt: skip
+
+
+def _print_rows(rows: "Sequence[Row]") -> None:
+    width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
+    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
+    print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
+    for row in rows:
+        about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
+        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
+        print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
+
+
+def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
+    """The front, the proof that all fit the budget, and where the report lies."""
+    from tenslora_search.display import print_front
+    from tenslora_search.report.pareto import front
+    from tenslora_search.report.reading import read_run
+
+    checked, over = run.proof
+    if as_json:
+        rows = json.loads(run.front().to_json(orient="records"))
+        proof = {"checked": checked, "over": over}
+        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+    elif not quiet:
+        record = read_run(run.folder)
+        print_front(front(record.rows), record.curves, run.file.metric)
+        print(
+            f"proof: {over} of {checked} configurations over budget "
+            f"({format_count(run.file.budget)} parameters)"
+        )
+        adapters = run.folder / "adapters"  # none after Ctrl-C with nothing complete
+        print(
+            f"report: {run.folder / 'report.html'}"
+            + (f"   adapters: {adapters}" if adapters.is_dir() else "")
+        )
