@@ -30,7 +30,7 @@ from typing import Any
 PATIENCE = 60.0
 GOOD_CODES = (0, 2, 3, 4, 129, 130, 143)
 SEARCH = (
-    "--task digits --budget 4k --trials 4 --max-steps 6 --batch-size 8 --retest 1 --quiet"
+    "--task digits --budget 4k --trials 6 --max-steps 12 --batch-size 8 --retest 1 --quiet"
 ).split()
 WHERE = {"inline": ["--executor", "inline"], "ray": ["--executor", "ray"]}
 
@@ -215,7 +215,7 @@ def _of_run(made: Material, generator: random.Random, file: str) -> Case:
         "report": ["report", str(folder)],
         "compare": ["compare", str(folder), "--out", str(folder / "compare.html")],
         "export": ["export", str(folder), "--to", str(folder / "to")],
-        "resume": [*search, "--trials", "5"],
+        "resume": [*search, "--trials", "7"],
     }[command]
     return Case(f"{command}, {about}", arguments)
 

@@ -33,8 +33,9 @@ def test_what_lies_inside_may_be_linked_to(tmp_path):
     assert inside(tmp_path, "states/0").parent.resolve() == (tmp_path / "kept").resolve()
 
 
-@pytest.mark.parametrize("name", [*OURS, ".lock"])
-@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    ("name", "force"), [(".lock", True), *((name, False) for name in (*OURS, ".lock"))]
+)
 def test_a_folder_whose_parts_lie_elsewhere_is_neither_read_nor_cleared(folder, name, force):
     outside = folder.parent / "outside"
     (folder / name).unlink(missing_ok=True)
@@ -49,3 +50,14 @@ def test_a_folder_whose_parts_lie_elsewhere_is_neither_read_nor_cleared(folder, 
         RunFile.read(folder)
     assert not outside.exists()
     assert (folder / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_force_takes_a_link_away_and_not_what_it_leads_to(folder, name):
+    outside = folder.parent / "outside"
+    outside.write_text("years of work")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside)
+    with run_folder(folder, Question.of(budget="4k", task="digits"), force=True):
+        assert not (folder / name).is_symlink()
+    assert outside.read_text() == "years of work"
