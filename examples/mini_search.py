@@ -59,7 +59,7 @@ def proposed(number: int, geometry: Geometry, budget: int, generator: random.Ran
 
 
 def filled(structure: Structure, size: int) -> tuple[int, ...]:
-    """Returns the largest equal ranks whose exact count is at most `size`, each lowered to its cap."""
+    """Returns the largest equal ranks, each lowered to its cap, that count at most `size`."""
     best = (1,) * len(structure.bonds)
     for rank in range(1, 65):
         ranks = structure.clip((rank,) * len(structure.bonds))
