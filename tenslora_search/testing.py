@@ -222,7 +222,9 @@ def check_task(name: str) -> None:
     missing = {*task.columns, task.label} - set(frame)
     _check(not missing, f"{what}: its rows have no column {', '.join(sorted(missing))}")
     found = frame[task.label].nunique() if task.goal == "classes" else task.n_outputs
-    _check(found == task.n_outputs, f"{what} has {found} classes; its row says {task.n_outputs}")
+    _check(
+        int(found) == task.n_outputs, f"{what} has {found} classes; its row says {task.n_outputs}"
+    )
 
 
 def _check(holds: bool, sentence: str) -> None:

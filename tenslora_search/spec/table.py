@@ -17,7 +17,7 @@ class QuestionError(ValueError):
 
     >>> AdapterSpec.of("none", "tuker", 2, geometry)
     Traceback (most recent call last):
-    tenslora_search.spec.table.QuestionError: no decomposition named 'tuker'. Did you mean 'tucker'? ...
+    tenslora_search.spec.table.QuestionError: no decomposition named 'tuker'. Did you mean ...
     """
 
     exit_code = 2
