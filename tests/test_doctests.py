@@ -35,7 +35,7 @@ def run_folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", tenslora_search.__all__)
-def test_the_example_runs(name, run_folder, tmp_path):
+def test_the_example_runs(name, request, tmp_path):
     public = {one: getattr(tenslora_search, one) for one in tenslora_search.__all__}
     (tmp_path / "folder").mkdir()
     given = {
@@ -44,9 +44,10 @@ def test_the_example_runs(name, run_folder, tmp_path):
         "geometry": tenslora_search.Geometry.attention(hidden=16, heads=2, layers=2),
         "folder": tmp_path / "folder",
         "quick": {**QUICK, "out": tmp_path / "run"},
-        "run_folder": run_folder,
         "np": np,
     }
+    if "run_folder" in (public[name].__doc__ or ""):
+        given["run_folder"] = request.getfixturevalue("run_folder")
     examples = doctest.DocTestParser().get_doctest(
         public[name].__doc__ or "", {**public, **given}, name, None, None
     )
