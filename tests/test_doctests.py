@@ -9,7 +9,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import tenslora_search
@@ -44,7 +43,6 @@ def test_the_example_runs(name, request, tmp_path):
         "geometry": tenslora_search.Geometry.attention(hidden=16, heads=2, layers=2),
         "folder": tmp_path / "folder",
         "quick": {**QUICK, "out": tmp_path / "run"},
-        "np": np,
     }
     if "run_folder" in (public[name].__doc__ or ""):
         given["run_folder"] = request.getfixturevalue("run_folder")

@@ -29,7 +29,7 @@ def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
 
     >>> adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
     >>> [path.name for path in save_native(adapter, folder).iterdir()]
-    ['adapter.safetensors']
+    ['tenslora.safetensors']
     """
     folder = Path(folder).expanduser()
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
