@@ -53,7 +53,7 @@ def search(
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
     if context.invoked_subcommand is not None:
-        return
+        return None
     if version:
         return _print_version()
     if budget is None:
@@ -65,7 +65,7 @@ def search(
     means["time_limit"] = limit
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json)
-        return
+        return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)
     raise typer.Exit(code)
