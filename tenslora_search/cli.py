@@ -53,29 +53,28 @@ def search(
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
     if context.invoked_subcommand is not None:
-        return
+        return None
     if version:
-        from importlib.metadata import version as installed
-
-        print(installed("tenslora-search"))
-        return
+        return _print_version()
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = _columns(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {
-        "executor": executor,
-        "pack": _pack(pack),
-        "gpus_per_worker": gpus_per_worker,
-        "time_limit": limit,
-    }
+    means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker}
+    means["time_limit"] = limit
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json)
-        return
+        return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)
     raise typer.Exit(code)
+
+
+def _print_version() -> None:
+    from importlib.metadata import version as installed
+
+    print(installed("tenslora-search"))
 
 
 ASKED = (

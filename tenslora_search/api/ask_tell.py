@@ -36,6 +36,11 @@ OWN = "own"
 class Trial:
     """A proposal to train: `attach(model, trial.spec.adapter, seeds=trial.spec.seed)`, with the
     spec's learning rates.
+
+    >>> with ask_tell(budget="20k", geometry=geometry, out=folder, max_steps=240) as study:
+    ...     trial = study.ask()
+    >>> trial.number, trial.steps, trial.spec.adapter.n_params <= 20_000
+    (0, (27, 80, 240), True)
     """
 
     number: int
@@ -67,6 +72,10 @@ def ask_tell(
     accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
     measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError` for a wrong
     question; `NothingFitsError` if no configuration is within the budget.
+
+    >>> study = ask_tell(budget="2k", geometry=geometry, out=folder, trials=2)
+    >>> study.tell(study.ask(), score=0.5)
+    >>> study.close()
     """
     if (model is None) == (geometry is None):
         raise QuestionError(
@@ -106,6 +115,12 @@ def _study(space: SearchSpace, folder: Path, question: Question) -> Study:
 class AskTell:
     """Hands out trials and takes their scores, higher is better. It holds its folder until
     `close()`, or as a context.
+
+    >>> with ask_tell(budget="2k", geometry=geometry, out=folder, trials=2) as study:
+    ...     while trial := study.ask():
+    ...         study.tell(trial, score=trial.spec.adapter.n_params / 2_000)
+    >>> study.done, len(study.run.trials())
+    (True, 2)
     """
 
     def __init__(self, folder: Path, study: Study, lock: ExitStack) -> None:

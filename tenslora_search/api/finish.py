@@ -15,7 +15,12 @@ from tenslora_search.study.importance import importances
 
 
 class Interrupted(Exception):
-    """A signal came, and the report of what there is was written; `run` has it."""
+    """A signal came, and the report of what there is was written; `run` has it.
+
+    >>> ended = Interrupted(load_run(run_folder), 2)
+    >>> print(128 + ended.signal, ended.run.proof)  # the exit code of the command
+    130 (2, 0)
+    """
 
     def __init__(self, run: Run, signal: int) -> None:
         super().__init__(f"interrupted; the report of what there is: {run.folder / 'report.html'}")

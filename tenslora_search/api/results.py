@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 class Run:
     """A run folder, read. Data frames have one row a trial (architecture: `number`, `state`,
     `method`, `n_params`, ...).
+
+    >>> run = load_run(run_folder)
+    >>> run.trials()["n_params"].max() <= 4_000, run.proof  # (proposed, over the budget)
+    (np.True_, (2, 0))
+    >>> run.best(max_params=4_000) == run.pick("best")
+    True
     """
 
     def __init__(self, folder: Path) -> None:
@@ -183,7 +189,11 @@ class Run:
 
 
 def load_run(folder: str | Path) -> Run:
-    """The run in a folder; `QuestionError` if there is none."""
+    """The run in a folder; `QuestionError` if there is none.
+
+    >>> load_run(run_folder).file.task
+    'digits'
+    """
     return Run(Path(folder))
 
 

@@ -53,8 +53,10 @@ def search(
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
     `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` for a wrong question; `NothingFitsError` if no
-    configuration is within the budget.
+    count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+
+    >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
+    (2, 0)
     """
     began = time.monotonic()
     checked_folder(out, plugins, force=force)

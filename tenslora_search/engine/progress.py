@@ -11,7 +11,13 @@ TOLD = ("complete", "paused", "running", "waiting", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a search tells while it runs, after each segment."""
+    """What a search tells while it runs, after each segment.
+
+    >>> said = []
+    >>> run = search("digits", budget="4k", progress=said.append, **quick)
+    >>> said[-1].phase, said[-1].n_trials, sum(said[-1].counts.values())
+    ('search', 2, 2)
+    """
 
     phase: str
     """search or retest"""

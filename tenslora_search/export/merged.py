@@ -18,6 +18,10 @@ def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
     is, in float64, then cast to the weights' type.
 
     `QuestionError` if the weights are quantized or offloaded; the adapter then stays on.
+
+    >>> adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
+    >>> merge(adapter) is model, hasattr(model, "adapter")
+    (True, False)
     """
     with torch.no_grad():
         updates = adapter.updates(trial)
@@ -73,6 +77,10 @@ def _check_weight(name: str, stored: Tensor) -> None:
 def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a copy of the model with the update in its weights, for `from_pretrained`; the model
     keeps its adapter.
+
+    >>> adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
+    >>> sorted(path.name for path in save_merged(adapter, folder).iterdir())
+    ['config.json', 'model.safetensors']
     """
     whole, folder = copy.deepcopy(unwrapped(adapter.model)), Path(folder).expanduser()
     merged: Any = merge(getattr(whole, adapter.name), trial=trial)

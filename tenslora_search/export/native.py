@@ -26,6 +26,10 @@ NATIVE_VERSION = 1
 def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes the factors and the spec: the parameters and a few kB, with the trained task head.
     `load_adapter` reads it.
+
+    >>> adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
+    >>> [path.name for path in save_native(adapter, folder).iterdir()]
+    ['tenslora.safetensors']
     """
     folder = Path(folder).expanduser()
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
@@ -47,15 +51,15 @@ def load_adapter(
     As in peft, all is frozen and in eval mode unless `trainable`; then factors and task head are
     left to train. `QuestionError` if the file is missing, truncated or foreign, or made for another
     geometry.
+
+    >>> saved = save_native(attach(model, AdapterSpec.of("none", "cp", 2, geometry)), folder)
+    >>> print(load_adapter(other_model, saved).specs[0].method)
+    LoRA
     """
     path = Path(folder).expanduser()
     path = path / NATIVE_FILE if path.is_dir() else path
     spec, tensors = read_native(path)
-    head = {
-        name.removeprefix("head."): value
-        for name, value in tensors.items()
-        if name.startswith("head.")
-    }
+    head = {name[5:]: value for name, value in tensors.items() if name.startswith("head.")}
     model = unwrapped(model)
     parameters = {clean_name(model, name): value for name, value in model.named_parameters()}
     _check_head(path, head, parameters)

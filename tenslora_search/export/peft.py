@@ -77,6 +77,10 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     Each adapted module has the rank of its own pair; the scale is in B, so lora_alpha equals the
     rank. The task head (`carried`) travels along as modules_to_save. `QuestionError` for a dense
     update, which is no pair.
+
+    >>> adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
+    >>> sorted(path.name for path in save_peft(adapter, folder).iterdir())
+    ['adapter_config.json', 'adapter_model.safetensors']
     """
     spec = adapter.specs[trial]
     if not spec.is_low_rank:

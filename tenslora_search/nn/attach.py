@@ -47,6 +47,12 @@ class Adapter(nn.Module):
 
     Attached as `model.adapter` (`name`), so `model.parameters()` that require gradients are its
     factors and the task head.
+
+    >>> adapter = attach(model, AdapterSpec.of("qkv_depth", "tucker", (3, 3, 2, 2), geometry))
+    >>> adapter.n_params == adapter.specs[0].n_params, adapter is model.adapter
+    (True, True)
+    >>> adapter.detach() is model
+    True
     """
 
     def __init__(
@@ -254,6 +260,9 @@ def attach(
     trials may adapt different maps. The task head (what stands outside the pretrained base) stays
     trainable unless `train_head` is False. `QuestionError` if no site is found, or if the sites'
     shapes are not those of a spec's geometry.
+
+    >>> attach(model, AdapterSpec.of("none", "cp", 2, geometry), seeds=1).n_params
+    384
     """
     specs = [specs] if isinstance(specs, AdapterSpec) else list(specs)
     seeds = [seeds] * len(specs) if isinstance(seeds, int) else list(seeds)

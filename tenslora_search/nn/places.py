@@ -76,6 +76,9 @@ def geometry_of(
 ) -> Geometry:
     """The geometry of a model's sites by their real shapes; `heads` says how many, if the model's
     config does not.
+
+    >>> geometry_of(model) == Geometry.attention(hidden=16, heads=2, layers=2)
+    True
     """
     places = find_sites(model, projections, targets)
     maps = linear_maps(model)

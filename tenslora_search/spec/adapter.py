@@ -34,6 +34,10 @@ class AdapterSpec:
     or a tuple for each copy (groups in order; within a group the looped axes projection, layer, in
     row-major order). A shape group with shorter modes than the largest takes as much of each rank
     as it can use.
+
+    >>> geometry = Geometry.attention(hidden=768, heads=12, layers=12)
+    >>> AdapterSpec.of("qkv_depth", "tucker", (59, 59, 3, 12), geometry).n_params
+    216093
     """
 
     structure: Structure

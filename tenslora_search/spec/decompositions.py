@@ -201,9 +201,9 @@ def _inverse(square: "Tensor") -> "Tensor":  # (copy, n, n) -> (copy, n, n)
     n = square.shape[-1]
     if n <= INVERTED:
         return torch.linalg.inv_ex(square)[0]  # pyright: ignore
-    (a, b), (c, d) = (
-        rows.split([n // 2, n - n // 2], -1) for rows in square.split([n // 2, n - n // 2], -2)
-    )
+    half = n // 2
+    a, b = square[:, :half, :half], square[:, :half, half:]
+    c, d = square[:, half:, :half], square[:, half:, half:]
     first = _inverse(a)
     left, right = c @ first, first @ b
     rest = _inverse(d - left @ b)

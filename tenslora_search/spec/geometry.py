@@ -55,6 +55,9 @@ class Group:
 class Geometry:
     """The shape groups of a model's adapted maps. Maps of unequal shape are never stacked: they
     form groups of their own.
+
+    >>> Geometry.attention(hidden=64, heads=4, layers=2, kv_heads=2).projections
+    ('query', 'key', 'value')
     """
 
     groups: tuple[Group, ...]

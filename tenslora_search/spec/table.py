@@ -14,13 +14,22 @@ Entry = TypeVar("Entry", covariant=True)
 class QuestionError(ValueError):
     """What was asked cannot be done as asked; the message is one line: what was asked, what was
     found, what would work.
+
+    >>> AdapterSpec.of("none", "tuker", 2, geometry)
+    Traceback (most recent call last):
+    tenslora_search.spec.table.QuestionError: no decomposition named 'tuker'. Did you mean ...
     """
 
     exit_code = 2
 
 
 class NothingFitsError(QuestionError):
-    """No configuration fits the budget; the message names the smallest that would."""
+    """No configuration fits the budget; the message names the smallest that would.
+
+    >>> search("digits", budget=10, **quick)
+    Traceback (most recent call last):
+    tenslora_search.spec.table.NothingFitsError: ...
+    """
 
     exit_code = 3
 
