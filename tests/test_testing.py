@@ -46,7 +46,7 @@ def shifted(update):
 
 def lavish():
     """Spends all there is."""
-    return Allocator(lambda structure, size, weights: structure.limits)
+    return Allocator(lambda structure, size, weights, measured: structure.limits)
 
 
 def forgetful():
