@@ -201,7 +201,7 @@ class Question:
         """`FieldError` for the first field that is missing or wrong."""
         if isinstance(data, Mapping):
             said = cast("Mapping[str, object]", data)
-            data = {"goal": said["labels"], **said} if "labels" in said else said  # before 0.2
+            data = {"goal": said["labels"], **said} if "labels" in said else said  # before goals
         return record_of(cls, data)
 
     def check_same(self, other: "Question", folder: Path) -> None:

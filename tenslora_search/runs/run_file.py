@@ -130,18 +130,13 @@ def read_both(folder: Path) -> tuple[RunFile, dict[str, Any]]:
     missing = [name for name in _NEEDED if name not in run]
     if missing:
         raise QuestionError(f"{path} is damaged: {', '.join(missing)} is missing.")
-    run.setdefault("goal", "numbers" if run.get("regression") else "classes")  # before 0.2
+    run.setdefault("goal", "numbers" if run.get("regression") else "classes")  # before goals
     try:
         file = RunFile.from_json(run)
     except FieldError as error:
         raise QuestionError(f"{path} is damaged: {error}.") from error
     check_plugins(file.plugins, folder)
     return file, run
-
-
-def read_run_file(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder as it stands, its fields checked; see `RunFile.read`."""
-    return read_both(folder)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,14 +119,15 @@ class SearchSpace:
         """The trial that a point stands for; its adapter is canonical and within the budget.
 
         Parameters that the point leaves out take their constant, or the middle of their range. A
-        structure that does not fit on the point's sites, or that its allocator cannot divide, takes
-        the first of the space's that do.
+        structure that its allocator cannot divide takes the first of the space's that can, on the
+        point's sites if it fits there.
         """
         values = {**self._usual, **point}
         pair = self.structures[values["structure"]]
         possible = self._combinations(pair)
         asked = values["sites"], values["allocator"]
-        sites, name = asked if asked in possible else possible[0]
+        alike = [one for one in possible if one[0] == asked[0]]
+        sites, name = asked if asked in possible else [*alike, *possible][0]
         structure = self.structure(pair, sites, values)
         allocator, entry = self._allocator(name, values)
         weights = [values[role] for role in bond_roles(structure)]

@@ -147,7 +147,8 @@ class Rules:
     @cached_property
     def _restarts(self) -> list[int]:
         """The steps, counted from 0, with which the schedule begins anew; and the end."""
-        lengths = [rule.every for rule in self.rules if rule.restarts and rule.every]
+        restarting = [rule for rule in self.rules if rule.restarts and rule.between]
+        lengths = [rule.every for rule in restarting if rule.every]
         begun = {start for every in lengths for start in range(every, self.n_steps, every)}
         return [0, *sorted(begun), max(1, self.n_steps)]
 

@@ -10,10 +10,12 @@ import torch
 from tenslora_search.backbone.load import Backbone
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.cache import cache_folder, write_file
+from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Probe, Setting
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.training.dimension import averaged, states_of_layers
 from tenslora_search.training.energy import gradient_norms
+from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -40,7 +42,9 @@ def pack_size(probe: Probe, load: Load) -> Answer:
     for size in SIZES:
         try:
             rate = _rate(backbone, data, probe, size)
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError, PackError) as error:
+            if not is_out_of_memory(error) and not isinstance(error, PackError):
+                raise
             torch.cuda.empty_cache()
             break
         if rate < GAIN * best_rate:

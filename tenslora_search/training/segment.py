@@ -24,6 +24,7 @@ from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
 
@@ -216,15 +217,3 @@ def _data(model: str, task: str, *known_by: object) -> TaskData:
             part.inputs = {name: value.to("cuda") for name, value in part.inputs.items()}
             part.labels = part.labels.to("cuda")
     return data
-
-
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
-"""As torch, its CPU allocator, and oneDNN say it."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in text for words in OUT_OF_MEMORY
-    )
