@@ -30,7 +30,7 @@ from tenslora_search.data.labels import (
 )
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.spec.metrics import GOAL_METRICS
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table, shortened
 
 Reads = Literal["text", "image"]
 
@@ -40,7 +40,7 @@ class Goal(Protocol):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
-    """of a goal from outside: those of METRICS that score its answers, the usual one first"""
+    """of a goal from outside: those of METRICS that score its answers, the usual one first; not none"""
     auto: ClassVar[Mapping[Reads, str]]
     """transformers' class, by what the model reads"""
     pipeline: ClassVar[Mapping[Reads, str]]
@@ -312,13 +312,24 @@ class _Goals(Table[type[Goal]]):
     """
 
     def add(self, name: str, entry: Any) -> None:
+        metrics = getattr(entry, "metrics", ())
+        if not metrics or not isinstance(metrics, tuple | list):
+            raise QuestionError(
+                f"goal {name} names no metrics: its class says which of METRICS score its answers, "
+                f"such as metrics = ('accuracy',); got {shortened(metrics)}."
+            )
         super().add(name, entry)
-        GOAL_METRICS.add(name, tuple(entry.metrics))
+        try:
+            GOAL_METRICS.add(name, tuple(metrics))
+        except QuestionError:
+            super().remove(name)
+            raise
         self._entries = {name: self._entries.pop(name), **self._entries}
 
     def remove(self, name: str) -> None:
         super().remove(name)
-        GOAL_METRICS.remove(name)
+        if name in GOAL_METRICS.added:
+            GOAL_METRICS.remove(name)
 
 
 GOALS: Table[type[Goal]] = _Goals(

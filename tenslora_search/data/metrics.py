@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tenslora_search.spec.metrics import NOISE, OWN_METRICS
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,25 @@ class _Metrics(Table[Metric]):
     """Tells spec of a metric from outside: its noise, and the goals that it scores."""
 
     def add(self, name: str, entry: Any) -> None:
+        if not isinstance(entry, Metric) or not callable(entry.noise):
+            raise QuestionError(
+                f"metric {name} is a Metric(score, noise, hub_name), noise a function of the "
+                f"number of rows; got {shortened(entry)}."
+            )
+        goals = tuple(entry.goals)
         super().add(name, entry)
-        NOISE.add(name, entry.noise)
-        OWN_METRICS[name] = tuple(entry.goals)
+        try:
+            NOISE.add(name, entry.noise)
+        except QuestionError:
+            super().remove(name)
+            raise
+        OWN_METRICS[name] = goals
 
     def remove(self, name: str) -> None:
         super().remove(name)
-        NOISE.remove(name)
-        del OWN_METRICS[name]
+        if name in NOISE.added:
+            NOISE.remove(name)
+        OWN_METRICS.pop(name, None)
 
 
 METRICS: Table[Metric] = _Metrics(

@@ -111,12 +111,21 @@ def _knobs(entry: Callable[..., object]) -> Iterator[Knob]:
 
 def _annotation(entry: Callable[..., object], annotation: object) -> object:
     """As it stands; of a file with `from __future__ import annotations`, what its text means."""
-    if not isinstance(annotation, str) or not annotation.startswith("Annotated"):
+    if not isinstance(annotation, str) or "Annotated[" not in annotation:
         return annotation
     try:
         return eval(annotation, getattr(entry, "__globals__", {}))
-    except NameError as error:
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise QuestionError(f"the knob {annotation}: {error}.") from error
+
+
+def check_whole(what: str, knob: Knob, value: object) -> None:
+    """`QuestionError` for a fraction where the knob's default is a whole number; 2.0 is none."""
+    is_fraction = isinstance(value, float) and not value.is_integer()
+    if isinstance(knob.default, int) and is_fraction:
+        raise QuestionError(
+            f"{what} is a whole number, as its default {knob.default}; got {value:g}."
+        )
 
 
 def _checked(what: str, knob: Knob, value: Any) -> Value:
@@ -130,4 +139,5 @@ def _checked(what: str, knob: Knob, value: Any) -> Value:
     low, high = knob.among.low, knob.among.high
     if value != knob.default and not low <= value <= high:
         raise QuestionError(f"{what} is between {low:g} and {high:g}; got {value:g}.")
+    check_whole(what, knob, value)
     return type(knob.default)(value) if not isinstance(knob.default, str) else value

@@ -33,6 +33,7 @@ NOISE: Table[Callable[[int], float]] = Table(
         "pearson_spearman": of_correlation,
     },
     renamed=True,
+    undocumented=True,
 )
 
 

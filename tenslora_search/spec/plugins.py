@@ -168,7 +168,10 @@ def check_plugins(wanted: Sequence[Plugin], what: object) -> None:
     """`QuestionError` if entries that a run (`what`) took from outside are not there, or come from
     a file that has another content now.
     """
-    known, now = _known(), {one.file: one for one, _ in _loaded.values()}
+    known = _known()
+    now: dict[str, set[str]] = {}
+    for one, _ in _loaded.values():
+        now.setdefault(one.file, set()).add(one.sha256)
     for one in wanted:
         missing = [entry for entry in one.entries if entry not in known]
         name = shortened(one.file)
@@ -182,7 +185,7 @@ def check_plugins(wanted: Sequence[Plugin], what: object) -> None:
                 f"{what} was searched with entries of a script: {shortened(missing)}; add them "
                 "again, or name a file that does: --plugin FILE."
             )
-        if one.file in now and now[one.file].sha256 != one.sha256:
+        if one.file in now and one.sha256 not in now[one.file]:
             raise QuestionError(
                 f"the plugin {name} has changed since {what} was begun; name the file as it was."
             )

@@ -41,12 +41,20 @@ class Table(Mapping[str, Entry]):
     `no decomposition named 'tuker'. Did you mean 'tucker'? Known: cp, tucker, tensor_train.`
 
     An entry that is a function has its own name, unless the table is made with `renamed`, and says
-    in a docstring what it does: `QuestionError` when the table is made otherwise.
+    in a docstring what it does, unless it is made with `undocumented`: `QuestionError` otherwise.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry], *, renamed: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, Entry],
+        *,
+        renamed: bool = False,
+        undocumented: bool = False,
+    ) -> None:
         self.kind = kind
         self._renamed = renamed
+        self._undocumented = undocumented
         self._entries: dict[str, Entry] = {}
         self.added: dict[str, Entry] = {}
         """entries from outside"""
@@ -78,7 +86,7 @@ class Table(Mapping[str, Entry]):
         if name in self._entries:
             raise QuestionError(f"there is a {self.kind} named {name!r} already.")
         if isinstance(function, FunctionType):
-            if not (function.__doc__ or "").strip():
+            if not self._undocumented and not (function.__doc__ or "").strip():
                 raise QuestionError(f"{self.kind} {name} has no docstring that says what it does.")
             if function.__name__ != name and not self._renamed:
                 raise QuestionError(

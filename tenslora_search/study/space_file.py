@@ -9,7 +9,7 @@ from typing import Any, cast
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
-from tenslora_search.spec.knobs import Choice, Knob, Range, knobs
+from tenslora_search.spec.knobs import Choice, Knob, Range, check_whole, knobs
 from tenslora_search.spec.maps import MAPS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.scales import SCALES
@@ -88,7 +88,9 @@ def declared(space: str | Path) -> Declared:
         parameters[key] = _number_parameter(f"{what}: {key}", chosen.get(key), key, limits)
     for key, knob in found.items():
         parameters[key] = (
-            _knob_parameter(f"{what}: {key}", chosen[key], knob) if key in chosen else knob.among
+            _knob_parameter(f"{what}: {key}", chosen[key], knob)
+            if key in chosen
+            else _own_parameter(f"{what}: {key}", knob)
         )
     return Declared(name, structures, parameters, found)
 
@@ -213,6 +215,9 @@ def _number_parameter(what: str, value: Any, key: str, limits: Range) -> Paramet
 
 def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
     if isinstance(knob.among, Range):
+        if not isinstance(value, dict):
+            for one in _listed(value):
+                check_whole(what, knob, one)
         return _parameter(what, value, knob.among, type(knob.default))
     values = _listed(value)
     for one in values:
@@ -222,6 +227,15 @@ def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
     if not values:
         raise QuestionError(f"{what}: the list is empty; give one value or more.")
     return Choice(tuple(dict.fromkeys(values)))
+
+
+def _own_parameter(what: str, knob: Knob) -> Parameter:
+    """What the entry itself says of its knob; a range is checked as a space's own are."""
+    among = knob.among
+    if isinstance(among, Range):
+        ends = {"low": among.low, "high": among.high}
+        _ = _parameter(what, ends, among, float)
+    return among
 
 
 def _parameter(what: str, value: Any, limits: Range, kind: type) -> Parameter:

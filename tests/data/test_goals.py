@@ -12,6 +12,7 @@ from torch.nn import functional
 from tenslora_search.data.goals import GOALS, Classes, Labels, Numbers
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, noise_of
+from tenslora_search.spec.table import QuestionError
 
 N_TRIALS, N_ROWS = 3, 4
 
@@ -99,6 +100,34 @@ def test_every_metric_has_its_noise_and_a_goal():
     assert noise_of("score", 10) == noise_of("score", 1000) == 0.01
     share = np.random.default_rng(0).random((2000, 400)) < 0.5
     assert noise_of("accuracy", 400) == pytest.approx(share.mean(axis=1).std(), rel=0.1)
+
+
+@pytest.mark.parametrize("metrics", [(), "accuracy", None])
+def test_a_goal_that_names_no_metrics_is_refused(metrics):
+    goal = type("Own", (Classes,), {"name": "own", "metrics": metrics})
+    with pytest.raises(QuestionError, match="goal own names no metrics") as raised:
+        GOALS.add("own", goal)
+    assert "\n" not in str(raised.value)
+    assert "own" not in GOALS
+    assert "own" not in GOAL_METRICS
+
+
+def test_a_goal_that_spec_refuses_is_not_added():
+    GOAL_METRICS.add("own", ("accuracy",))
+    try:
+        with pytest.raises(QuestionError, match="already"):
+            GOALS.add("own", type("Own", (Classes,), {"name": "own", "metrics": ("accuracy",)}))
+        assert "own" not in GOALS
+        assert not GOALS.added
+    finally:
+        GOAL_METRICS.remove("own")
+
+
+def test_a_goal_goes_though_spec_knows_nothing_of_it():
+    GOALS.add("own", type("Own", (Classes,), {"name": "own", "metrics": ("accuracy",)}))
+    GOAL_METRICS.remove("own")
+    GOALS.remove("own")
+    assert "own" not in GOALS
 
 
 def test_labels_of_a_csv_file(tiny_bert, tmp_path):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tenslora_search.data.metrics import METRICS
+from tenslora_search.data.metrics import METRICS, Metric, accuracy
+from tenslora_search.spec.metrics import NOISE, OWN_METRICS, metrics_of, noise_of, of_share
+from tenslora_search.spec.table import QuestionError
 
 
 def logits(chosen: list[int], n_labels: int = 3) -> np.ndarray:
@@ -71,3 +73,53 @@ def test_predictions_that_are_not_finite_give_nan(name):
         else np.full((6, 3), np.nan)
     )
     assert math.isnan(METRICS[name](wrong, TRUTH))
+
+
+def of_nobody(name: str) -> bool:
+    return not any(name in table for table in (METRICS, METRICS.added, NOISE, OWN_METRICS))
+
+
+def test_noise_needs_no_docstring():
+    METRICS.add("own", Metric(accuracy, lambda n_rows: 0.1, "own", goals=("classes",)))
+    try:
+        assert noise_of("own", 10) == 0.1
+        assert "own" in metrics_of("classes")
+    finally:
+        METRICS.remove("own")
+    assert of_nobody("own")
+
+
+@pytest.mark.parametrize(
+    "entry", [accuracy, None, Metric(accuracy, 0.1, "own")], ids=["function", "none", "number"]
+)
+def test_what_is_no_metric_leaves_nothing(entry):
+    with pytest.raises(QuestionError, match="metric own is a Metric") as raised:
+        METRICS.add("own", entry)
+    assert "\n" not in str(raised.value)
+    assert of_nobody("own")
+
+
+def test_a_metric_whose_goals_are_wrong_leaves_nothing():
+    with pytest.raises(TypeError):
+        METRICS.add("own", Metric(accuracy, of_share, "own", goals=1))
+    assert of_nobody("own")
+
+
+def test_a_metric_whose_noise_is_taken_is_not_added():
+    NOISE.add("own", of_share)
+    try:
+        with pytest.raises(QuestionError, match="already"):
+            METRICS.add("own", Metric(accuracy, of_share, "own"))
+        assert "own" not in METRICS
+        assert not METRICS.added
+    finally:
+        NOISE.remove("own")
+    assert of_nobody("own")
+
+
+def test_a_metric_goes_though_spec_knows_nothing_of_it():
+    METRICS.add("own", Metric(accuracy, of_share, "own"))
+    NOISE.remove("own")
+    del OWN_METRICS["own"]
+    METRICS.remove("own")
+    assert of_nobody("own")

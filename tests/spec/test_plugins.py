@@ -16,6 +16,7 @@ from tenslora_search.spec.plugins import (
     HOMES,
     add_again,
     added,
+    check_plugins,
     load_plugin,
     plugins,
     table_of,
@@ -152,3 +153,40 @@ def test_what_is_no_plugin(content, message, tmp_path):
     with pytest.raises(QuestionError, match=message) as raised:
         load_plugin(path)
     assert "\n" not in str(raised.value)
+
+
+METRIC = """
+from tenslora_search.data.metrics import METRICS, Metric, accuracy
+
+METRICS.add("of_a_lambda", Metric(accuracy, lambda n_rows: 0.1, "own"))
+METRICS.add("of_a_number", Metric(accuracy, 0.1, "own"))
+"""
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_metric_that_is_refused_takes_the_whole_file_back(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(METRIC)
+    before = added()
+    with pytest.raises(QuestionError, match="metric of_a_number is a Metric"):
+        load_plugin(path)
+    assert added() == before
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_two_files_of_one_name_have_not_changed(tmp_path):
+    files = [tmp_path / folder / "r.py" for folder in "ab"]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        text = FUTURE + RULE.format(about="One of two.")
+        file.write_text(text.replace("of_a_file", f"of_file_{number}"))
+        load_plugin(file)
+    begun = [one for one in plugins() if one.file == "r.py"]
+    assert len(begun) == 2
+    check_plugins(begun, "run")
+    check_plugins(begun[:1], "run")
+    files[1].write_text(files[1].read_text() + "# changed")
+    load_plugin(files[1])
+    with pytest.raises(QuestionError, match=r"the plugin 'r\.py' has changed since run was begun"):
+        check_plugins(begun, "run")
+    check_plugins(begun[:1], "run")
