@@ -84,6 +84,8 @@ class Means(TypedDict):
 
 def _apart(callbacks: Sequence[Any], executor: str) -> tuple[list[Any], tuple[Any, ...]]:
     """Functions of an event, and Ray Tune's own; `QuestionError` for those without Ray."""
+    if callable(callbacks):
+        raise QuestionError("callbacks is a list, such as callbacks=[function]; got a function.")
     others = tuple(one for one in callbacks if not callable(one))
     if executor == "inline" and others:
         raise QuestionError(

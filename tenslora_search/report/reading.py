@@ -102,7 +102,10 @@ class RunRecord:
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
     folder = Path(folder)
-    file, events = _cut(RunFile.read(folder)), read_events(folder / "trials.jsonl")
+    file, journal = _cut(RunFile.read(folder)), folder / "trials.jsonl"
+    if not journal.is_file():
+        raise QuestionError(f"{folder} holds no trials: trials.jsonl is missing.")
+    events = read_events(journal)
     told = Replay()
     for event in events:
         told.apply(event)
