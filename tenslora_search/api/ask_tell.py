@@ -86,16 +86,21 @@ def ask_tell(
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
-    if space.needs:
-        raise QuestionError(
-            f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
-            "training loop of your own cannot answer; use level or ramp."
-        )
+    _check_space(space)
     folder = Path(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))
         _write_run_file(folder, question, space.geometry)
         return AskTell(folder, _study(space, folder, question), lock.pop_all())
+
+
+def _check_space(space: SearchSpace) -> None:
+    """`QuestionError` for one of which something is done by our own training alone."""
+    if space.needs:
+        raise QuestionError(
+            f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
+            "training loop of your own cannot answer; use level or ramp."
+        )
 
 
 def _study(space: SearchSpace, folder: Path, question: Question) -> Study:

@@ -99,37 +99,32 @@ def load_task(
 ) -> TaskData:
     """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
-    `goal` says what labels are, where their values do not; `columns` names columns by role ("text",
-    "text_pair", "image", "label"); `drop_unlabelled` leaves out rows without a label; `fit_rows`
-    caps the rows of fit (one of each class stays); `cache` is the folder for encoded rows;
-    `expected` has the digests of "data" and "model" that a search began with. `QuestionError` for
-    anything wrong with the question or the data.
+    `goal` says what labels are, where their values do not; `columns` names columns by role;
+    `drop_unlabelled` leaves out rows without a label; `fit_rows` caps the rows of fit (one of each
+    class stays); `expected` has the digests of "data" and "model" that a search began with.
+    `QuestionError` for anything wrong with the question or the data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
     source = _read(task, Path(data).expanduser() if data is not None else None)
     roles = find_columns(source, task, columns or {})
-    report_name = _report_split(source, roles, task)
-    splits = ["train", *filter(None, [report_name])]
+    report = _report_split(source, roles, task)
+    splits = ["train", *filter(None, [report])]
     chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
     metric = metric_for(chosen, metric or (task.metric if task else None))
-    found = {
-        split: _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
-        for split in splits
-    }
+    found = {split: _part(source, roles, split, targets) for split in splits}
     _check_kind(task, roles, model)
-    taken = _three_parts(source, chosen, found, report_name, seed, fit_rows)
+    taken = _three_parts(source, chosen, found, report, seed, fit_rows)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
     learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
-    return TaskData(
-        name or Path(str(data)).stem,
-        learnt,
-        digest=digest,
-        columns=roles.roles,
-        unused=roles.unused,
-        **_encoded(taken, learnt, model, max_length, cache),
-    )
+    parts = _encoded(taken, learnt, model, max_length, cache)
+    about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
+    return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
+
+
+def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
+    return _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
 
 
 def _targets(

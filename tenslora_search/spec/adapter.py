@@ -239,9 +239,7 @@ class AdapterSpec:
             raise QuestionError(
                 f"this is no adapter spec of ours: {', '.join(odd)} is missing or unknown."
             )
-        fields = dict(data)
-        fields["geometry"] = Geometry.from_json(data["geometry"])
-        return cls.of(**fields)
+        return cls.of(**{**data, "geometry": Geometry.from_json(data["geometry"])})
 
 
 def _check_ranks(structure: Structure, ranks: Ranks) -> None:

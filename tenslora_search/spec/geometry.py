@@ -148,7 +148,7 @@ class Geometry:
 
 def _head_dim(hidden: int, heads: int) -> int:
     if hidden < 1:
-        raise QuestionError(f"hidden is a whole number of 1 or more; got {hidden}.")
+        raise QuestionError(f"a geometry needs input of 1 or more; got {hidden}.")
     if heads < 1 or hidden % heads:
         raise QuestionError(
             f"{hidden} features do not divide into {heads} heads; give heads that divide, or "

@@ -138,9 +138,12 @@ class SearchSpace:
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
+        numbers: dict[str, Any] = {
+            knob.name: self._number(knob, knob.name, values) for knob in knobs(TrialSpec)
+        }
         return TrialSpec(
             adapter,
-            **{knob.name: self._number(knob, knob.name, values) for knob in knobs(TrialSpec)},  # type: ignore[arg-type]
+            **numbers,
             rule=self._entry("rule", values["rule"], values),
             allocator=allocator,
             seed=seed,
