@@ -40,7 +40,7 @@ class Goal(Protocol):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
-    """of a goal from outside: those of METRICS that score its answers, the usual one first; not none"""
+    """of a goal from outside: one or more of METRICS that score its answers, the usual one first"""
     auto: ClassVar[Mapping[Reads, str]]
     """transformers' class, by what the model reads"""
     pipeline: ClassVar[Mapping[Reads, str]]
