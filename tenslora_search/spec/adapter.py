@@ -239,7 +239,8 @@ class AdapterSpec:
             raise QuestionError(
                 f"this is no adapter spec of ours: {', '.join(odd)} is missing or unknown."
             )
-        return cls.of(**{**data, "geometry": Geometry.from_json(data["geometry"])})
+        fields: dict[str, Any] = {**data, "geometry": Geometry.from_json(data["geometry"])}
+        return cls.of(**fields)
 
 
 def _check_ranks(structure: Structure, ranks: Ranks) -> None:

@@ -90,7 +90,9 @@ def test_noise_needs_no_docstring():
 
 
 @pytest.mark.parametrize(
-    "entry", [accuracy, None, Metric(accuracy, 0.1, "own")], ids=["function", "none", "number"]
+    "entry",
+    [accuracy, None, Metric(accuracy, 0.1, "own")],  # type: ignore[arg-type]
+    ids=["function", "none", "number"],
 )
 def test_what_is_no_metric_leaves_nothing(entry):
     with pytest.raises(QuestionError, match="metric own is a Metric") as raised:
@@ -101,7 +103,7 @@ def test_what_is_no_metric_leaves_nothing(entry):
 
 def test_a_metric_whose_goals_are_wrong_leaves_nothing():
     with pytest.raises(TypeError):
-        METRICS.add("own", Metric(accuracy, of_share, "own", goals=1))
+        METRICS.add("own", Metric(accuracy, of_share, "own", goals=1))  # type: ignore[arg-type]
     assert of_nobody("own")
 
 
