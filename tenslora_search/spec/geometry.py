@@ -62,6 +62,10 @@ class Geometry:
 
     groups: tuple[Group, ...]
 
+    def __post_init__(self) -> None:
+        if not self.groups:
+            raise QuestionError("a geometry needs one shape group or more; got none.")
+
     @property
     def projections(self) -> tuple[str, ...]:
         """The maps that are adapted, group by group."""

@@ -42,9 +42,9 @@ def run(rows, tiny_bert, tmp_path_factory):
 
 
 def test_labels_are_found_and_learnt(run):
-    assert run.file["goal"] == "labels"
-    assert run.file["labels"] == ["bad", "dull", "good"]
-    assert run.file["metric"] == "f1_micro"
+    assert run.file.goal == "labels"
+    assert run.file.labels == ("bad", "dull", "good")
+    assert run.file.metric == "f1_micro"
     assert set(run.trials()["state"]) <= {"complete", "paused"}
     assert (run.folder / "report.html").is_file()
 
@@ -56,8 +56,8 @@ def test_an_export_scores_what_its_card_says(run, format, tmp_path):
     loading, predicting = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     made: dict = {}
     exec(loading, made)
-    question = run.file["question"]
-    data = load_task(data=question["data"], model=question["model"])
+    question = run.file.question
+    data = load_task(data=question.data, model=question.model)
     with torch.no_grad():
         answers = made["model"](**data.report.inputs).logits.sigmoid().numpy()
     score = data.goal.score(answers, data.report.labels.numpy())
@@ -86,7 +86,7 @@ def test_several_columns_of_0_and_1(rows, tiny_bert, tmp_path):
 
 
 def test_a_folder_from_before_goals_had_names(run, tmp_path):
-    old = dict(run.file)
+    old = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     old["question"] = {
         {"goal": "labels"}.get(name, name): value
         for name, value in old["question"].items()
@@ -96,5 +96,5 @@ def test_a_folder_from_before_goals_had_names(run, tmp_path):
     del old["goal"], old["question"]["labels"]
     for is_number, goal in ((True, "numbers"), (False, "classes")):
         (tmp_path / "run.json").write_text(json.dumps({**old, "regression": is_number}))
-        assert load_run(tmp_path).file["goal"] == goal
+        assert load_run(tmp_path).file.goal == goal
         assert goal in GOALS

@@ -315,7 +315,7 @@ def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
         question = Question.of(budget=20_000, task="digits", trials=80)
         run = RunFile(
             question=question, budget=20_000, head_params=0, task="digits", model="digits-vit",
-            metric="accuracy", labels=(), regression=False, geometry=question.geometry,
+            metric="accuracy", labels=(), goal="classes", geometry=question.geometry(),
             rungs=question.rungs, versions={}, data_digest=None, command=None,
         )  # fmt: skip
         (tmp_path / name / "states").mkdir(parents=True)

@@ -92,6 +92,7 @@ def test_choices_are_sorted_by_their_best_score(write_run, tmp_path):
 
 def test_a_new_page_is_one_function_in_one_table(digits, monkeypatch):
     def weather(record):
+        """What it is like outside."""
         return tag("p", f"sunny over {record.title} <3")
 
     monkeypatch.setattr(building, "PAGES", Table("page", {**PAGES, "weather": weather}))

@@ -113,7 +113,7 @@ def test_a_ramp_of_grouped_heads_and_of_single_layers():
     ranks = ramp(ratio=4.0).divide(Structure.of("none", "cp", grouped), 600, [0.5], NOTHING)
     assert [one[0] for one in ranks[:3]] == sorted(one[0] for one in ranks[:3])
     single = Structure.of("qkv", "tucker", Geometry.attention(16, 4, 1))
-    assert len(ramp().divide(single, 600, [0.5] * 3)) == 1
+    assert len(ramp().divide(single, 600, [0.5] * 3, Measured())) == 1
 
 
 def test_gelora_gives_more_rank_where_the_dimension_rises():
