@@ -52,7 +52,7 @@ def test_data_that_is_corrected_between_two_searches(tiny_bert, tmp_path):
         run = search(data=data, model=tiny_bert, out=tmp_path / name, **OPTIONS)
         said, found = said_and_found(run, data, tiny_bert, tmp_path / f"{name} adapter")
         assert said == pytest.approx(found, abs=1e-6)
-        digests.append(run.file["data_digest"])
+        digests.append(run.file.data_digest)
     assert digests[0] != digests[1]
     with pytest.raises(QuestionError, match=r"the data of .* has changed since it was begun"):
         search(data=data, model=tiny_bert, out=tmp_path / "first", **{**OPTIONS, "trials": 3})
