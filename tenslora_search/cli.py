@@ -6,6 +6,8 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -90,11 +92,9 @@ def _search(asked: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.search import search as run_search
 
-    logging.getLogger("tenslora_search").setLevel(
-        logging.ERROR if quiet or as_json else logging.WARNING
-    )
     code = 0
-    with _display(quiet=quiet or as_json) as progress:
+    level = logging.ERROR if quiet or as_json else logging.WARNING
+    with _logging_from(level), _display(quiet=quiet or as_json) as progress:
         try:
             run = run_search(progress=progress, **asked)
         except Interrupted as interrupted:
@@ -103,6 +103,18 @@ def _search(asked: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     if code == 0 and (why := without_result(run)):
         return _say(why, 4)
     return code
+
+
+@contextmanager
+def _logging_from(level: int) -> Iterator[None]:
+    """The package's logger speaks from this level on, and as before afterwards."""
+    logger = logging.getLogger("tenslora_search")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @app.command()

@@ -3,6 +3,7 @@ exports.
 """
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -218,9 +219,11 @@ def test_a_search_says_which_text_it_leaves_unread(command, caplog, tmp_path):
         {"image": "image", "label": "label"},
         ["caption"],
     )
+    before = logging.getLogger("tenslora_search").level
     assert command(*own, "--quiet") == (0, "", "")
     assert json.loads(command(*own, "--json")[1])["front"]
     assert len(caplog.messages) == 1
+    assert logging.getLogger("tenslora_search").level == before
 
 
 def printed(capsys, folder: Path) -> str:
