@@ -23,16 +23,22 @@ Data = Annotated[
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
+    typer.Option(
+        metavar="ROLE=NAME",
+        help="text, text_pair, image, label, prompt, completion, messages, ... column",
+    ),
 ]
 Goal = Annotated[
     str | None,
     typer.Option(
-        "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
+        "--goal",
+        "--labels",
+        metavar="classes|numbers|labels|next_token|choice|sequence",
+        help="of own data [found out]",
     ),
 ]
 Metric = Annotated[
-    str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
+    str | None, typer.Option(help="accuracy, f1_macro, minus_loss, ...: see list metrics [by goal]")
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
@@ -53,7 +59,7 @@ Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for t
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
-MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [128]")]
+MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [by task]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")

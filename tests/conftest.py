@@ -75,6 +75,37 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
             "pad_token_id": 0,
         },
     ),
+    "phi": ("Phi", "ForSequenceClassification", {**SIZES, **TEXT}),
+    "opt": (
+        "OPT",
+        "ForSequenceClassification",
+        {
+            **TEXT,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 64,
+            "word_embed_proj_dim": 32,
+        },
+    ),
+    "bart": (
+        "Bart",
+        "ForConditionalGeneration",
+        {
+            **TEXT,
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 2,
+        },
+    ),
     "t5": (
         "T5",
         "ForConditionalGeneration",
@@ -90,6 +121,15 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
 }
 """Architecture, task and config of a 2-layer model of width 32 for each family."""
+WRITERS: dict[str, tuple[str, str, dict[str, object]]] = {
+    "gpt_neox": ("GPTNeoX", "ForCausalLM", {**SIZES, **TEXT}),
+    "gemma2": (
+        "Gemma2",
+        "ForCausalLM",
+        {**SIZES, **TEXT, **GROUPED, "head_dim": 16, "final_logit_softcapping": 2.0},
+    ),
+}
+"""More models, which the tests of language alone ask for."""
 
 
 @pytest.fixture(scope="session", params=list(CONSTRUCTIONS))
@@ -156,7 +196,7 @@ def tiny():
     import transformers
 
     def make(family: str, task: str | None = None, **more: object):
-        architecture, usual, sizes = TINY[family]
+        architecture, usual, sizes = {**TINY, **WRITERS}[family]
         config = getattr(transformers, f"{architecture}Config")(**{**sizes, **more})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -171,7 +211,7 @@ def tiny():
         ids[1, 4:] = 0
         mask = (ids > 0).long()
         inputs = {"input_ids": ids, "attention_mask": mask}
-        if family == "t5":
+        if family in ("t5", "bart"):
             inputs["decoder_input_ids"] = ids.flip(0)
         return model, inputs
 

@@ -72,6 +72,13 @@ def docstrings_frame() -> "DataFrame":
     return frame
 
 
+def docstrings_lm_frame() -> "DataFrame":
+    """The sentences of `docstrings_frame` in `text` alone, of all libraries in turn."""
+    frame = docstrings_frame()
+    turn = frame.groupby("label").cumcount()
+    return frame[["text"]].iloc[turn.argsort(kind="stable")].reset_index(drop=True)
+
+
 def _first_new(library: str, seen: set[str]) -> Iterator[str]:
     """The library's first masked sentences that are not seen yet, files in the order of their
     hashed names.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.data.digits import digits_frame
-from tenslora_search.data.docstrings import docstrings_frame
+from tenslora_search.data.docstrings import docstrings_frame, docstrings_lm_frame
 from tenslora_search.data.readers import READERS
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
@@ -137,8 +137,10 @@ def read_hub(task: Task) -> Source:
     source = Source(f"{task.hub} on the hub", {})
     for split, wanted in (
         (task.train_split, "train"),
-        (task.report_split, SPLIT_NAMES[task.report_split]),
+        (task.report_split, SPLIT_NAMES.get(task.report_split, "")),
     ):
+        if not split:
+            continue
         if split not in found:
             raise QuestionError(
                 f"data set {task.hub!r} has no split {split!r}; it has: {', '.join(found)}."
@@ -288,6 +290,10 @@ def _endings() -> str:
 
 MAKERS: "Table[Callable[[], DataFrame]]" = Table(
     "local task",
-    {"digits": digits_frame, "docstrings": docstrings_frame},
+    {
+        "digits": digits_frame,
+        "docstrings": docstrings_frame,
+        "docstrings_lm": docstrings_lm_frame,
+    },
     renamed=True,
 )

@@ -13,13 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.columns import Columns, find_columns
-from tenslora_search.data.encode import Rows
-from tenslora_search.data.goals import GOALS, Goal, goal_for
+from tenslora_search.data.goals import GOALS, Goal, check_writes, goal_for, goal_of_text
 from tenslora_search.data.labels import (
     LabelColumn,
     Targets,
@@ -28,10 +26,11 @@ from tenslora_search.data.labels import (
     unlabelled,
 )
 from tenslora_search.data.processors import load_processor
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
 from tenslora_search.data.splits import cut, held_out_size
-from tenslora_search.hub.images import ImageProcessor
-from tenslora_search.hub.places import model_digest, model_kind
+from tenslora_search.data.worded import right_answers
+from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -107,10 +106,15 @@ def load_task(
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
     source = _read(task, Path(data).expanduser() if data is not None else None)
-    roles = find_columns(source, task, columns or {})
+    asked = task.goal if task else goal
+    roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
     report = _report_split(source, roles, task)
     splits = ["train", *filter(None, [report])]
-    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    if roles.wording is not None:
+        chosen, targets = _worded_targets(source, roles, splits, asked, model)
+    else:
+        chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    check_writes(chosen, model_writes(model), model)
     metric = metric_for(chosen, metric or (task.metric if task else None))
     found = {split: _part(source, roles, split, targets) for split in splits}
     _check_kind(task, roles, model)
@@ -140,6 +144,20 @@ def _targets(
     column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=drop_unlabelled)
     chosen = task.goal if task else goal or goal_for(column.cells["train"])
     return chosen, GOALS[chosen].read(column)
+
+
+def _worded_targets(
+    source: Source, roles: Columns, splits: Sequence[str], goal: str | None, model: str
+) -> tuple[str, Targets]:
+    """The name of the goal, and which answer is right where there are several."""
+    assert roles.wording is not None
+    what = f"the data (columns {', '.join(roles.inputs)})"
+    chosen = goal or goal_of_text(roles.wording.kind, model_writes(model), what, model)
+    of = {
+        split: right_answers(source.frames[split], roles, f"{split} of {source.origin}")
+        for split in splits
+    }
+    return chosen, Targets(of)
 
 
 def _read(task: Task | None, path: Path | None) -> Source:
@@ -229,11 +247,13 @@ def _three_parts(
     train = found["train"]
     if report_name:
         own = train.rows.unlike(found[report_name].rows)
-        if len(np.unique(train.targets[own], axis=0)) < 2:
+        is_labelled = not train.rows.kind
+        if len(np.unique(train.targets[own], axis=0)) < 1 + is_labelled:
             n_repeated = len(train.rows) - len(own)
             raise QuestionError(
                 f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
-                f"({source.origin}); what else there is holds less than two different labels."
+                f"({source.origin}); what else there is holds "
+                f"{'less than two different labels' if is_labelled else 'nothing'}."
             )
         train = train.take(own)
     wanted = ("select",) if report_name else ("report", "select")
@@ -281,13 +301,13 @@ def _encoded(
     taken: Mapping[str, _Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
 ) -> dict[str, Split]:
     """The parts as tensors."""
-    processor, splits = load_processor(model), {}
-    kept = processor if isinstance(processor, ImageProcessor) else None
-    for part in ("fit", "select", "report"):
-        rows, targets = taken[part].rows, torch.tensor(taken[part].targets)
-        inputs, lengths = goal.encode(rows, processor, max_length=max_length, cache=cache)
-        splits[part] = Split(inputs, targets, lengths, kept)
-    return splits
+    processor = load_processor(model)
+    return {
+        part: goal.encode(
+            taken[part].rows, taken[part].targets, processor, max_length=max_length, cache=cache
+        )
+        for part in ("fit", "select", "report")
+    }
 
 
 def _digest(roles: Columns, targets: Targets, taken: Mapping[str, _Part]) -> str:

@@ -45,8 +45,8 @@ class Question:
     data: Name | None = None
     columns: Mapping[str, str | tuple[str, ...]] | None = None
     goal: Goal | None = None
-    """classes, numbers or labels, of own data; None: lists are labels, numbers with fractions are
-    numbers, anything else is classes
+    """of own data; None: of labels, lists are labels, numbers with fractions are numbers, anything
+    else is classes; of text without labels next_token, choice or sequence, by its columns
     """
     metric: Name | None = None
     """None: the task's, or the goal's first"""
@@ -94,12 +94,13 @@ class Question:
                 "model": row.model,
                 "max_steps": row.max_steps,
                 "batch_size": row.batch_size,
+                "max_length": row.max_length,
             }
             chosen = of_task | chosen
         if "model" not in chosen:
             raise QuestionError(
-                "own data needs --model: minilm or roberta-base for text, "
-                "google/vit-base-patch16-224 for images."
+                "own data needs --model: minilm or roberta-base for text, smollm2 for text to be "
+                "written, google/vit-base-patch16-224 for images."
             )
         if row is not None:
             _check_task(row, chosen)
@@ -185,6 +186,11 @@ class Question:
 
     def adapter_budget(self, head_params: int) -> int:
         """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
+        if self.count_head and not head_params:
+            raise QuestionError(
+                "--count-head: a language model has no task head, its own output is read; leave "
+                "the option out."
+            )
         budget = self.budget - (head_params if self.count_head else 0)
         if budget < 1:
             raise NothingFitsError(
