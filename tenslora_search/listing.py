@@ -67,6 +67,8 @@ def _about(entry: Any) -> str:
         return f"{_about(entry.score)} (hubs call it {entry.hub_name})"
     if hasattr(entry, "model_types"):  # a family
         return ", ".join(entry.model_types)
+    if hasattr(entry, "prompt_of"):  # a wording
+        return f"of columns {', '.join(entry.columns)}"
     return f"for {entry.library}: {' '.join(entry.load.split())}"  # a format
 
 
@@ -108,6 +110,7 @@ PLURALS = {
     "probes": "probe",
     "families": "family",
     "layouts": "layout",
+    "wordings": "wording",
     "readers": "kind of data file",
     "makers": "local task",
 }

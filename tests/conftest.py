@@ -381,6 +381,30 @@ def tiny_gpt(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> str:
+    """A folder with a 2-layer Llama of width 16 with grouped queries, whose tokenizer has a chat
+    template.
+    """
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    size = save_tokenizer(folder, decoder=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = (
+        "{% for turn in messages %}the {{ turn['role'] }} is {{ turn['content'] }} [EOS] "
+        "{% endfor %}{% if add_generation_prompt %}the assistant is {% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=size, max_position_embeddings=64, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, intermediate_size=32,
+        bos_token_id=1, eos_token_id=1, initializer_range=0.3,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_vit(tmp_path_factory) -> str:
     """A folder with a 1-layer ViT of width 16 for images of 12 x 12, normalised by numbers of its
     own.

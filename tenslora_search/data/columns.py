@@ -12,9 +12,6 @@ from tenslora_search.spec.tasks import Kind, Task
 from tenslora_search.spec.wordings import WORDINGS, Wording
 
 LABELLED_ROLES = ("text", "text_pair", "image", "label")
-COLUMN_ROLES = tuple(
-    dict.fromkeys([*LABELLED_ROLES, *(name for one in WORDINGS.values() for name in one.read)])
-)
 ALSO = {"messages": ("conversations",), "completion": ("response",), "text": ("content",)}
 """Other names of the columns of WORDINGS."""
 
@@ -197,8 +194,9 @@ def _called(name: str, chosen: Mapping[str, str], by_name: Mapping[str, str]) ->
 
 def _columns_of(role: str, names: str | Sequence[str], frame: Any) -> tuple[str, ...]:
     """The columns that a role is given."""
-    if role not in COLUMN_ROLES:
-        raise QuestionError(unknown("column role", role, COLUMN_ROLES))
+    known = [*LABELLED_ROLES, *(name for one in WORDINGS.values() for name in one.read)]
+    if role not in known:
+        raise QuestionError(unknown("column role", role, list(dict.fromkeys(known))))
     if isinstance(names, str):
         is_list = role == "label" and names not in frame and "," in names
         return tuple(name.strip() for name in names.split(",")) if is_list else (names,)

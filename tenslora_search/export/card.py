@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from tenslora_search.data.goals import Goal
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.export.formats import Format
+from tenslora_search.spec.metrics import SHOWN
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
@@ -200,6 +201,9 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
             f"{scores[0]:.4f}" if scores else "not measured",
         )
     ]
+    if scores and facts.metric in SHOWN:
+        shown, number_of = SHOWN[facts.metric]
+        rows.append((f"{shown} on report, these weights", f"{number_of(scores[0]):.4f}"))
     if len(scores) > 1:
         spread = f"{mean(scores):.4f} ± {stdev(scores):.4f} (standard deviation)"
         rows.append((f"{facts.metric} on report, mean of {len(scores)} seeds", spread))

@@ -27,6 +27,7 @@ HOMES = {
     "family": "tenslora_search.spec.families.FAMILIES",
     "model": "tenslora_search.spec.backbones.BACKBONES",
     "task": "tenslora_search.spec.tasks.TASKS",
+    "wording": "tenslora_search.spec.wordings.WORDINGS",
     "local task": "tenslora_search.data.sources.MAKERS",
     "kind of data file": "tenslora_search.data.readers.READERS",
     "metric": "tenslora_search.data.metrics.METRICS",
