@@ -45,6 +45,7 @@ def search(
     objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    retain: options.Retain = None,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
     fit_rows: options.FitRows = None, count_head: options.CountHead = False,
@@ -81,7 +82,7 @@ def _print_version() -> None:
 
 ASKED = (
     "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
-    "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
+    "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
     "drop_unlabelled",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""

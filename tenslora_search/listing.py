@@ -99,6 +99,7 @@ PLURALS = {
     "sites": "sites",
     "goals": "goal",
     "metrics": "metric",
+    "answers": "measure of answers",
     "samplers": "sampler",
     "pruners": "pruner",
     "formats": "format",

@@ -56,6 +56,12 @@ Executor = Annotated[str, typer.Option(metavar="ray|inline")]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
 Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|TASK", help="text not to be forgotten: the retest measures its loss"
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]

@@ -405,6 +405,24 @@ def tiny_llama(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory) -> str:
+    """A folder with a T5 of 1 + 1 layers of width 16."""
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
+    size = save_tokenizer(folder, types=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token, tokenizer.model_input_names = "[SEP]", ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(folder)
+    config = T5Config(
+        vocab_size=size, d_model=16, num_layers=1, num_decoder_layers=1, num_heads=2, d_kv=8,
+        d_ff=32, decoder_start_token_id=0, pad_token_id=0, eos_token_id=3,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def tiny_vit(tmp_path_factory) -> str:
     """A folder with a 1-layer ViT of width 16 for images of 12 x 12, normalised by numbers of its
     own.

@@ -206,6 +206,11 @@ class SameClasses(Classes):
         return False
 
 
+def same_length(written, wanted):
+    """1 where both are as long."""
+    return float(len(written) == len(wanted))
+
+
 def few_digits():
     """The digits again."""
     return digits_frame()
@@ -264,6 +269,7 @@ OTHERS = {
     "model": ("my-vit", replace(BACKBONES[OWN_MODEL])),
     "layout": ("reversed_blocks", reversed_blocks),
     "kind of data file": ("psv", read_psv),
+    "measure of answers": ("same_length", same_length),
     "wording": ("headline", Wording(("body", "head"), prompt="{body}", completion="{head}")),
     "method": ("Twins", Method("qkv", "cp", "a row of this test", sites="qv")),
 }

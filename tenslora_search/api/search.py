@@ -24,6 +24,7 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
 
@@ -146,6 +147,7 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
+    _check_measures(question)
     run = _run_file(question, data)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
@@ -158,6 +160,17 @@ def _prepared(folder: Path, question: Question) -> RunFile:
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
+
+
+def _check_measures(question: Question) -> None:
+    """What the retest will measure can be: shows before anything is trained."""
+    from tenslora_search.data.answers import ANSWERS
+    from tenslora_search.data.retain import load_retained
+
+    for name in TASKS[question.task].answers if question.task and question.retest else ():
+        _ = ANSWERS[name]("a", "a")
+    if question.retain:
+        _ = load_retained(question.retain, question.model, question.max_length)
 
 
 def _run_file(question: Question, data: "TaskData") -> RunFile:

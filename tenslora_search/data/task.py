@@ -82,26 +82,17 @@ class _Part:
 
 
 def load_task(
-    name: str | None = None,
-    *,
-    data: Path | str | None = None,
-    model: str,
-    seed: int = 0,
-    max_length: int = 128,
-    columns: Mapping[str, str | Sequence[str]] | None = None,
-    goal: str | None = None,
-    metric: str | None = None,
-    drop_unlabelled: bool = False,
-    cache: Path | str | None = None,
-    fit_rows: int | None = None,
+    name: str | None = None, *, data: Path | str | None = None, model: str, seed: int = 0,
+    max_length: int = 128, columns: Mapping[str, str | Sequence[str]] | None = None,
+    goal: str | None = None, metric: str | None = None, drop_unlabelled: bool = False,
+    cache: Path | str | None = None, fit_rows: int | None = None,
     expected: Mapping[str, str | None] | None = None,
-) -> TaskData:
+) -> TaskData:  # fmt: skip
     """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
-    `goal` says what labels are, where their values do not; `columns` names columns by role;
-    `drop_unlabelled` leaves out rows without a label; `fit_rows` caps the rows of fit (one of each
-    class stays); `expected` has the digests of "data" and "model" that a search began with.
-    `QuestionError` for anything wrong with the question or the data.
+    `goal` says what is learnt, where the data do not; `columns` names columns by role; `fit_rows`
+    caps the rows of fit (one of each class stays); `expected` has the digests of "data" and "model"
+    that a search began with. `QuestionError` for anything wrong with the question or the data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
@@ -110,17 +101,16 @@ def load_task(
     roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
     report = _report_split(source, roles, task)
     splits = ["train", *filter(None, [report])]
-    if roles.wording is not None:
+    if roles.wording:
         chosen, targets = _worded_targets(source, roles, splits, asked, model)
     else:
-        chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
-    check_writes(chosen, model_writes(model), model)
-    metric = metric_for(chosen, metric or (task.metric if task else None))
+        chosen, targets = _targets(source, roles, splits, asked, drop_unlabelled, task is None)
     found = {split: _part(source, roles, split, targets) for split in splits}
-    _check_kind(task, roles, model)
+    _check_model(task, roles, chosen, model)
     taken = _three_parts(source, chosen, found, report, seed, fit_rows)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
+    metric = metric_for(chosen, metric or (task.metric if task else None))
     learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
     parts = _encoded(taken, learnt, model, max_length, cache)
     about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
@@ -132,17 +122,13 @@ def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part
 
 
 def _targets(
-    source: Source,
-    roles: Columns,
-    splits: Sequence[str],
-    task: Task | None,
-    goal: str | None,
-    drop_unlabelled: bool,
-) -> tuple[str, Targets]:
-    """The name of the goal, the task's, the one asked for or the one found, and what it reads."""
-    is_certain = goal is not None
-    column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=drop_unlabelled)
-    chosen = task.goal if task else goal or goal_for(column.cells["train"])
+    source: Source, roles: Columns, splits: Sequence[str], goal: str | None, is_cut: bool,
+    is_own: bool,
+) -> tuple[str, Targets]:  # fmt: skip
+    """The name of the goal, the one asked for or the one found, and what it reads."""
+    is_certain = is_own and goal is not None
+    column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=is_cut)
+    chosen = goal or goal_for(column.cells["train"])
     return chosen, GOALS[chosen].read(column)
 
 
@@ -223,7 +209,8 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
     return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
 
 
-def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
+def _check_model(task: Task | None, roles: Columns, goal: str, model: str) -> None:
+    """`QuestionError` for a model that does not read the rows, or does not write as it should."""
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
     check_reads(
@@ -233,6 +220,7 @@ def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
         reads,
         "" if task else f", or name another column with --column {reads}=NAME",
     )
+    check_writes(goal, model_writes(model), model)
 
 
 def _three_parts(

@@ -79,7 +79,14 @@ def check_head(model: nn.Module) -> None:
 def states_of(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
     """(row, token, hidden): what goes into the output embeddings."""
     base: Any = model.base_model
-    return base(**inputs, use_cache=False)[0]
+    if base is not model:
+        return base(**inputs, use_cache=False)[0]
+    mask = inputs.get("attention_mask")  # T5's parts stand in the model itself
+    read = base.encoder(input_ids=inputs["input_ids"], attention_mask=mask)[0]
+    return base.decoder(
+        input_ids=inputs["decoder_input_ids"], encoder_hidden_states=read,
+        encoder_attention_mask=mask, use_cache=False,
+    )[0]  # fmt: skip
 
 
 def naive_token_losses(states: Tensor, head: Head, targets: Tensor) -> Tensor:

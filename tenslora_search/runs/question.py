@@ -15,7 +15,7 @@ from tenslora_search.spec.backbones import (
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
-from tenslora_search.spec.paths import exists, is_dir, shown
+from tenslora_search.spec.paths import exists, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -65,6 +65,10 @@ class Question:
     retest: Number = 2
     """fresh seeds on which each member of the front is trained again"""
     seed: Number = 0
+    retain: Name | None = None
+    """text that must not be forgotten, a task or a file: the retest measures how much the loss on
+    it rises
+    """
     count_head: bool = False
     eta: Eta = 3
 
@@ -104,9 +108,10 @@ class Question:
             )
         if row is not None:
             _check_task(row, chosen)
-        folder = Path(chosen["model"]).expanduser()
-        if chosen["model"] not in BACKBONES and is_dir(folder):
-            chosen["model"] = str(folder.resolve())  # workers run in folders of their own
+        # workers run in folders of their own
+        chosen["model"] = _resolved(chosen["model"], BACKBONES)
+        if "retain" in chosen:
+            chosen["retain"] = _resolved(chosen["retain"], TASKS)
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
     @classmethod
@@ -223,6 +228,12 @@ class Question:
                 f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or "
                 "--force."
             )
+
+
+def _resolved(name: str, known: Mapping[str, Any]) -> str:
+    """A name that is known as it is, else the whole path where there is such a file or folder."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name not in known and exists(path) else name
 
 
 def _data_path(data: str | Path | None) -> str | None:

@@ -31,6 +31,7 @@ HOMES = {
     "local task": "tenslora_search.data.sources.MAKERS",
     "kind of data file": "tenslora_search.data.readers.READERS",
     "metric": "tenslora_search.data.metrics.METRICS",
+    "measure of answers": "tenslora_search.data.answers.ANSWERS",
     "goal": "tenslora_search.data.goals.GOALS",
     "probe": "tenslora_search.training.probes.PROBES",
     "trainer": "tenslora_search.training.trainers.TRAINERS",

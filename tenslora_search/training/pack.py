@@ -19,6 +19,7 @@ from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
+from tenslora_search.data.goals import Goal
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
@@ -198,18 +199,28 @@ class Pack:
         return [self.data.goal.score(one, targets) for one in self.predict(split)]
 
     @torch.no_grad()
-    def predict(self, split: Split) -> np.ndarray:
+    def predict(
+        self, split: Split, goal: Goal | None = None, *, is_bare: bool = False
+    ) -> np.ndarray:
         """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
-        labels, numbers in their labels' units.
+        labels, numbers in their labels' units, losses of text. `is_bare`: without the adapters.
         """
-        goal, n_trials = self.data.goal, len(self.specs)
+        goal, n_trials = goal or self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
+            if is_bare:
+                for site in self.adapter.sites.values():
+                    site.updates = []
             for rows in order.split(EVALUATION * self.batches.batch_size):
                 batch = self.batches.take(split, rows)
                 parts.append(goal.answers(self.model, batch, n_trials))
         return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
+
+    @property
+    def places(self) -> list[int]:
+        """The place in the pack of each trial as the caller counts them."""
+        return list(self._rows)
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""

@@ -24,6 +24,7 @@ from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.training.measures import measures, to_device
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
@@ -100,11 +101,12 @@ def _train(
             pack.save(place, file)
         step = pack.step
         is_cut = step < segment.to_step
-        scores = pack.scores(split) if scorer is backbone and not is_cut else []
+        is_scored = scorer is backbone and not is_cut
+        scores, more = _scored(pack, split, segment, data) if is_scored else ([], [])
     if scorer is not backbone and not is_cut:
         ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
-            scores = pack.scores(split)
+            scores, more = _scored(pack, split, segment, data)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
@@ -116,8 +118,19 @@ def _train(
         if reason:
             file.unlink()
         known = (None, None) if reason else (score, losses[place])
-        results.append(TrialResult(one.number, step, *known, reason, seconds, memory))
+        measured = more[place] if more and not reason else None
+        results.append(TrialResult(one.number, step, *known, reason, seconds, memory, measured))
     return results
+
+
+def _scored(
+    pack: Pack, split: Split, segment: Segment, data: TaskData
+) -> tuple[list[float], list[dict[str, float]]]:
+    """Scores, and in a retest what is measured besides."""
+    scores = pack.scores(split)
+    if segment.split != "report":
+        return scores, []
+    return scores, measures(pack, segment.setting, data, to_device)
 
 
 FIRST_STEPS, LEAST_SECONDS = 4, 0.5
@@ -211,9 +224,4 @@ def _data(model: str, task: str, *known_by: object) -> TaskData:
     """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are
     not. It holds the digests of data and model, else `known_by` does: changed ones are others.
     """
-    data = load_task(**json.loads(task), model=model)
-    if torch.cuda.is_available():
-        for part in (data.fit, data.select, data.report):
-            part.inputs = {name: value.to("cuda") for name, value in part.inputs.items()}
-            part.labels = part.labels.to("cuda")
-    return data
+    return to_device(load_task(**json.loads(task), model=model))

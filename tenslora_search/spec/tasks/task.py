@@ -66,6 +66,8 @@ class Task:
     """outputs of the task head: the classes, 1 for numbers, 0 for text"""
     max_length: int = 128
     """tokens a text is cut to"""
+    answers: tuple[str, ...] = ()
+    """of `data.answers.ANSWERS`: how what a trial writes is compared at the retest"""
     wording: Wording | None = None
     """how text that is to be written is made of the columns"""
 

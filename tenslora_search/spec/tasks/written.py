@@ -50,6 +50,7 @@ WRITTEN = (
         WORDINGS["question"],
         config="main",
         max_steps=600,
+        answers=("gsm8k_match",),
     ),
     _written(
         "alpaca",
@@ -57,6 +58,7 @@ WRITTEN = (
         "tatsu-lab/alpaca",
         WORDINGS["instruction"],
         report_split="",
+        answers=("rouge_l",),
     ),
     _written(
         "samsum",
@@ -64,6 +66,7 @@ WRITTEN = (
         "knkarthick/samsum",
         Wording(("dialogue", "summary"), prompt="{dialogue}\n\nSummary:", completion=" {summary}"),
         max_length=512,
+        answers=("rouge_l",),
     ),
     _written(
         "squad",
@@ -77,6 +80,7 @@ WRITTEN = (
         report_split="validation",
         max_length=384,
         max_steps=2000,
+        answers=("squad_em", "squad_f1"),
     ),
     _exam(
         "boolq",
