@@ -30,7 +30,10 @@ def lines(split, tokenizer):
     return sorted(found)
 
 
-PAIRS = [{"prompt": f"{'very ' * (k % 3)}film", "completion": f" the plot {k % 2 * 'is '}good"} for k in range(30)]  # fmt: skip
+PAIRS = [
+    {"prompt": f"{'very ' * k}film", "completion": f" the plot {k % 2 * 'is '}good"}
+    for k in range(30)
+]
 
 
 def test_prompts_carry_no_loss(tmp_path, tiny_llama):
@@ -153,7 +156,7 @@ def test_a_row_that_cannot_be_learnt_is_told(row, message, tmp_path, tiny_llama)
         ({"messages": CHAT}, "row 3 of train of .*: column 'messages' has no assistant turn"),
         (
             {"messages": "hello"},
-            "row 3 of train of .*: column 'messages' holds no list of messages",
+            "row 3 of .*: column 'messages' holds no list of messages",
         ),
         (
             {"question": "a", "choices": ["b"], "answer": 0},
@@ -183,7 +186,7 @@ def test_a_cell_that_is_wrong_is_told(cells, message, tmp_path, tiny_llama):
             PAIRS,
             "tiny_bert",
             {},
-            "the data .columns prompt, completion. is learnt by decoder models",
+            "columns prompt, completion. is learnt by decoder models",
         ),
         (PAIRS, "tiny_t5", {"goal": "next_token"}, "goal next_token is learnt by decoder models"),
         (PAIRS, "tiny_llama", {"goal": "choice"}, "no columns of text to learn; columns of"),
@@ -191,7 +194,7 @@ def test_a_cell_that_is_wrong_is_told(cells, message, tmp_path, tiny_llama):
             [{"messages": [*CHAT, {"role": "assistant", "content": "good"}]}] * 10,
             "tiny_gpt",
             {},
-            "row 1 of train of .*: column 'messages' holds a chat, and the model's tokenizer has no",
+            "row 1 of .*: column 'messages' holds a chat, and the model's tokenizer has no",
         ),
     ],
 )
