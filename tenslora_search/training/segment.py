@@ -33,6 +33,10 @@ _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
 
 
+_recomputed: set[str] = set()
+"""`capacity_key`s of which a single trial does not fit unless its layers are computed again."""
+
+
 IsOver = Callable[[], bool]
 """Asked between steps: whether the segment is to end where it is."""
 
@@ -42,9 +46,9 @@ def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[T
     `folder/NUMBER.safetensors` for each.
 
     A pure function of the segment, so it can be run again. A trial whose loss is not finite fails
-    alone; a pack that runs out of memory is halved, down to a single trial, which then fails with
-    the reason. Once `is_over` says so, trials are cut short: saved at the step they stand on, not
-    scored.
+    alone; a pack that runs out of memory is halved, down to a single trial, whose layers are then
+    computed again in backward, and which fails with the reason if that is not enough. Once
+    `is_over` says so, trials are cut short: saved at the step they stand on, not scored.
     """
     return _run(segment, segment.entrants, folder, is_over)
 
@@ -76,6 +80,9 @@ def _run(
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if len(trials) == 1 and key not in _recomputed:
+        _recomputed.add(key)
+        return _run(segment, trials, folder, is_over)
     if len(trials) == 1:
         return [TrialResult(trials[0].number, segment.to_step, None, None, reason, 0.0)]
     _largest[key] = len(trials) // 2
@@ -165,6 +172,7 @@ def _pack(
         from_step=from_step,
         states=[Path(one.state) if one.state else None for one in trials],
         anew=backbone.anew,
+        recomputes=capacity_key(segment.setting) in _recomputed,
     )
 
 

@@ -48,19 +48,18 @@ def test_prompts_carry_no_loss(tmp_path, tiny_llama):
 
 
 def test_of_a_chat_the_assistants_turns_count(tmp_path, tiny_llama):
-    chat = [
-        {"role": "user", "content": "good film"},
+    rest = [
         {"role": "assistant", "content": "very good"},
         {"from": "human", "value": "bad plot"},
         {"from": "gpt", "value": "so dull"},
     ]
-    rows = [{"conversations": chat[: 2 + 2 * (k % 2)]} for k in range(20)]
+    first = [{"role": "user", "content": f"{'very ' * k}good film"} for k in range(20)]
+    rows = [{"conversations": [one, *rest[: 1 + 2 * (k % 2)]]} for k, one in enumerate(first)]
     found = task_of(tmp_path, rows, tiny_llama, fit_rows=2)
     assert found.columns == {"messages": "conversations"}
     learnt = {one for _, one in lines(found.report, load_processor(tiny_llama))}
     assert learnt <= {"very good [EOS]", "very good [EOS] so dull [EOS]"}
-    first, last = min(learnt), max(learnt)
-    assert first != last
+    assert len(learnt) == 2
 
 
 def test_a_lone_column_of_text_is_cut_into_blocks(tmp_path, tiny_llama):
@@ -81,7 +80,7 @@ def zip_lines(split, tokenizer):
 
 def test_instructions_are_written_with_their_input_where_there_is_one(tmp_path, tiny_llama):
     rows = [
-        {"instruction": "very bad", "input": "plot" * (k % 2), "output": "so dull"}
+        {"instruction": "very " * k, "input": "plot" * (k % 2), "output": "so dull"}
         for k in range(20)
     ]
     found = task_of(tmp_path, rows, tiny_llama)
@@ -191,7 +190,10 @@ def test_a_cell_that_is_wrong_is_told(cells, message, tmp_path, tiny_llama):
         (PAIRS, "tiny_t5", {"goal": "next_token"}, "goal next_token is learnt by decoder models"),
         (PAIRS, "tiny_llama", {"goal": "choice"}, "no columns of text to learn; columns of"),
         (
-            [{"messages": [*CHAT, {"role": "assistant", "content": "good"}]}] * 10,
+            [
+                {"messages": [*CHAT, {"role": "assistant", "content": f"good {k}"}]}
+                for k in range(10)
+            ],
             "tiny_gpt",
             {},
             "row 1 of .*: column 'messages' holds a chat, and the model's tokenizer has no",
