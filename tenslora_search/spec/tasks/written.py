@@ -171,7 +171,8 @@ WRITTEN = (
         WORDINGS["text"],
         own_model=OFFLINE_WRITER,
         report_split="",
-        max_steps=120,
+        batch_size=4,
+        max_steps=60,
         max_length=64,
     ),
 )
