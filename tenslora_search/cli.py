@@ -49,6 +49,7 @@ def search(
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
     fit_rows: options.FitRows = None, count_head: options.CountHead = False,
+    max_rank: options.MaxRank = None,
     out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
     quiet: options.Quiet = False, dry_run: options.DryRun = False,
     version: options.Version = False,
@@ -82,8 +83,8 @@ def _print_version() -> None:
 
 ASKED = (
     "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
-    "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled",
+    "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "max_rank",
+    "metric", "drop_unlabelled",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

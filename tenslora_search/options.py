@@ -70,6 +70,9 @@ FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
 ]
+MaxRank = Annotated[
+    int | None, typer.Option(metavar="N", help="of any map's pair, as servers limit it")
+]
 Out = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="run folder [runs/TASK-BUDGET]; an old one goes on"),

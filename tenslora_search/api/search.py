@@ -222,5 +222,6 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         question.space,
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
+        max_rank=question.max_rank,
     )
     return space, head_params

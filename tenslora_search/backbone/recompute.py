@@ -14,7 +14,8 @@ def recomputed(model: Any) -> Iterator[None]:
     """Within it each layer is computed again in backward: a third more work, and memory for one
     layer instead of all. Gradients are the same.
     """
-    layers = layers_of(model)
+    layers, caches = layers_of(model), getattr(model.config, "use_cache", None)
+    model.config.use_cache = False  # a layer that is called again would add to what it kept
     for layer in layers:
         # dropout is off in packs, so there is no random state to keep
         layer.forward = partial(
@@ -25,6 +26,7 @@ def recomputed(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward
+        model.config.use_cache = caches
 
 
 def layers_of(model: Any) -> list[nn.Module]:

@@ -54,7 +54,11 @@ class Serving:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
         self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
+            question.space,
+            geometries_of(run_file),
+            run_file.budget,
+            measured_of(run_file),
+            question.max_rank,
         )
         self.study = Study.of(
             question,

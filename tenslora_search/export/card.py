@@ -218,6 +218,8 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
             else "see below",
         ),
     ]
+    if spec.adapter.is_low_rank:
+        rows.append(("largest rank of a map's pair", f"{spec.adapter.slice_rank:,}"))
     return "\n".join(f"| {name} | {value} |" for name, value in rows)
 
 

@@ -70,6 +70,8 @@ class Question:
     it rises
     """
     count_head: bool = False
+    max_rank: Count | None = None
+    """of the pair of any map, which is the rank that a server of adapters sees"""
     eta: Eta = 3
 
     @classmethod
@@ -138,7 +140,7 @@ class Question:
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
-        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
+        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank"):
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)

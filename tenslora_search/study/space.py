@@ -57,6 +57,8 @@ class SearchSpace:
     """of the entries that the space names, by the parameter's name"""
     measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
     """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
+    max_rank: int | None = None
+    """of the pair of any map, since servers limit it: larger trials are made smaller"""
 
     @classmethod
     def load(
@@ -65,6 +67,7 @@ class SearchSpace:
         geometries: Geometries,
         budget: int,
         measured: Mapping[str, Measured] | None = None,
+        max_rank: int | None = None,
     ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
         high a range.
@@ -77,8 +80,9 @@ class SearchSpace:
         of_sites = _geometries(said.name, values_of(said.parameters["sites"]), geometries)
         parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
         every = cls(
-            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {}
-        )
+            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},
+            max_rank,
+        )  # fmt: skip
         smallest = {
             text: min(every.structure(pair, sites, {}).smallest for sites in of_sites)
             for text, pair in said.structures.items()
@@ -133,8 +137,12 @@ class SearchSpace:
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
         measured = self.measured.get(entry.needs, Measured())
-        ranks = entry.divide(structure, size, weights, measured)
-        adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
+
+        def of_size(size: int) -> AdapterSpec:
+            ranks = entry.divide(structure, size, weights, measured)
+            return AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
+
+        adapter = self._within_rank(of_size, size, structure.smallest)
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
@@ -148,6 +156,19 @@ class SearchSpace:
             allocator=allocator,
             seed=seed,
         )
+
+    def _within_rank(
+        self, of_size: Callable[[int], AdapterSpec], size: int, least: int
+    ) -> AdapterSpec:
+        """The adapter of a size, or of the largest at which its pairs have ranks that may be."""
+        adapter, most = of_size(size), self.max_rank
+        if most is None or adapter.slice_rank <= most:
+            return adapter
+        low, high = least, size
+        while high - low > 1 + low // 100:
+            middle_ = (low + high) // 2
+            low, high = (middle_, high) if of_size(middle_).slice_rank <= most else (low, middle_)
+        return of_size(low)
 
     def structure(self, pair: Pair, sites: str, values: Point) -> Structure:
         """With the knobs of a point; the usual ones where these make even ranks of 1 too large."""

@@ -196,7 +196,7 @@ def test_a_cell_that_is_wrong_is_told(cells, message, tmp_path, tiny_llama):
             ],
             "tiny_gpt",
             {},
-            "row 1 of .*: column 'messages' holds a chat, and the model's tokenizer has no",
+            r"row \d+ of .*: column 'messages' holds a chat, and the model's tokenizer has no",
         ),
     ],
 )
