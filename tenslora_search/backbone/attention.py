@@ -60,14 +60,18 @@ def trials_apart(model: Any, n_trials: int) -> Iterator[None]:
     those of two. A row is one text: transformers does not look whether it holds several, which
     would wait for the GPU.
     """
+    before = getattr(model.config, TRIALS, None)
     setattr(model.config, TRIALS, n_trials)
     look = getattr(masking_utils, LOOK, None)
     setattr(masking_utils, LOOK, lambda position_ids: None)
     try:
         yield
     finally:
-        delattr(model.config, TRIALS)
         setattr(masking_utils, LOOK, look)
+        if before is None:
+            delattr(model.config, TRIALS)
+        else:
+            setattr(model.config, TRIALS, before)
 
 
 def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) -> Tensor | None:

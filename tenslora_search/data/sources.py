@@ -173,6 +173,7 @@ def _data_files(folder: Path) -> list[Path]:
         path
         for path in sorted(folder.iterdir())
         if _kind(path) in READERS and path.name not in ABOUT and path.name[0] not in ".~"
+        if _kind(path) != "txt" or _is_whole(path)  # other texts are notes
     ]
     for path in named:
         if path.is_dir():

@@ -81,7 +81,11 @@ def states_of_layers(
             states = getattr(base(**inputs, output_hidden_states=True), "hidden_states", None)
             if states is None:
                 raise QuestionError(f"{type(model).__name__} does not show its hidden states.")
-            parts.append([_mean(one.float(), inputs.get("attention_mask")).cpu() for one in states])
+            mask = inputs.get("attention_mask")
+            if mask is None and "input_ids" in inputs:  # a decoder's rows come without
+                mask = torch.arange(width) < split.lengths[rows][:, None]
+                mask = mask.to(inputs["input_ids"].device)
+            parts.append([_mean(one.float(), mask).cpu() for one in states])
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.data.answers import ANSWERS
 from tenslora_search.data.batches import Split
 from tenslora_search.nn.token_loss import IGNORED
@@ -61,7 +62,9 @@ def writes(pack: Pack, split: Split, tokenizer: Any) -> list[list[str]]:
             rows = order[start : start + BATCH]
             inputs = _side_by_side([prompts[row] for row in rows], pack, tokenizer)
             most = int(n_wanted[rows].max()) + MARGIN
-            made = model.generate(**inputs, max_new_tokens=most, do_sample=False, **stop)
+            # apart, so that no tile is filled with several: padding on the left sees nothing
+            with trials_apart(model, len(inputs["input_ids"])):
+                made = model.generate(**inputs, max_new_tokens=most, do_sample=False, **stop)
             begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
             for place, tokens in enumerate(made[:, begin:].cpu()):
                 trial, row = divmod(place, len(rows))
