@@ -31,10 +31,10 @@ class Head(NamedTuple):
     """cap * tanh(logits / cap), as Gemma 2 does; 0: not at all"""
 
     def logits(self, states: Tensor) -> Tensor:  # (..., hidden) -> (..., vocabulary)
-        """In float32."""
+        """In the weight's type; capped ones in float32."""
         scaled = states * self.scale if self.scale != 1 else states
-        logits = functional.linear(scaled, self.weight, self.bias).float()
-        return self.cap * torch.tanh(logits / self.cap) if self.cap else logits
+        logits = functional.linear(scaled, self.weight, self.bias)
+        return self.cap * torch.tanh(logits.float() / self.cap) if self.cap else logits
 
 
 def head_of(model: nn.Module) -> Head:
@@ -67,7 +67,7 @@ def check_head(model: nn.Module) -> None:
     ids = torch.arange(2, 8, device=parameter.device).view(2, 3) % head_of(model).weight.shape[0]
     config: Any = model.config
     more = {"decoder_input_ids": ids.flip(0)} if config.is_encoder_decoder else {}
-    found = head_of(model).logits(states_of(model, {"input_ids": ids, **more}))
+    found = head_of(model).logits(states_of(model, {"input_ids": ids, **more})).float()
     expected = model(input_ids=ids, **more).logits.float()
     if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
         raise QuestionError(
@@ -92,7 +92,7 @@ def states_of(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 def naive_token_losses(states: Tensor, head: Head, targets: Tensor) -> Tensor:
     """As `token_losses`, all logits at once, its gradient by autograd."""
     return functional.cross_entropy(
-        head.logits(states), targets, ignore_index=IGNORED, reduction="none"
+        head.logits(states).float(), targets, ignore_index=IGNORED, reduction="none"
     )
 
 
@@ -117,15 +117,17 @@ class _TokenLosses(torch.autograd.Function):
             part = slice(start, start + step)
             logits, wanted = head.logits(states[part]), targets[part]
             counted, places = wanted != IGNORED, wanted.clamp(min=0)[:, None]
-            total = logits.logsumexp(-1)
-            losses[part] = torch.where(counted, total - logits.gather(1, places)[:, 0], 0.0)
+            logs = logits.log_softmax(-1, dtype=torch.float32)
+            losses[part] = torch.where(counted, -logs.gather(1, places)[:, 0], 0.0)
             if gradients is not None:
-                slope = 1 - (logits / head.cap).square() if head.cap else None
-                shares = logits.sub_(total[:, None]).exp_()
+                shares = logs.exp_()
                 shares.scatter_add_(1, places, shares.new_full(places.shape, -1.0))
-                shares = shares if slope is None else shares.mul_(slope)
-                shares = shares.mul_(counted[:, None] * head.scale).to(head.weight.dtype)
-                torch.mm(shares, head.weight, out=gradients[part])
+                if head.cap:
+                    shares *= 1 - (logits / head.cap).square()
+                torch.mm(shares.to(head.weight.dtype), head.weight, out=gradients[part])
+                gradients[part] *= counted[:, None]
+                if head.scale != 1:
+                    gradients[part] *= head.scale
         ctx.save_for_backward(gradients)
         return losses
 
