@@ -17,6 +17,7 @@ from tenslora_search.export.formats import Format
 from tenslora_search.spec.metrics import SHOWN
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.spec.wordings import Wording
 
 TAG = "tenslora-search"
 """In every card's front matter: by it an export is told from a folder of something else."""
@@ -46,6 +47,8 @@ class Facts:
     """what made the run and this folder"""
     label_offset: float = 0.0
     """of numbers whose head has no bias: what its output lacks to be a label"""
+    wording: Wording | None = None
+    """of text that is written: how prompts were made"""
 
     @property
     def reads(self) -> Literal["text", "image"]:
@@ -256,7 +259,8 @@ def _predict(facts: Facts) -> str:
             'inputs = processor(image.convert("RGB"), return_tensors="pt")'
         )
     else:
-        texts = '"the first text", "the second"' if facts.kind == "text_pair" else '"a text"'
+        one = _prompt(facts.wording)
+        texts = '"the first text", "the second"' if facts.kind == "text_pair" else one
         first = (
             f"inputs = tokenizer({texts}, truncation=True, "
             f'max_length={facts.training["max_length"]}, return_tensors="pt")'
@@ -264,3 +268,16 @@ def _predict(facts: Facts) -> str:
     offset = " + model.config.label_offset" if facts.label_offset else ""
     answer = facts.goal.answer_code(offset)
     return f"```python\n{first}\nanswer = {answer}\n```\n"
+
+
+CHAT = (
+    "tokenizer.apply_chat_template("
+    '[{"role": "user", "content": "a question"}], tokenize=False, add_generation_prompt=True)'
+)
+
+
+def _prompt(wording: Wording | None) -> str:
+    """Python for a prompt as those of the search were: what stands in braces is to be filled in."""
+    if wording is not None and wording.kind == "messages":
+        return CHAT
+    return repr(wording.prompt) if wording is not None and wording.prompt else '"a text"'

@@ -24,10 +24,10 @@ def of_correlation(n_rows: int) -> float:
 
 
 def of_loss(n_rows: int) -> float:
-    """The standard error of a mean loss a token over n_rows texts, between which it varies by some
-    half a nat.
+    """The standard error of a difference in mean loss a token over n_rows texts: trials are scored
+    on the same ones, so what wavers is not the loss but how much they differ, some tenth of a nat.
     """
-    return 0.5 / math.sqrt(max(1, n_rows))
+    return 0.1 / math.sqrt(max(1, n_rows))
 
 
 SCALES: dict[str, Callable[[int], float]] = {
