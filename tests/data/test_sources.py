@@ -185,7 +185,7 @@ WRONG = {
     "nothing there": (
         {},
         "holds no data files; wanted train and validation or test as .csv, .tsv, .jsonl, .json, "
-        ".parquet, or images",
+        ".parquet, .txt, or images",
     ),
     "other files": ({"notes.txt": "hello"}, "holds no data files"),
     "no train": (
