@@ -4,8 +4,17 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from tenslora_search.spec.form import OUTPUT_MODES, Axis, Care, Factor, Form, Learner, Made, Rule
-from tenslora_search.spec.form import bond as bond_of
+from tenslora_search.spec.form import (
+    OUTPUT_MODES,
+    Axis,
+    Care,
+    Factor,
+    Form,
+    Learner,
+    Made,
+    Rule,
+    bond,
+)
 from tenslora_search.spec.knobs import Range
 
 if TYPE_CHECKING:
@@ -24,12 +33,12 @@ def rac_lora(modes: tuple[Axis, ...], *, links: Annotated[int, Range(1, 16, log=
     Reference: RAC-LoRA, arXiv 2410.08305; the frozen side A, N(0, s^2) entries and the reset are
     those of EliCaden/Beyond_LoRA at 18a98e2. That the rank is that of all links is ours.
     """
-    rank, rest = bond_of("r"), modes[1:]
+    rank, rest = bond("r"), modes[1:]
     inner = Factor("input", (modes[0], rank), "normal", ("input",), frozen=True)
     outer = Factor("output", (*rest, rank))
     return Form(
         factors=(inner, outer),
-        trained=(inner, outer, Factor("link", (), "ones", frozen=True)),
+        trained=(inner, outer, Factor("link", (Axis("chain", 1),), "ones", frozen=True)),
         make=partial(_one_learns, links=links),
         rule=Rule(
             care=lambda factor: Care(decays=False),
@@ -61,7 +70,7 @@ def _one_learns(trained: Made, *, links: int) -> Made:
     rank = outer.shape[-1]
     places = torch.arange(rank, device=outer.device)
     owner = 1 + (places * min(links, rank)).div(rank, rounding_mode="floor")
-    learns = owner == link.unsqueeze(-1)  # (copy, r)
+    learns = owner == link  # (copy, r)
     learns = learns.reshape(len(outer), *(1,) * (outer.ndim - 2), rank)
     whole: Tensor = torch.where(learns, outer, outer.detach())
     return {"input": trained["input"], "output": whole}
