@@ -28,7 +28,7 @@ def print_dry_run(
     """The space in numbers: what fits the budget, and how trials would be scored."""
     from tenslora_search.api.checks import check_options
     from tenslora_search.runs.question import Question
-    from tenslora_search.study.space import SearchSpace
+    from tenslora_search.study.asked import space_of
 
     question = Question.of(budget=budget, **asked)
     check_options(question, **means)
@@ -40,9 +40,7 @@ def print_dry_run(
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(
-        question.space, question.geometry, of_adapter, methods=question.methods
-    ).table()
+    rows = space_of(question, question.geometry, of_adapter).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return

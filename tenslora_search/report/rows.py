@@ -51,6 +51,8 @@ class Row:
     """worker-seconds of the search until then"""
     settings: Mapping[str, Value]
     """what its specification says besides, by the names of `TrialSpec.columns`"""
+    n_nonzero: int = 0
+    """trained numbers that training has left in terms that are not zero; 0 before the first rung"""
 
     @property
     def is_complete(self) -> bool:
