@@ -156,6 +156,7 @@ def _row(record: Record, adapter: AdapterSpec | None, file: RunFile) -> Row:
         completed_at=_known(record.completed_at),
         settings=_settings(record),
         measures=_measures(record, file.metric),
+        n_nonzero=_left(record),
     )
 
 
@@ -185,6 +186,13 @@ def extra_macs(spec: AdapterSpec) -> int:
         ranks = sum(net.slice_rank(ranks) for ranks in copies)
         total += ranks * sites * (net.group.input + net.group.output)
     return total
+
+
+def _left(record: Record) -> int:
+    if not record.rungs:
+        return 0
+    found = record.rungs[-1].n_nonzero
+    return record.n_params if found is None else found
 
 
 def _known(value: float | None) -> float:

@@ -55,6 +55,8 @@ class Row:
     """what the retest measured besides, means over the fresh seeds; and a score as the number that
     people know it by
     """
+    n_nonzero: int = 0
+    """trained numbers that training has left in terms that are not zero; 0 before the first rung"""
 
     @property
     def is_complete(self) -> bool:

@@ -26,6 +26,7 @@ from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.learner import Kept, Rules, TrialLearner
+from tenslora_search.training.nonzero import n_nonzero
 from tenslora_search.training.optimizer import PackedAdamW, Part
 from tenslora_search.training.replay import Replay
 from tenslora_search.training.states import load_state, write_state
@@ -225,6 +226,10 @@ class Pack:
     def places(self) -> list[int]:
         """The place in the pack of each trial as the caller counts them."""
         return list(self._rows)
+
+    def n_nonzero(self, trial: int) -> int:
+        """Trained numbers of a trial's adapter that are left in terms that are not zero."""
+        return n_nonzero(self.adapter.tensors_of(self._rows[trial]))
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
