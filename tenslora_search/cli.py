@@ -119,13 +119,16 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    construction: options.Entry, decomposition: options.Entry, ranks: options.Ranks,
+    method: options.Method = None, construction: options.Entry = None,
+    decomposition: options.Entry = None, ranks: options.Ranks = "",
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
     inner: options.Inner = None, projections: options.Projections = "query,key,value",
     as_json: options.PartsAsJson = False,
 ) -> None:  # fmt: skip
-    """The exact number of trainable parameters of an adapter."""
+    """The exact number of trainable parameters of an adapter: of a method, or of a construction and
+    a decomposition.
+    """
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
@@ -140,15 +143,16 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
+    *pair, after = _point(method, construction, decomposition)
+    spec = AdapterSpec.of(*pair, _ranks(ranks), geometry, after=after)
     if not as_json:
         print(spec.n_params)
         return
     parts = {
         "n_params": spec.n_params,
         "method": spec.method,
-        "construction": construction,
-        "decomposition": decomposition,
+        "construction": spec.construction,
+        "decomposition": spec.decomposition,
         "ranks": dict(zip(spec.structure.bonds, spec.ranks, strict=True)),
         "slice_rank": spec.slice_rank,
         "factors": spec.factor_counts,
@@ -278,7 +282,23 @@ def _pack(text: str) -> int | None:
     return int(text)
 
 
+def _point(
+    method: str | None, construction: str | None, decomposition: str | None
+) -> tuple[str, str, str]:
+    """Construction, decomposition and map of what `count` was asked about."""
+    from tenslora_search.spec.methods import find_method
+
+    if method is not None and construction is None and decomposition is None:
+        found = find_method(method)
+        return found.construction, found.decomposition, found.map
+    if method is not None or construction is None or decomposition is None:
+        raise QuestionError("count needs --method, or --construction and --decomposition.")
+    return construction, decomposition, "as_is"
+
+
 def _ranks(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()
     try:
         return tuple(int(rank) for rank in text.split(","))
     except ValueError:

@@ -78,7 +78,8 @@ Plugin = Annotated[
     ),
 ]
 # count
-Entry = Annotated[str, typer.Option()]
+Method = Annotated[str | None, typer.Option(help="see: list methods")]
+Entry = Annotated[str | None, typer.Option()]
 Ranks = Annotated[
     str,
     typer.Option(

@@ -69,7 +69,7 @@ class Adapter(nn.Module):
         self._classes = classes_of(self._bundles)
         maps = linear_maps(model)
         groups = {group for bundle in self._bundles for group in bundle.geometry.groups}
-        bases = {group: BaseWeights(maps, places, group) for group in groups}
+        bases = {group: BaseWeights(model, maps, places, group) for group in groups}
         self.tensors = nn.ModuleList(
             FactoredTensor(
                 [specs[k] for k in bundle.trials],

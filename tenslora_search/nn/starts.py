@@ -43,7 +43,7 @@ def of_weights(
     """
     *modes, rank = entries.shape[len(looped) :]
     names = tuple(axis.name for axis in factor.axes if not axis.is_bond)
-    vectors, values = base.unfolded(names, looped, head_layout)
+    vectors, values = base.unfolded(names, looped, head_layout, rank)
     columns = vectors[..., :rank] * math.sqrt(vectors.shape[-2])
     if factor.start == "principal":
         own = entries.flatten(len(looped), -2)[..., 0, :]

@@ -22,7 +22,7 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.methods import METHODS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
@@ -39,6 +39,7 @@ FIRST_DECOMPOSITIONS = [
     "block_term",
     "tensorised_tt",
 ]
+SECOND_DECOMPOSITIONS = ["sora", "nb_lora"]
 FIRST_RULES = ["plain", "lora_plus"]
 
 
@@ -65,16 +66,19 @@ def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
 def packs() -> list[list[tuple[str, str, str]]]:
     """Every construction x decomposition x rule, apart in packs whose members stay together.
 
-    What came after the first is in packs of its own, so that its coming leaves theirs as they were.
+    What came after the first is in packs of its own, so that its coming leaves theirs as they were;
+    of what came last, there is the point that people know by a name.
     """
-    later = [name for name in DECOMPOSITIONS if name not in FIRST_DECOMPOSITIONS]
-    decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in later)]
+    decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in SECOND_DECOMPOSITIONS)]
     rules = [FIRST_RULES, *([name] for name in RULES if name not in FIRST_RULES)]
-    return [
+    found = [
         list(product(CONSTRUCTIONS, some, together))
         for some in decompositions
         for together in rules
     ]
+    known = {*FIRST_DECOMPOSITIONS, *SECOND_DECOMPOSITIONS}
+    points = [(*method[:2], method.rule) for method in METHODS.values() if method[1] not in known]
+    return [*found, *([point] for point in points)]
 
 
 def curves(kind: str, tiny) -> dict[str, list[float]]:
