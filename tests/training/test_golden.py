@@ -66,19 +66,22 @@ def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
 def packs() -> list[list[tuple[str, str, str]]]:
     """Every construction x decomposition x rule, apart in packs whose members stay together.
 
-    What came after the first is in packs of its own, so that its coming leaves theirs as they were;
-    of what came last, there is the point that people know by a name.
+    What came after the first is in packs of its own, so that its coming leaves theirs as they were.
     """
     decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in SECOND_DECOMPOSITIONS)]
     rules = [FIRST_RULES, *([name] for name in RULES if name not in FIRST_RULES)]
-    found = [
+    return [
         list(product(CONSTRUCTIONS, some, together))
         for some in decompositions
         for together in rules
     ]
+
+
+def named() -> list[list[tuple[str, str, str]]]:
+    """Of the decompositions that came last, the points that people know by a name, each alone."""
     known = {*FIRST_DECOMPOSITIONS, *SECOND_DECOMPOSITIONS}
     points = [(*method[:2], method.rule) for method in METHODS.values() if method[1] not in known]
-    return [*found, *([point] for point in points)]
+    return [[point] for point in points]
 
 
 def curves(kind: str, tiny) -> dict[str, list[float]]:
@@ -88,7 +91,7 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     splits = [rows(kind, seed) for seed in range(3)]
     data = TaskData("rows", Classes(("low", "high"), "accuracy"), *splits, "")
     found = {}
-    for members in packs():
+    for members in [*packs(), *(named() if kind == "text" else [])]:
         trials = []
         for *pair, rule in members:
             ranks = proportional(Structure.of(*pair, geometry), BUDGET)
