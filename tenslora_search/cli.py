@@ -40,6 +40,7 @@ def search(
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    methods: options.Methods = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
     sampler: options.Sampler = None, pruner: options.Pruner = None,
     objective: options.Objective = None, pack: options.Pack = "auto",
@@ -80,8 +81,8 @@ def _print_version() -> None:
 
 
 ASKED = (
-    "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
-    "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
+    "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
+    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
     "drop_unlabelled",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
@@ -119,20 +120,19 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    method: options.Method = None, construction: options.Entry = None,
-    decomposition: options.Entry = None, ranks: options.Ranks = "",
+    method: options.Method = None, ranks: options.Ranks = "",
+    construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
     inner: options.Inner = None, projections: options.Projections = "query,key,value",
     as_json: options.PartsAsJson = False,
 ) -> None:  # fmt: skip
-    """The exact number of trainable parameters of an adapter: of a method, or of a construction and
-    a decomposition.
-    """
+    """The exact number of trainable parameters of an adapter."""
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
+    structure = _structure(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     if model is not None:
         geometry = geometry_of_model(model, names)
@@ -143,8 +143,7 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    *pair, after = _point(method, construction, decomposition)
-    spec = AdapterSpec.of(*pair, _ranks(ranks), geometry, after=after)
+    spec = AdapterSpec.of(*structure, _ranks(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
@@ -282,23 +281,25 @@ def _pack(text: str) -> int | None:
     return int(text)
 
 
-def _point(
+def _structure(
     method: str | None, construction: str | None, decomposition: str | None
-) -> tuple[str, str, str]:
-    """Construction, decomposition and map of what `count` was asked about."""
+) -> tuple[str, str]:
+    """The construction and the decomposition of a count: of a method, or as they are named."""
     from tenslora_search.spec.methods import find_method
 
-    if method is not None and construction is None and decomposition is None:
-        found = find_method(method)
-        return found.construction, found.decomposition, found.map
-    if method is not None or construction is None or decomposition is None:
+    if method is not None:
+        if construction is not None or decomposition is not None:
+            raise QuestionError("count takes --method, or --construction and --decomposition.")
+        row = find_method(method)
+        return row.construction, row.decomposition
+    if construction is None or decomposition is None:
         raise QuestionError("count needs --method, or --construction and --decomposition.")
-    return construction, decomposition, "as_is"
+    return construction, decomposition
 
 
 def _ranks(text: str) -> tuple[int, ...]:
     if not text:
-        return ()
+        return ()  # of a decomposition without bonds
     try:
         return tuple(int(rank) for rank in text.split(","))
     except ValueError:

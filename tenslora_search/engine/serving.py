@@ -54,18 +54,13 @@ class Serving:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
         self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
-        )
-        self.study = Study(
+            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
+            question.methods,
+        )  # fmt: skip
+        self.study = Study.of(
+            question,
             self.space,
             folder,
-            n_trials=question.trials,
-            rungs=question.rungs,
-            eta=question.eta,
-            sampler=question.sampler,
-            pruner=question.pruner,
-            objective=question.objective,
-            seed=question.seed,
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
