@@ -120,7 +120,7 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    ranks: options.Ranks, method: options.Method = None,
+    method: options.Method = None, ranks: options.Ranks = "",
     construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
@@ -298,6 +298,8 @@ def _structure(
 
 
 def _ranks(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()  # of a decomposition without bonds
     try:
         return tuple(int(rank) for rank in text.split(","))
     except ValueError:

@@ -84,9 +84,10 @@ def save_peft(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """
     spec = adapter.specs[trial]
     if not spec.is_low_rank:
+        cause = f"with {spec.method}" if spec.networks[0].form.dense else f"after {spec.after}"
         raise QuestionError(
-            f"after {spec.after} the update has full rank, which peft's LoRA cannot hold; export "
-            "it as merged or native."
+            f"{cause} the update has full rank, which peft's LoRA cannot hold; export it as merged "
+            "or native."
         )
     folder = Path(folder).expanduser()
     prefix, tensors, ranks = "base_model.model.", {}, {}

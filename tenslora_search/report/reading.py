@@ -161,13 +161,15 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
 
 def extra_macs(spec: AdapterSpec) -> int:
     """Multiply-adds a token of y = x W + (x A) B beyond x W: over all sites, pair rank x (input +
-    output).
+    output); input x output where the update is dense.
     """
     total = 0
     for net, copies in zip(spec.networks, spec.copy_ranks, strict=True):
-        sites = len(net.group.projections) * net.group.layers // net.copies
-        ranks = sum(net.slice_rank(ranks) for ranks in copies)
-        total += ranks * sites * (net.group.input + net.group.output)
+        n_sites = len(net.group.projections) * net.group.layers
+        ranks = sum(net.slice_rank(ranks) for ranks in copies) * n_sites // net.copies
+        pairs = ranks * (net.group.input + net.group.output)
+        dense = n_sites * net.group.input * net.group.output
+        total += pairs if spec.is_low_rank else dense
     return total
 
 
