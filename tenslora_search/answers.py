@@ -71,14 +71,13 @@ def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     from tenslora_search.display import print_front
     from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
+    from tenslora_search.report.result import result
 
+    record = read_run(run.folder)
     checked, over = run.proof
     if as_json:
-        rows = json.loads(run.front().to_json(orient="records"))
-        proof = {"checked": checked, "over": over}
-        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+        print(json.dumps(result(record), indent=2))
     elif not quiet:
-        record = read_run(run.folder)
         print_front(front(record.rows), record.curves, run.file.metric)
         print(
             f"proof: {over} of {checked} configurations over budget "

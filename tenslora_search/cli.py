@@ -23,10 +23,9 @@ from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TENSLORA"},
     help="Which low-rank adapter should I train on this model and task, if I may train at most N "
     "parameters?",
     epilog="Exit codes: 0 done; 2 a wrong question; 3 nothing fits the budget; 4 no trial was "
@@ -36,7 +35,8 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def search(
-    context: typer.Context, plugin: options.Plugin = None, budget: options.Budget = None,
+    context: typer.Context, config: options.Config = None, plugin: options.Plugin = None,
+    budget: options.Budget = None,
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
@@ -47,9 +47,11 @@ def search(
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
+    eta: options.Eta = None,
     fit_rows: options.FitRows = None, count_head: options.CountHead = False,
     out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
-    quiet: options.Quiet = False, dry_run: options.DryRun = False,
+    quiet: options.Quiet = False, log_level: options.LogLevel = None,
+    track: options.Track = None, dry_run: options.DryRun = False,
     version: options.Version = False,
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
@@ -69,8 +71,9 @@ def search(
         print_dry_run(budget, asked, means, as_json=as_json)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
-    code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)
-    raise typer.Exit(code)
+    asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
+    level = _level(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
+    raise typer.Exit(_search(asked, level, as_json=as_json, quiet=quiet))
 
 
 def _print_version() -> None:
@@ -82,18 +85,26 @@ def _print_version() -> None:
 ASKED = (
     "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
     "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled",
+    "drop_unlabelled", "eta",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 
 
-def _search(asked: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def _level(name: str | None, usual: int) -> int:
+    if name is not None and name.lower() not in LEVELS:
+        raise QuestionError(f"--log-level is {', '.join(LEVELS)}; got {name!r}.")
+    return usual if name is None else logging.getLevelNamesMapping()[name.upper()]
+
+
+def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) -> int:
     """Runs a search and prints what it found; the exit code."""
     from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.search import search as run_search
 
     code = 0
-    level = logging.ERROR if quiet or as_json else logging.WARNING
     with _logging_from(level), _display(quiet=quiet or as_json) as progress:
         try:
             run = run_search(progress=progress, **asked)
@@ -185,6 +196,35 @@ def report(
 
 
 @app.command()
+def track(
+    run: options.RunFolder,
+    to: options.TrackTo,
+) -> None:
+    """Send a run to MLflow, W&B or TensorBoard: one run a trial, under one parent."""
+    from tenslora_search.api.results import load_run
+    from tenslora_search.api.trackers import TRACKERS
+
+    print(TRACKERS[to](load_run(run)))
+
+
+@app.command()
+def gate(
+    new: options.NewRun,
+    old: options.OldRun,
+    slack: options.Slack = 1.1,
+    as_json: options.AsJson = False,
+) -> None:
+    """Exit with 1 if the front of NEW is worse than that of OLD beyond the noise of their retests:
+    for a pipeline that searches anew when data or models change.
+    """
+    from tenslora_search.report.gate import gate as compared
+
+    verdict = compared(new, old, slack=slack)
+    print(json.dumps(verdict.to_json(), indent=2) if as_json else verdict)
+    raise typer.Exit(0 if verdict.holds else 1)
+
+
+@app.command()
 def compare(
     runs: options.RunFolders,
     out: options.Page = Path("compare.html"),
@@ -201,6 +241,9 @@ def export(
     pick: options.Pick = "best",
     to: options.To = Path("adapter"),
     format: options.Format = "peft",
+    rank: options.Rank = None,
+    uniform_rank: options.UniformRank = False,
+    head: options.Head = True,
 ) -> None:
     """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says
     how it is loaded.
@@ -209,7 +252,8 @@ def export(
 
     loaded = load_run(run)
     number = loaded.pick(pick)
-    print(f"trial {number}: {loaded.export(number, to, format)}")
+    asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
+    print(f"trial {number}: {loaded.export(number, to, format, **asked)}")
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from tenslora_search.runs.config import load_config
 
 # search
 Budget = Annotated[
@@ -54,9 +56,43 @@ Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
 MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [128]")]
+Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
+]
+
+
+def of_config(context: typer.Context, path: Path | None) -> Path | None:
+    """What the file says stands in for options that are neither typed nor in the environment."""
+    if path is None:
+        return None
+    said = load_config(path)
+    columns: dict[str, Any] = said.pop("columns", {})
+    roles = [
+        f"{role}={name}"
+        for role, names in columns.items()
+        for name in (names if isinstance(names, list) else [names])
+    ]
+    said |= {"column": roles, "plugin": said.pop("plugins", [])}
+    for name in ("time_limit", "pack"):
+        if name in said:
+            said[name] = str(said[name])
+    context.default_map = {**(context.default_map or {}), **said}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml", help="the options of a search in a file", is_eager=True,
+        callback=of_config,
+    ),
+]  # fmt: skip
+LogLevel = Annotated[str | None, typer.Option(metavar="debug|info|warning|error", help="[warning]")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="mlflow|wandb|tensorboard", help="a run a trial, under one parent"),
 ]
 Out = Annotated[
     str | None,
@@ -93,9 +129,23 @@ Projections = Annotated[str, typer.Option(help="of query, key, value, out, up, g
 PartsAsJson = Annotated[bool, typer.Option("--json", help="the parts too")]
 # report, compare, export
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+TrackTo = Annotated[str, typer.Option("--to", metavar="mlflow|wandb|tensorboard")]
+NewRun = Annotated[Path, typer.Argument(metavar="NEW", help="a run folder")]
+OldRun = Annotated[Path, typer.Argument(metavar="OLD", help="the run folder to hold up to")]
+Slack = Annotated[float, typer.Option(help="times as many parameters still count as as small")]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")]
 Page = Annotated[Path, typer.Option(metavar="FILE", help="the page")]
 Pick = Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")]
 To = Annotated[Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")]
 Format = Annotated[str, typer.Option(metavar="peft|native|merged")]
+Rank = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="compress every map to this LoRA rank; says what it costs"),
+]
+UniformRank = Annotated[
+    bool, typer.Option("--uniform-rank", help="pad every map to one rank: 8, 16, 32, 64, ...")
+]
+Head = Annotated[
+    bool, typer.Option("--head/--no-head", help="the task head in the checkpoint, or beside it")
+]
 What = Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")]

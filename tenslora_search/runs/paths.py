@@ -9,6 +9,7 @@ from tenslora_search.spec.table import QuestionError
 OURS = (
     "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters",
     "report.html", "front.csv", "front.png", "front.svg", "report.md", "trials.csv",
+    "search.toml", "result.json", "tensorboard",
 )  # fmt: skip
 """What a run folder holds, beside its scratch."""
 LOCK = ".lock"

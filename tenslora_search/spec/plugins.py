@@ -40,6 +40,7 @@ HOMES = {
     "pick": "tenslora_search.report.pareto.PICKS",
     "page": "tenslora_search.report.pages.PAGES",
     "comparison": "tenslora_search.report.compare.COMPARISONS",
+    "tracker": "tenslora_search.api.trackers.TRACKERS",
 }
 """Where the tables are that take entries from outside, by their kind."""
 
@@ -52,7 +53,7 @@ CLOSED = {
 }
 """The tables that take none, and why."""
 
-OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison")
+OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison", "tracker")
 """Kinds of which workers need nothing."""
 
 
