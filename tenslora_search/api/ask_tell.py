@@ -91,7 +91,7 @@ def ask_tell(
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))
         _write_run_file(folder, question, space.geometry)
-        return AskTell(folder, _study(space, folder, question), lock.pop_all())
+        return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 
 
 def _check_space(space: SearchSpace) -> None:
@@ -101,20 +101,6 @@ def _check_space(space: SearchSpace) -> None:
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
             "training loop of your own cannot answer; use level or ramp."
         )
-
-
-def _study(space: SearchSpace, folder: Path, question: Question) -> Study:
-    return Study(
-        space,
-        folder,
-        n_trials=question.trials,
-        rungs=question.rungs,
-        eta=question.eta,
-        sampler=question.sampler,
-        pruner=question.pruner,
-        objective=question.objective,
-        seed=question.seed,
-    )
 
 
 class AskTell:

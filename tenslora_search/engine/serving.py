@@ -56,16 +56,10 @@ class Serving:
         self.space = SearchSpace.load(
             question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
         )
-        self.study = Study(
+        self.study = Study.of(
+            question,
             self.space,
             folder,
-            n_trials=question.trials,
-            rungs=question.rungs,
-            eta=question.eta,
-            sampler=question.sampler,
-            pruner=question.pruner,
-            objective=question.objective,
-            seed=question.seed,
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
