@@ -45,6 +45,7 @@ def search(
     objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
     eta: options.Eta = None,
@@ -85,7 +86,7 @@ def _print_version() -> None:
 ASKED = (
     "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
     "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled", "eta",
+    "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 
@@ -196,6 +197,22 @@ def report(
 
 
 @app.command()
+def table(
+    runs: options.RunFolders,
+    form: options.Form = "markdown",
+) -> None:
+    """Methods at equal sizes, with mean, spread and significance, for a paper: runs that differ in
+    their seeds alone are one table.
+    """
+    from tenslora_search.report.comparing import settings
+    from tenslora_search.report.methods import FORMS, cells
+    from tenslora_search.report.reading import read_run
+
+    write, records = FORMS[form], {str(run): read_run(run) for run in runs}
+    print("\n".join(write(cells(group)) for group in settings(records).values()), end="")
+
+
+@app.command()
 def track(
     run: options.RunFolder,
     to: options.TrackTo,
@@ -212,6 +229,7 @@ def gate(
     new: options.NewRun,
     old: options.OldRun,
     slack: options.Slack = 1.1,
+    within: options.Within = 0.0,
     as_json: options.AsJson = False,
 ) -> None:
     """Exit with 1 if the front of NEW is worse than that of OLD beyond the noise of their retests:
@@ -219,7 +237,7 @@ def gate(
     """
     from tenslora_search.report.gate import gate as compared
 
-    verdict = compared(new, old, slack=slack)
+    verdict = compared(new, old, slack=slack, within=within)
     print(json.dumps(verdict.to_json(), indent=2) if as_json else verdict)
     raise typer.Exit(0 if verdict.holds else 1)
 

@@ -310,6 +310,7 @@ def test_the_others_take_part_in_a_search(tmp_path):
     assert run.proof == (2, 0)
     assert "a footnote to 2 trials" in (run.folder / "report.html").read_text()
     assert run.pick("the_first") == run.front()["number"].iloc[0]
+    assert table_of("tracker")["nowhere"](run) == f"nowhere: {run.folder.name}"
     card = run.export("the_first", tmp_path / "adapter", "factors") / "README.md"
     assert "library_name: a-library" in card.read_text()
     assert "1 runs" in compare([run.folder], tmp_path / "compare.html").read_text()

@@ -55,8 +55,9 @@ def search(
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md).
-    `track`: mlflow, wandb or tensorboard, which have a run a trial at the end. More `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `track`: mlflow, wandb or tensorboard, which have a run a trial at the end. More `options`:
+    max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled, count_head,
+    retest_methods (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)

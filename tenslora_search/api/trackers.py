@@ -98,12 +98,17 @@ def tensorboard(run: "Run") -> str:
     folder = inside(run.folder, "tensorboard")
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier state of this run
     writer = _imported("tensorboardX").SummaryWriter
+    from tensorboardX.summary import hparams
+
     for one in told(run):
         with writer(str(folder / one.name.replace(" ", "-")), write_to_disk=True) as file:
             for step, score in one.curve:
                 file.add_scalar("select_score_by_step", score, step)
             plain = {name: _plain(value) for name, value in one.settings.items()}
-            file.add_hparams(plain, one.ends, name=".")
+            for part in hparams(plain, dict.fromkeys(one.ends, 0.0)):
+                file.file_writer.add_summary(part)  # `add_hparams` would open the file once more
+            for name, value in one.ends.items():
+                file.add_scalar(name, value)
     return f"tensorboard: {folder}"
 
 

@@ -1,5 +1,5 @@
-"""build(): a run folder's report.html, report.md, result.json, front.csv, trials.csv, front.png and
-front.svg, from the folder alone.
+"""build(): a run folder's report.html, report.md, result.json, front.csv, trials.csv, front.png,
+front.svg and front.pdf, from the folder alone.
 """
 
 import base64
@@ -20,12 +20,12 @@ from tenslora_search.report.result import result
 from tenslora_search.report.rows import columns_of, write_csv
 from tenslora_search.spec.table import QuestionError
 
-SCRIPTS = ("base.js", "front.js", "chosen.js", "trials.js", "start.js")
+SCRIPTS = ("base.js", "save.js", "front.js", "chosen.js", "trials.js", "start.js")
 """Of `page/`, in the order in which they stand in the page."""
 
 
 def build(folder: str | Path) -> RunRecord:
-    """Writes the seven files; `QuestionError` if the folder holds no run, or cannot be written."""
+    """Writes the eight files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
     try:
         columns = columns_of(record.rows)

@@ -1,7 +1,7 @@
 """gate(): whether a new front holds what an old one had, within the noise of their retests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from tenslora_search.report.noise import Noise, noise
 from tenslora_search.report.pareto import front
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
+from tenslora_search.report.student import quantile
 from tenslora_search.spec.table import QuestionError
 
 ERROR_RATE = 0.05
@@ -64,43 +65,50 @@ class Verdict:
         word = "holds" if one.holds else "worse"
         moved = one.new_score - one.old_score
         now = f"now {one.new_score:.4f} (trial {one.new})"
-        return f"{word}  {about}: {now}, {moved:+.4f}; noise ±{one.margin:.4f}"
+        return f"{word}  {about}: {now}, {moved:+.4f}; allowed -{one.margin:.4f}"
 
 
-def gate(new: str | Path, old: str | Path, *, slack: float = 1.1) -> Verdict:
+def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float = 0.0) -> Verdict:
     """Holds a new run's front up to an old one's, by their scores on fresh seeds.
 
     For each retested member of the old front, the best retested trial of the new run that has at
     most `slack` times its parameters. It is worse where it lies below by more than the noise: a
     one-sided t-test, its noise pooled over both runs, at 5 % over all members together
-    (Bonferroni). `QuestionError` for runs of another task, model or score, or without retests.
+    (Bonferroni). `within` is what else a score may lose: a search of another seed finds other
+    trials, which the noise of retests does not hold. `QuestionError` for runs of another task,
+    model or score, or without retests.
     """
     if not slack >= 1:
         raise QuestionError(f"--slack is 1 or more; got {slack:g}.")
+    if not within >= 0:
+        raise QuestionError(f"--within is a difference of scores, 0 or more; got {within:g}.")
     runs = read_run(new), read_run(old)
     _check(*runs)
     known = _noise(runs)
     tested = [one for one in runs[0].rows if one.n_retests]
     members = [one for one in front(runs[1].rows) if one.n_retests]
-    found = [_held(one, tested, known, slack, len(members)) for one in members]
+    found = [
+        _held(one, tested, slack, lambda *two: within + _margin(known, *two, len(members)))
+        for one in members
+    ]
     return Verdict(runs[1].file.metric, tuple(found))
 
 
-def _held(one: Row, tested: Sequence[Row], known: Noise, slack: float, n_members: int) -> Held:
+def _held(
+    one: Row, tested: Sequence[Row], slack: float, margin: Callable[[Row, Row], float]
+) -> Held:
     """The new trial is chosen by select, so that the best of several is no lucky one."""
     small = [other for other in tested if other.n_params <= slack * one.n_params]
     about = one.number, one.n_params, one.report_score
     if not small:
         return Held(*about, None, math.nan, 0.0)
     top = max(small, key=lambda other: other.score)
-    return Held(*about, top.number, top.report_score, _margin(known, one, top, n_members))
+    return Held(*about, top.number, top.report_score, margin(one, top))
 
 
 def _margin(known: Noise, one: Row, other: Row, n_members: int) -> float:
-    from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
-
-    quantile = float(t.ppf(1 - ERROR_RATE / n_members, known.freedom))
-    return quantile * known.std * math.sqrt(1 / one.n_retests + 1 / other.n_retests)
+    t = quantile(ERROR_RATE / n_members, known.freedom)
+    return t * known.std * math.sqrt(1 / one.n_retests + 1 / other.n_retests)
 
 
 def _noise(runs: tuple[RunRecord, RunRecord]) -> Noise:

@@ -49,6 +49,7 @@ CLOSED = {
     "tenslora_search.spec.metrics.GOAL_METRICS": "GOALS.add tells it",
     "tenslora_search.spec.adapter.HEAD_LAYOUTS": "two ways to count columns; there is no third",
     "tenslora_search.runs.events.EVENTS": "the journal's form is the same for all who read it",
+    "tenslora_search.report.methods.FORMS": "three ways to write one table",
     "tenslora_search.listing.KINDS": "made of the other tables",
 }
 """The tables that take none, and why."""
