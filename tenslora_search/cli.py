@@ -64,16 +64,20 @@ def search(
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     asked = {name: context.params[name] for name in ASKED}
-    asked["columns"] = _columns(column or [])
+    asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker}
+    means = {
+        "executor": executor,
+        "pack": options.pack_of(pack),
+        "gpus_per_worker": gpus_per_worker,
+    }
     means["time_limit"] = limit
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
-    level = _level(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
+    level = options.level_of(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
     raise typer.Exit(_search(asked, level, as_json=as_json, quiet=quiet))
 
 
@@ -89,15 +93,6 @@ ASKED = (
     "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
-
-
-LEVELS = ("debug", "info", "warning", "error")
-
-
-def _level(name: str | None, usual: int) -> int:
-    if name is not None and name.lower() not in LEVELS:
-        raise QuestionError(f"--log-level is {', '.join(LEVELS)}; got {name!r}.")
-    return usual if name is None else logging.getLevelNamesMapping()[name.upper()]
 
 
 def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) -> int:
@@ -152,7 +147,7 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
+    spec = AdapterSpec.of(construction, decomposition, options.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
@@ -262,6 +257,8 @@ def export(
     rank: options.Rank = None,
     uniform_rank: options.UniformRank = False,
     head: options.Head = True,
+    license: options.License = None,
+    push: options.Push = None,
 ) -> None:
     """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says
     how it is loaded.
@@ -271,6 +268,7 @@ def export(
     loaded = load_run(run)
     number = loaded.pick(pick)
     asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
+    asked |= {"license": license, "push": push}
     print(f"trial {number}: {loaded.export(number, to, format, **asked)}")
 
 
@@ -317,36 +315,6 @@ def _display(*, quiet: bool) -> Any:
     if quiet:
         return silent()
     return live() if sys.stdout.isatty() else plain()
-
-
-def _columns(given: list[str]) -> dict[str, str | list[str]] | None:
-    """Column names by role; a role that is given twice has a list."""
-    columns: dict[str, list[str]] = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not name:
-            raise QuestionError(
-                f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
-            )
-        columns.setdefault(role, []).append(name)
-    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
-
-
-def _pack(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
-    return int(text)
-
-
-def _ranks(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(rank) for rank in text.split(","))
-    except ValueError:
-        raise QuestionError(
-            f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
-        ) from None
 
 
 if __name__ == "__main__":

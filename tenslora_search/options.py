@@ -1,11 +1,13 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tenslora_search.runs.config import load_config
+from tenslora_search.spec.table import QuestionError
 
 # search
 Budget = Annotated[
@@ -34,7 +36,10 @@ Goal = Annotated[
     ),
 ]
 Metric = Annotated[
-    str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
+    str | None,
+    typer.Option(
+        help="accuracy, f1_macro, f1_micro, balanced_accuracy, roc_auc, matthews, ... [by goal]"
+    ),
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
@@ -153,4 +158,49 @@ UniformRank = Annotated[
 Head = Annotated[
     bool, typer.Option("--head/--no-head", help="the task head in the checkpoint, or beside it")
 ]
+License = Annotated[
+    str | None, typer.Option(metavar="NAME", help="of the adapter, such as apache-2.0")
+]
+Push = Annotated[
+    str | None, typer.Option(metavar="ORG/NAME", help="upload to the hub too, private unless there")
+]
 What = Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")]
+
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def level_of(name: str | None, usual: int) -> int:
+    if name is not None and name.lower() not in LEVELS:
+        raise QuestionError(f"--log-level is {', '.join(LEVELS)}; got {name!r}.")
+    return usual if name is None else logging.getLevelNamesMapping()[name.upper()]
+
+
+def columns_of(given: list[str]) -> dict[str, str | list[str]] | None:
+    """Column names by role; a role that is given twice has a list."""
+    columns: dict[str, list[str]] = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not name:
+            raise QuestionError(
+                f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
+            )
+        columns.setdefault(role, []).append(name)
+    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
+
+
+def pack_of(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
+    return int(text)
+
+
+def ranks_of(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(rank) for rank in text.split(","))
+    except ValueError:
+        raise QuestionError(
+            f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
+        ) from None

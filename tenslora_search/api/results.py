@@ -2,7 +2,7 @@
 made."""
 
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,8 @@ class Run:
         rank: int | None = None,
         uniform_rank: bool = False,
         head: bool = True,
+        license: str | None = None,
+        push: str | None = None,
     ) -> Path:
         """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
         head and a model card.
@@ -111,10 +113,12 @@ class Run:
         it, the weights whose report score is known. For servers of LoRA, in peft's format:
         `uniform_rank` pads every map to one rank that they take, exactly; `rank` compresses every
         map to at most that, and the card says what it costs on select; without `head` the task
-        head lies beside the checkpoint. `QuestionError` for a trial that is not complete, and for
-        a folder of something else.
+        head lies beside the checkpoint. `license` is named in the card; `push` uploads the folder
+        to a repository ORG/NAME of the hub. `QuestionError` for a trial that is not complete, and
+        for a folder of something else.
         """
         from tenslora_search.export.trained import export_trained
+        from tenslora_search.hub.push import push as upload
 
         number, to = self.pick(which), Path(to)
         record = self._record
@@ -136,16 +140,19 @@ class Run:
         asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
         options = {name: value for name, value in asked.items() if value != USUAL[name]}
         facts = self._facts(trial, [one.report_score for one in retests], to, format, options)
-        return export_trained(
+        export_trained(
             state,
             to,
             format,
             model=self.file.model,
-            facts=facts,
+            facts=replace(facts, license=license),
             model_digest=self.file.model_digest,
             options=options,
             select=self._select,
         )
+        if push is not None:
+            upload(to, push)
+        return to
 
     def report(self) -> Path:
         """Writes report.html, front.csv, trials.csv and front.png anew; the path of the first."""
@@ -211,6 +218,7 @@ class Run:
             budget=self.file.budget,
             head_params=self.file.head_params,
             goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),
+            dataset=TASKS[question.task].hub if question.task else None,
             command=printable(
                 f"{self._command(question)}\ntenslora-search export "
                 f"{shlex.quote(str(self.folder))} {export}"

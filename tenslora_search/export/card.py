@@ -52,6 +52,10 @@ class Facts:
     """the LoRA checkpoint that was written; None: by the specification"""
     cost: Cost | None = None
     """of fewer ranks than the adapter has"""
+    dataset: str | None = None
+    """its id on the hub"""
+    license: str | None = None
+    """of the adapter, as hubs write it"""
     is_headless: bool = False
     """whether the task head lies beside the checkpoint, not in it"""
 
@@ -71,6 +75,9 @@ class Facts:
         for name, value in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int):
                 raise QuestionError(f"{name} of a run is a whole number; got {value!r:.60}.")
+        for name in ("dataset", "license"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
         for name in ("task", "metric", "kind", "command"):
             if not isinstance(value := getattr(self, name), str):
                 raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
@@ -183,17 +190,19 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     results = [
         EvalResult(
             task_type=task,
-            dataset_type=facts.task,
+            dataset_type=facts.dataset or facts.task,
             dataset_name=facts.task,
             dataset_split="report",
             metric_type=metric,
-            metric_name=f"{facts.metric} on report, these weights",
-            metric_value=score,
+            metric_name=f"{facts.metric} on report, {what}",
+            metric_value=value,
         )
-        for score in facts.report_scores[:1]
+        for what, value in _reported(facts.report_scores).items()
     ]
     return ModelCardData(
         base_model=base.hub,
+        datasets=facts.dataset,
+        license=facts.license,
         library_name=format.library,
         pipeline_tag=task,
         tags=[TAG, task, *(["lora"] if format.library == "peft" else [])],
@@ -201,6 +210,17 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
         model_name=title if results else None,
         eval_results=results or None,
     ).to_yaml()
+
+
+def _reported(scores: Sequence[float]) -> dict[str, float]:
+    """What a hub's table of results says: the score of these weights, and its spread over seeds."""
+    if not scores:
+        return {}
+    found = {"these weights": scores[0]}
+    if len(scores) > 1:
+        found[f"mean of {len(scores)} seeds"] = mean(scores)
+        found[f"standard deviation over {len(scores)} seeds"] = stdev(scores)
+    return found
 
 
 def _rows(facts: Facts, spec: TrialSpec) -> str:

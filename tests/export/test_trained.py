@@ -238,7 +238,13 @@ def test_the_card(digits, tmp_path):
     assert matter["library_name"] == "peft"
     assert {TAG, "lora"} <= set(matter["tags"])
     assert matter["metrics"] == ["accuracy"]
-    assert matter["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8125
+    metrics = [one["metrics"][0] for one in matter["model-index"][0]["results"]]
+    values = {one["name"]: one["value"] for one in metrics}
+    assert values["accuracy on report, these weights"] == 0.8125
+    assert values["accuracy on report, mean of 2 seeds"] == 0.78125
+    assert values["accuracy on report, standard deviation over 2 seeds"] == pytest.approx(
+        0.0442, abs=1e-4
+    )
     assert "base_model" not in matter  # hubs take ids of theirs only
     for said in (
         "| 0.8125 |",
@@ -263,10 +269,11 @@ def test_the_card(digits, tmp_path):
 def test_a_card_of_a_hub_model_that_was_never_retested(digits, tmp_path):
     state, _, _, facts, _ = digits
     spec = TrialSpec.from_json(read_state(state)[0]["spec"])
-    facts = replace(facts, report_scores=[], task='a "b": c')
+    facts = replace(facts, report_scores=[], task='a "b": c', license="mit", dataset="a/b")
     text = card(facts, spec, base_of("minilm", tmp_path), FORMATS["merged"], 'a"b')
     matter = yaml.safe_load(text.split("---\n")[1])
     assert matter["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (matter["license"], matter["datasets"]) == ("mit", ["a/b"])
     assert "model-index" not in matter
     assert "not measured" in text
     assert "folder = 'a\"b'" in text
