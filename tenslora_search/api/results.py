@@ -1,6 +1,7 @@
 """Run: a run folder's results and adapters; read from its files, wherever and whenever it was
 made."""
 
+import html
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -62,6 +63,12 @@ class Run:
 
         rows = self._record.rows
         return frame(front(rows), columns_of(rows))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the front as a table."""
+        columns = ["number", "method", "ranks", "n_params", "score", "report_score", "report_std"]
+        about = html.escape(f"{self.file.task}, {self.file.metric}: {self.folder}")
+        return f"<p>{about}</p>{self.front()[columns].to_html(index=False, na_rep='-')}"
 
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
         """The number of the front's trial with the highest score, of at most `max_params`

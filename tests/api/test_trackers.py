@@ -34,6 +34,10 @@ def test_what_is_told_of_a_trial(run):
     assert "report_score" not in paused.ends
 
 
+def test_a_notebook_shows_the_front(run):
+    assert run._repr_html_().count("<tr") == len(run.front()) + 1
+
+
 def test_tensorboard(run):
     from tensorboardX.proto.event_pb2 import Event
 
