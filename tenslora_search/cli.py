@@ -40,6 +40,7 @@ def search(
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    methods: options.Methods = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
     sampler: options.Sampler = None, pruner: options.Pruner = None,
     objective: options.Objective = None, pack: options.Pack = "auto",
@@ -88,8 +89,8 @@ def _print_version() -> None:
 
 
 ASKED = (
-    "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
-    "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
+    "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
+    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
     "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
@@ -126,7 +127,8 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    construction: options.Entry, decomposition: options.Entry, ranks: options.Ranks,
+    ranks: options.Ranks, method: options.Method = None,
+    construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
     inner: options.Inner = None, projections: options.Projections = "query,key,value",
@@ -137,6 +139,7 @@ def count(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
+    structure = options.structure_of(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     if model is not None:
         geometry = geometry_of_model(model, names)
@@ -147,15 +150,15 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    spec = AdapterSpec.of(construction, decomposition, options.ranks_of(ranks), geometry)
+    spec = AdapterSpec.of(*structure, options.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
     parts = {
         "n_params": spec.n_params,
         "method": spec.method,
-        "construction": construction,
-        "decomposition": decomposition,
+        "construction": spec.construction,
+        "decomposition": spec.decomposition,
         "ranks": dict(zip(spec.structure.bonds, spec.ranks, strict=True)),
         "slice_rank": spec.slice_rank,
         "factors": spec.factor_counts,

@@ -47,6 +47,9 @@ DropUnlabelled = Annotated[
 Space = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
 ]
+Methods = Annotated[
+    str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
+]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
 Sampler = Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")]
@@ -83,6 +86,8 @@ def of_config(context: typer.Context, path: Path | None) -> Path | None:
         for name in (names if isinstance(names, list) else [names])
     ]
     said |= {"column": roles, "plugin": said.pop("plugins", [])}
+    if isinstance(said.get("methods"), list):
+        said["methods"] = ",".join(said["methods"])
     for name in ("time_limit", "pack"):
         if name in said:
             said[name] = str(said[name])
@@ -122,7 +127,8 @@ Plugin = Annotated[
     ),
 ]
 # count
-Entry = Annotated[str, typer.Option()]
+Entry = Annotated[str | None, typer.Option()]
+Method = Annotated[str | None, typer.Option(help="see: list methods; instead of both")]
 Ranks = Annotated[
     str,
     typer.Option(
@@ -204,3 +210,19 @@ def ranks_of(text: str) -> tuple[int, ...]:
         raise QuestionError(
             f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
         ) from None
+
+
+def structure_of(
+    method: str | None, construction: str | None, decomposition: str | None
+) -> tuple[str, str]:
+    """The construction and the decomposition of a count: of a method, or as they are named."""
+    from tenslora_search.spec.methods import find_method
+
+    if method is not None:
+        if construction is not None or decomposition is not None:
+            raise QuestionError("count takes --method, or --construction and --decomposition.")
+        row = find_method(method)
+        return row.construction, row.decomposition
+    if construction is None or decomposition is None:
+        raise QuestionError("count needs --method, or --construction and --decomposition.")
+    return construction, decomposition
