@@ -54,6 +54,9 @@ class Served:
         self.other = run.export(self.second, folder / "other")
         self.merged = run.export(self.first, folder / "merged", "merged")
         self.server = run.export(self.first, folder / "server", uniform_rank=True, head=False)
+        self.server_other = run.export(
+            self.second, folder / "server-other", uniform_rank=True, head=False
+        )
         self.place = model_place(run.file.model)
         self.tokenizer = AutoTokenizer.from_pretrained(self.one)
         self.inputs = self.tokenizer(TEXTS, truncation=True, padding=True, return_tensors="pt")
@@ -84,16 +87,13 @@ def hot_swap(it: Served) -> float:
 
 
 def weighted(it: Served) -> float:
-    """peft: add_weighted_adapter of both, weights 1 and 0 (`cat`; ranks differ)."""
-    model = PeftModel.from_pretrained(it.base(), it.one, adapter_name="one")
-    model.load_adapter(it.other, adapter_name="other")
-    model.add_weighted_adapter(["one", "other"], [1.0, 0.0], "both", combination_type="cat")
+    """peft: add_weighted_adapter of both, without heads, weights 1 and 0 (`linear`, one rank)."""
+    model = PeftModel.from_pretrained(it.base(), it.server, adapter_name="one")
+    model.load_adapter(it.server_other, adapter_name="other")
+    model.add_weighted_adapter(["one", "other"], [1.0, 0.0], "both", combination_type="linear")
     model.set_adapter("both")
-    # `modules_to_save` belong to an adapter: the mixture has the base's head
-    head, own = model.base_model.model.classifier, load_file(it.one / "adapter_model.safetensors")
-    for name, value in head.modules_to_save["one"].named_parameters():
-        assert torch.equal(value, own[f"base_model.model.classifier.{name}"])
-    head.original_module.load_state_dict(head.modules_to_save["one"].state_dict())
+    head = load_file(it.server / "head.safetensors")
+    model.base_model.model.load_state_dict(head, strict=False)
     return it.distance(model)
 
 
@@ -114,17 +114,15 @@ def long_texts(it: Served) -> float:
 
 
 def onnx(it: Served) -> float:
-    """torch.onnx.export of the merged folder, run by onnxruntime."""
+    """torch.onnx.export (dynamo) of the merged folder, run by onnxruntime."""
     import onnxruntime
 
-    model = AutoModelForSequenceClassification.from_pretrained(
-        it.merged, attn_implementation="eager"
-    ).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(it.merged).eval()
     names, path = list(it.inputs), it.folder / "model.onnx"
-    axes = {name: {0: "batch", 1: "token"} for name in names}
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("token")}
     torch.onnx.export(
         model, kwargs=dict(it.inputs), f=path, input_names=names, output_names=["logits"],
-        dynamic_axes=axes, dynamo=False,
+        dynamic_shapes=dict.fromkeys(names, sizes), dynamo=True, verbose=False,
     )  # fmt: skip
     session = onnxruntime.InferenceSession(path)
     given = {name: it.inputs[name].numpy() for name in names}
