@@ -25,8 +25,9 @@ def without_result(run: Any) -> str:
 def print_dry_run(
     budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool
 ) -> None:
-    """The space in numbers: what fits the budget, and how trials would be scored."""
+    """The local data that would be read, the space in numbers, and how trials would be scored."""
     from tenslora_search.api.checks import check_options
+    from tenslora_search.data.about import about_data
     from tenslora_search.runs.question import Question
     from tenslora_search.study.space import SearchSpace
 
@@ -39,6 +40,13 @@ def print_dry_run(
             "subtracted here.",
             file=sys.stderr,
         )
+    if question.data is not None:
+        lines = about_data(
+            question.data, question.task, question.columns,
+            goal=question.goal, drop_unlabelled=question.drop_unlabelled,
+        )  # fmt: skip
+        if not as_json:
+            print("\n".join(lines))
     of_adapter = question.adapter_budget(head or 0)
     rows = SearchSpace.load(
         question.space, question.geometry, of_adapter, methods=question.methods
