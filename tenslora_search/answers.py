@@ -29,7 +29,7 @@ def print_dry_run(
     from tenslora_search.api.checks import check_options
     from tenslora_search.data.about import about_data
     from tenslora_search.runs.question import Question
-    from tenslora_search.study.space import SearchSpace
+    from tenslora_search.study.asked import space_of
 
     question = Question.of(budget=budget, **asked)
     check_options(question, **means)
@@ -48,9 +48,7 @@ def print_dry_run(
         if not as_json:
             print("\n".join(lines))
     of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(
-        question.space, question.geometry, of_adapter, methods=question.methods
-    ).table()
+    rows = space_of(question, question.geometry, of_adapter).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return

@@ -180,7 +180,7 @@ def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monke
         code, out, err = command("--budget", budget, *asked[2:], "--count-head")
         assert (code, out) == (3, "")
         assert line in err
-    (tmp_path / "mine.csv").write_text("text,label\n")
+    (tmp_path / "mine.csv").write_text("text,label\ndull,bad\ngood,good\n")
     mine = [
         "--budget",
         "50k",

@@ -26,6 +26,7 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
 
@@ -153,9 +154,7 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
 
 def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     """The probes that the allocators of the space take their numbers from."""
-    return SearchSpace.load(
-        question.space, geometries_of(run_file), run_file.budget, methods=question.methods
-    ).needs
+    return space_of(question, geometries_of(run_file), run_file.budget).needs
 
 
 def _prepared(folder: Path, question: Question) -> RunFile:
@@ -224,10 +223,9 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
     is_needed = data.goal.n_outputs > 0
     head_params = StackedHeads(model, [torch.Generator()], anew, is_needed=is_needed).n_params
     model_type = getattr(model.config, "model_type", None)
-    space = SearchSpace.load(
-        question.space,
+    space = space_of(
+        question,
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
-        methods=question.methods,
     )
     return space, head_params

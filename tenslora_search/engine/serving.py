@@ -18,8 +18,8 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
@@ -53,10 +53,9 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
-            question.methods,
-        )  # fmt: skip
+        self.space = space_of(
+            question, geometries_of(run_file), run_file.budget, measured_of(run_file)
+        )
         self.study = Study.of(
             question,
             self.space,

@@ -10,6 +10,7 @@ from tenslora_search.report.comparing import band, drawn_band, equal_sizes, sett
 from tenslora_search.report.findings import beside_lora
 from tenslora_search.report.looks import Look, look
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
+from tenslora_search.report.pages.by_method import by_method_and_run
 from tenslora_search.report.pages.choosing import report_score
 from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run
@@ -120,7 +121,15 @@ COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
     "comparison",
     {
         entry.__name__: entry
-        for entry in (runs_table, fronts, equal_sizes, standings, findings, members)
+        for entry in (
+            runs_table,
+            fronts,
+            findings,
+            by_method_and_run,
+            equal_sizes,
+            standings,
+            members,
+        )
     },
 )
 

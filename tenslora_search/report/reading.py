@@ -158,7 +158,15 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
         settings=_settings(record),
         lora_rank=_known(lora and lora.rank),
         lora_bytes=_known(lora and lora.bytes),
+        n_nonzero=_left(record),
     )
+
+
+def _left(record: Record) -> int:
+    if not record.rungs:
+        return 0
+    found = record.rungs[-1].n_nonzero
+    return record.n_params if found is None else found
 
 
 def _known(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Who contains whom: the identities of the methods (I1 to I8, I10 to I13, I20 to I23), as equal
+"""Who contains whom: the identities of the methods (I1 to I8, I10 to I14, I20 to I23), as equal
 updates in float64.
 """
 
@@ -262,3 +262,11 @@ def test_i23_heads_restrict(rest):
     assert_same(
         att.updates, Built(rest, "tucker", (4, 4, *small), **same, output=output, core=core).updates
     )
+
+
+@pytest.mark.parametrize("decomposition", ["sora", "adalora"])
+def test_i14_gates_of_one_are_lora(decomposition):
+    ones = torch.ones(PROJECTIONS, LAYERS, 4, dtype=torch.float64)
+    gated = Built("none", decomposition, (4,), gate=ones)
+    plain = Built("none", "cp", (4,), input=gated.input, output=gated.output)
+    assert_same(gated.updates, plain.updates)

@@ -40,6 +40,9 @@ FIRST_DECOMPOSITIONS = [
     "tensorised_tt",
 ]
 FIRST_RULES = ["plain", "lora_plus"]
+BROAD = ["sora", "nb_lora"]
+FEW = ["none", "qkv_depth"]
+"""The constructions of what came last: entries are independent, so that pairs say what all do."""
 
 
 def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
@@ -67,13 +70,15 @@ def packs() -> list[list[tuple[str, str, str]]]:
 
     What came after the first is in packs of its own, so that its coming leaves theirs as they were.
     """
-    later = [name for name in DECOMPOSITIONS if name not in FIRST_DECOMPOSITIONS]
-    decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in later)]
-    rules = [FIRST_RULES, *([name] for name in RULES if name not in FIRST_RULES)]
+    later = [name for name in DECOMPOSITIONS if name not in (*FIRST_DECOMPOSITIONS, *BROAD)]
+    rules = [name for name in RULES if name not in FIRST_RULES]
     return [
-        list(product(CONSTRUCTIONS, some, together))
-        for some in decompositions
-        for together in rules
+        *(
+            list(product(CONSTRUCTIONS, some, FIRST_RULES))
+            for some in (FIRST_DECOMPOSITIONS, *([name] for name in BROAD))
+        ),
+        *(list(product(FEW, [name], ["plain"])) for name in later),
+        *(list(product(FEW, ["cp"], [name])) for name in rules),
     ]
 
 
