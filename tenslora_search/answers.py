@@ -25,8 +25,9 @@ def without_result(run: Any) -> str:
 def print_dry_run(
     budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool
 ) -> None:
-    """The space in numbers: what fits the budget, and how trials would be scored."""
+    """The local data that would be read, the space in numbers, and how trials would be scored."""
     from tenslora_search.api.checks import check_options
+    from tenslora_search.data.about import about_data
     from tenslora_search.runs.question import Question
     from tenslora_search.study.asked import space_of
 
@@ -39,6 +40,13 @@ def print_dry_run(
             "subtracted here.",
             file=sys.stderr,
         )
+    if question.data is not None:
+        lines = about_data(
+            question.data, question.task, question.columns,
+            goal=question.goal, drop_unlabelled=question.drop_unlabelled,
+        )  # fmt: skip
+        if not as_json:
+            print("\n".join(lines))
     of_adapter = question.adapter_budget(head or 0)
     rows = space_of(question, question.geometry, of_adapter).table()
     if as_json:
@@ -74,14 +82,13 @@ def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     from tenslora_search.display import print_front
     from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
+    from tenslora_search.report.result import result
 
+    record = read_run(run.folder)
     checked, over = run.proof
     if as_json:
-        rows = json.loads(run.front().to_json(orient="records"))
-        proof = {"checked": checked, "over": over}
-        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+        print(json.dumps(result(record), indent=2))
     elif not quiet:
-        record = read_run(run.folder)
         print_front(front(record.rows), record.curves, run.file.metric)
         print(
             f"proof: {over} of {checked} configurations over budget "
