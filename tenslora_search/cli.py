@@ -66,7 +66,7 @@ def search(
     means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker}
     means["time_limit"] = limit
     if dry_run:
-        print_dry_run(budget, asked, means, as_json=as_json)
+        print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)

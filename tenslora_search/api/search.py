@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
+from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
 from tenslora_search.engine.asking import Asking
@@ -68,10 +69,11 @@ def search(
     check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
     folder = Path(out) if out is not None else default_folder(asked)
     listeners, others = _apart(callbacks, executor)
-    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others))
+    last_words = LastWords()
+    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others, last_words))
     return _searched(
-        asked, folder, serve, force=force, listeners=listeners, began=began, progress=progress,
-        **means,
+        asked, folder, serve, last_words, force=force, listeners=listeners, began=began,
+        progress=progress, **means,
     )  # fmt: skip
 
 
@@ -99,6 +101,7 @@ def _searched(
     asked: Question,
     folder: Path,
     executor: AbstractContextManager[Serve],
+    last_words: LastWords,
     *,
     force: bool,
     **serving: Any,
@@ -116,6 +119,7 @@ def _searched(
             serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
+        last_words.signals, last_words.source = signals, source
         serve(source)
         run = finish(source)
         if signals.received is not None:

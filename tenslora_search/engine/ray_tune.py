@@ -18,6 +18,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from tenslora_search.engine.ray_cluster import KEPT, Cluster
 from tenslora_search.engine.ray_start import workers
 from tenslora_search.engine.shipping import receive, shipped
 from tenslora_search.engine.source import Place, Source, Work, n_threads, one_line
@@ -27,7 +28,7 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.trainers import trainer
 
 
-def serve(place: Place, source: Source) -> None:
+def serve(place: Place, cluster: Cluster, source: Source) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments`
     of the run folder.
     """
@@ -35,7 +36,7 @@ def serve(place: Place, source: Source) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # all workers start at the same time
     source.served_by(n_workers, on_gpu=share > 0)
     outcomes = Outcomes()
-    segments = Segments(source, outcomes, n_workers, place.folder)
+    segments = Segments(source, outcomes, n_workers, place.folder, cluster)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(train_segment, entries=shipped()), {"cpu": 1, "gpu": share}
@@ -149,20 +150,20 @@ class Segments(Searcher):
     run folder's own journal.
     """
 
-    def __init__(self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path) -> None:
+    def __init__(
+        self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path, cluster: Cluster
+    ) -> None:
         super().__init__(metric="trials", mode="max")
-        self.source, self.outcomes, self.n_workers, self.folder = (
-            source,
-            outcomes,
-            n_workers,
-            folder,
-        )
+        self.source, self.outcomes, self.cluster = source, outcomes, cluster
+        self.n_workers, self.folder = n_workers, folder
         self.running: dict[str, Work] = {}
         self.error: Exception | None = None
 
     @property
     def ended(self) -> bool:
         """Whether what still runs is to be dropped."""
+        if self.error is None and not self.source.interrupted and (gone := self.cluster.gone()):
+            self.error = QuestionError(f"{gone}. {KEPT}")
         return self.error is not None or self.source.interrupted
 
     def set_search_properties(
