@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,7 @@ def train_segment(config: dict[str, Any], entries: bytes = b"") -> None:
         if isinstance(work, Probe):
             report = {"answer": list(train.probe(work)), "trials": 0, "score": math.nan}
         else:
-            left = config["seconds_left"]
-            end = math.inf if left is None else began + left
-            results = train.run(work, Path(folder), lambda: time.perf_counter() > end)
+            results = train.run(work, Path(folder), _is_over(config["seconds_left"], began))
             scores = [one.score for one in results if one.score is not None]
             report = {
                 "results": [one.to_json() for one in results],
@@ -105,6 +103,25 @@ def train_segment(config: dict[str, Any], entries: bytes = b"") -> None:
             }
         report["seconds"] = time.perf_counter() - began
         tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+SECONDS_BETWEEN_BEATS = 10.0
+"""In which a worker says what step it stands at; Tune's loggers write a row of it."""
+
+
+def _is_over(left: float | None, began: float) -> Callable[..., bool]:
+    """Whether a segment is to be cut short; tells the driver its step now and then."""
+    end, last = math.inf if left is None else began + left, began
+
+    def is_over(step: int | None = None) -> bool:
+        nonlocal last
+        now = time.perf_counter()
+        if step is not None and now - last >= SECONDS_BETWEEN_BEATS:
+            last = now
+            tune.report({"step": step, "trials": 0, "score": math.nan, "seconds": now - began})
+        return now > end
+
+    return is_over
 
 
 KINDS: Mapping[str, type[Segment] | type[Probe]] = {"segment": Segment, "probe": Probe}
@@ -188,6 +205,12 @@ class Segments(Searcher):
             "work": json.dumps(work.to_json()),
             "seconds_left": left if math.isfinite(left) else None,  # loggers know no infinity
         }
+
+    def on_trial_result(self, trial_id: str, result: dict) -> None:
+        work, step = self.running.get(trial_id), result.get("step")
+        if isinstance(work, Segment) and step is not None and not self.ended:
+            with self._errors_kept():
+                self.source.stands_at(work, step)
 
     def on_trial_complete(
         self, trial_id: str, result: dict | None = None, error: bool = False

@@ -43,6 +43,10 @@ class Source(Protocol):
         """`folder` holds NUMBER.safetensors for each result without a reason."""
         ...
 
+    def stands_at(self, segment: Segment, step: int) -> None:
+        """Said now and then while a segment runs."""
+        ...
+
     def answered(self, probe: Probe, answer: Answer) -> None:
         """What a worker found."""
         ...
