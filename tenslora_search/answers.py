@@ -23,6 +23,12 @@ def without_result(run: Any) -> str:
     return "no trial was completed; give it more time: the same command goes on where it stopped."
 
 
+def interrupted(run: Any) -> str:
+    """What is said in the place of a front after a signal, where nothing is complete yet."""
+    done = len(run.front())
+    return "" if done else "interrupted before a trial was complete; the same command goes on."
+
+
 def print_dry_run(
     budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
@@ -41,7 +47,9 @@ def print_dry_run(
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
+    rows = SearchSpace.load(
+        question.space, question.geometry, of_adapter, methods=question.methods
+    ).table()
     found = _looked_at(question)
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
@@ -74,11 +82,14 @@ def _looked_at(question: "Question") -> list[str]:
 
 def _print_rows(rows: "Sequence[Row]") -> None:
     width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
-    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
+    of_name = max(8, *(len(row.method) + 2 for row in rows)) if rows[0].method else 0
+    head_line = f"{'method'[:of_name]:<{of_name}}{'construction':<15}{'decomposition':<15}"
+    head_line += f"{'sites'[:width]:<{width}}"
     print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
-        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
+        what = f"{row.method:<{of_name}}{row.construction:<15}{row.decomposition:<15}"
+        what += f"{row.sites[:width]:<{width}}"
         print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
 
 

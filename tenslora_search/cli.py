@@ -40,6 +40,7 @@ def search(
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    methods: options.Methods = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
     sampler: options.Sampler = None, pruner: options.Pruner = None,
     objective: options.Objective = None, pack: options.Pack = "auto",
@@ -80,8 +81,8 @@ def _print_version() -> None:
 
 
 ASKED = (
-    "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
-    "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
+    "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
+    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
     "drop_unlabelled",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
@@ -119,7 +120,8 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    construction: options.Entry, decomposition: options.Entry, ranks: options.Ranks,
+    ranks: options.Ranks, method: options.Method = None,
+    construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
     inner: options.Inner = None, projections: options.Projections = "query,key,value",
@@ -130,6 +132,7 @@ def count(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
+    structure = _structure(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     if model is not None:
         geometry = geometry_of_model(model, names)
@@ -140,15 +143,15 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    spec = AdapterSpec.of(construction, decomposition, _ranks(ranks), geometry)
+    spec = AdapterSpec.of(*structure, _ranks(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
     parts = {
         "n_params": spec.n_params,
         "method": spec.method,
-        "construction": construction,
-        "decomposition": decomposition,
+        "construction": spec.construction,
+        "decomposition": spec.decomposition,
         "ranks": dict(zip(spec.structure.bonds, spec.ranks, strict=True)),
         "slice_rank": spec.slice_rank,
         "factors": spec.factor_counts,
@@ -276,6 +279,22 @@ def _pack(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
     return int(text)
+
+
+def _structure(
+    method: str | None, construction: str | None, decomposition: str | None
+) -> tuple[str, str]:
+    """The construction and the decomposition of a count: of a method, or as they are named."""
+    from tenslora_search.spec.methods import find_method
+
+    if method is not None:
+        if construction is not None or decomposition is not None:
+            raise QuestionError("count takes --method, or --construction and --decomposition.")
+        row = find_method(method)
+        return row.construction, row.decomposition
+    if construction is None or decomposition is None:
+        raise QuestionError("count needs --method, or --construction and --decomposition.")
+    return construction, decomposition
 
 
 def _ranks(text: str) -> tuple[int, ...]:

@@ -40,6 +40,9 @@ DropUnlabelled = Annotated[
 Space = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
 ]
+Methods = Annotated[
+    str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
+]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
 Sampler = Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")]
@@ -78,7 +81,8 @@ Plugin = Annotated[
     ),
 ]
 # count
-Entry = Annotated[str, typer.Option()]
+Entry = Annotated[str | None, typer.Option()]
+Method = Annotated[str | None, typer.Option(help="see: list methods; instead of both")]
 Ranks = Annotated[
     str,
     typer.Option(

@@ -51,6 +51,18 @@ def test_count(command):
     assert command(*COUNT, *"--hidden 768 --heads 12 --layers 12".split()) == (0, "216093\n", "")
 
 
+def test_count_of_a_method_by_its_name(command):
+    said = ["--method", "sora", "--ranks", "8", "--model", "roberta-base"]
+    assert command("count", *said) == (0, "442656\n", "")
+    for more, why in (
+        (["--construction", "qkv"], "takes --method, or"),
+        ([], "no method named 'so'"),
+    ):
+        wrong = ["--method", "sora" if more else "so", "--ranks", "8", "--model", "roberta-base"]
+        code, _, err = command("count", *wrong, *more)
+        assert (code, why in err) == (2, True)
+
+
 MLP = "count --construction qkv --decomposition cp --ranks 2 --projections".split()
 SHAPE = "--hidden 384 --heads 12 --layers 6".split()
 
@@ -101,6 +113,18 @@ def test_dry_run_tells_the_space_in_numbers(command):
         0 < row["smallest"] <= row["largest"] <= 6_000 and row["feasible"] > 0 for row in rows
     )
     assert {"construction": "none", "decomposition": "cp"}.items() <= rows[0].items()
+
+
+def test_dry_run_over_methods_has_a_row_a_method(command):
+    said = ["--budget", "6k", "--task", "digits", "--dry-run", "--methods"]
+    code, out, _ = command(*said, "lora,prilora ramp,sora", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["method"] for row in rows] == ["LoRA", "PRILoRA ramp", "SoRA"]
+    assert [row["smallest"] for row in rows] == [1_536, 1_536, 1_548]
+    assert "method        construction" in command(*said, "lora,prilora ramp")[1]
+    assert command(*said, "lora,nope")[0] == 2
+    assert command("--budget", "1k", *said[2:], "lora")[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def ask_tell(
     """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
-    `Geometry.attention(...)`). `options`: trials, space, sampler, pruner, objective, seed, and
-    max_steps and eta, which make the rungs: trials are reported at some steps before max_steps and
-    stopped early; without it each trial has one score, its last. Scores are on a scale like
+    `Geometry.attention(...)`). `options`: trials, space, methods, sampler, pruner, objective, seed,
+    and max_steps and eta, which make the rungs: trials are reported at some steps before max_steps
+    and stopped early; without it each trial has one score, its last. Scores are on a scale like
     accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
     measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError` for a wrong
     question; `NothingFitsError` if no configuration is within the budget.
@@ -85,7 +85,9 @@ def ask_tell(
     checked_folder(out, plugins, force=force)
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
-    space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
+    space = SearchSpace.load(
+        question.space, geometry or question.geometry, question.budget, methods=question.methods
+    )
     _check_space(space)
     folder = Path(out)
     with ExitStack() as lock:
@@ -99,7 +101,7 @@ def _check_space(space: SearchSpace) -> None:
     if space.needs:
         raise QuestionError(
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
-            "training loop of your own cannot answer; use level or ramp."
+            "training loop of your own cannot answer; use level or ramp, or name methods without."
         )
 
 

@@ -36,7 +36,8 @@ LOGGER = logging.getLogger("tenslora_search")
 
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
-    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
+    model: str | Path | None = None, space: str | Path | None = None,
+    methods: str | Sequence[str] | None = None, trials: int | None = None,
     time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
@@ -47,6 +48,7 @@ def search(
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its
     report written.
 
+    `methods`: names of `list methods`, or "all", which narrow the space to those methods.
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by
     side (None: as many as the GPU makes use of, which is measured; 8 on a CPU); `out` is the run
     folder, in which the same question goes on where it stopped. `callbacks`: callables are called
@@ -62,8 +64,9 @@ def search(
     began = time.monotonic()
     checked_folder(out, plugins, force=force)
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
-        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
+        budget=budget, task=task, data=data, model=model, space=space, methods=methods,
+        trials=trials, sampler=sampler, pruner=pruner, objective=objective, retest=retest,
+        seed=seed, **options,
     )  # fmt: skip
     means: Means = {"pack": pack, "time_limit": time_limit}
     check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
@@ -140,7 +143,9 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
 
 def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     """The probes that the allocators of the space take their numbers from."""
-    return SearchSpace.load(question.space, geometries_of(run_file), run_file.budget).needs
+    return SearchSpace.load(
+        question.space, geometries_of(run_file), run_file.budget, methods=question.methods
+    ).needs
 
 
 def _prepared(folder: Path, question: Question) -> RunFile:
@@ -213,5 +218,6 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         question.space,
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
+        methods=question.methods,
     )
     return space, head_params

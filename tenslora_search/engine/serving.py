@@ -56,8 +56,9 @@ class Serving:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
         self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
-        )
+            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
+            question.methods,
+        )  # fmt: skip
         self.study = Study.of(
             question,
             self.space,

@@ -14,6 +14,7 @@ from tenslora_search.spec.backbones import (
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
 from tenslora_search.spec.paths import exists, is_dir, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
@@ -28,7 +29,17 @@ LARGEST = 10**9
 """Of trials, steps, rows and the like."""
 FREE = ("trials", "retest")
 """What may be another in the same folder: a search can be taken further."""
-OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed")
+OWN_LOOP = (
+    "space",
+    "methods",
+    "trials",
+    "max_steps",
+    "eta",
+    "sampler",
+    "pruner",
+    "objective",
+    "seed",
+)
 """The options of `ask_tell`."""
 
 
@@ -53,6 +64,8 @@ class Question:
     drop_unlabelled: bool = False
     """leave out rows without a label"""
     space: Name = "default"
+    methods: tuple[Name, ...] | None = None
+    """names of METHODS, or "all": those alone are proposed; None: what the space names"""
     trials: Count = 64
     max_steps: Count = 1000
     """of one trial; the rungs below are eta apart"""
@@ -147,6 +160,8 @@ class Question:
             _ = metric_for(chosen["goal"], chosen.get("metric"))
         elif "metric" in chosen:
             _ = NOISE[chosen["metric"]]
+        if "methods" in chosen:
+            chosen["methods"] = methods_named(chosen["methods"])
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome

@@ -3,7 +3,7 @@ allocator x sites.
 """
 
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tenslora_search.spec.sites import are_sites
 from tenslora_search.spec.structure import Structure
@@ -102,13 +102,47 @@ def find_method(name: str) -> Method:
     >>> find_method("sora")[:2]
     ('none', 'sora')
     """
-    written = {one.casefold(): one for one in METHODS}
-    if name.casefold() in written:
-        return METHODS[written[name.casefold()]]
-    nearest = get_close_matches(name.casefold(), written, n=1, cutoff=0.5)
+    written = {_folded(one): one for one in METHODS}
+    if _folded(name) in written:
+        return METHODS[written[_folded(name)]]
+    nearest = get_close_matches(_folded(name), written, n=1, cutoff=0.5)
     hint = f" Did you mean {written[nearest[0]]!r}?" if nearest else ""
     known = ", ".join(METHODS)
     raise QuestionError(f"no method named {shortened(name)}.{hint} Known: {known}.")
+
+
+EVERY = "all"
+"""In place of names of methods: all that the model holds within the budget."""
+
+
+def methods_named(said: object) -> tuple[str, ...]:
+    """The names of the rows that a text with commas, or a list, means, each once; ("all",) stays.
+
+    The first word of several rows means each of them: tenslora. `QuestionError` for a wrong name.
+
+    >>> methods_named("lora, nb_lora")
+    ('LoRA', 'NB-LoRA')
+    """
+    names = said.split(",") if isinstance(said, str) else said
+    if not isinstance(names, list | tuple) or not names:
+        raise QuestionError(f"methods are names with commas between them; got {shortened(said)}.")
+    rows = {id(row): name for name, row in METHODS.items()}
+    found: dict[str, None] = {}
+    for one in cast("list[object]", names):
+        if not isinstance(one, str):
+            raise QuestionError(f"a method is a name; got {shortened(one)}.")
+        name = one.strip()
+        if _folded(name) == EVERY:
+            return (EVERY,)
+        kin = [row for row in METHODS if name and _folded(row).startswith(_folded(name) + " ")]
+        is_row = _folded(name) in map(_folded, METHODS)
+        found |= dict.fromkeys(kin if kin and not is_row else [rows[id(find_method(name))]])
+    return tuple(found)
+
+
+def _folded(name: str) -> str:
+    """Names are alike whatever their case, and whatever stands between their words."""
+    return name.casefold().replace("-", " ").replace("_", " ")
 
 
 def method_name(structure: Structure, *, rule: str = "plain", allocator: str = "level") -> str:

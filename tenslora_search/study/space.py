@@ -9,7 +9,7 @@ never reach the trial.
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +17,14 @@ from typing import Any
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
-from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
-from tenslora_search.spec.methods import METHODS, USUAL, Method
-from tenslora_search.spec.sites import DEFAULT_SITES, are_sites
+from tenslora_search.spec.methods import METHODS, USUAL
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
-from tenslora_search.study.feasible import Row, row_of
+from tenslora_search.study.feasible import Row, nothing_fits, row_of
+from tenslora_search.study.geometries import Geometries, geometries_by_sites
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
@@ -37,8 +36,6 @@ its place in the chain.
 """
 
 Point = Mapping[str, Any]
-Geometries = Geometry | Mapping[str, Geometry] | Callable[[str], Geometry]
-"""Of the sites that a space names: of each by its name, or the one there is."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,15 @@ class SearchSpace:
     """by the name of the sites, in the space's order"""
     budget: int
     structures: Mapping[str, Pair]
-    """by their text: those of which the smallest member fits on some sites"""
+    """by their text, or by method: those of which the smallest member fits on some sites"""
     parameters: Mapping[str, Parameter]
     """besides structure; a parameter with one value only is a constant"""
     knobs: Mapping[str, Knob]
     """of the entries that the space names, by the parameter's name"""
     measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
     """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """of a space over methods: for each the parameters that stand in for those of all"""
 
     @classmethod
     def load(
@@ -65,35 +64,58 @@ class SearchSpace:
         geometries: Geometries,
         budget: int,
         measured: Mapping[str, Measured] | None = None,
+        methods: Sequence[str] | None = None,
     ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
-        high a range.
+        high a range. `methods` (names of METHODS, or "all") narrow it.
 
         `geometries` has, or gives, the geometry of each entry of SITES that the space names; one
         geometry alone is that of its only sites. `QuestionError` for a wrong key or value,
-        `NothingFitsError` if even the smallest configuration is over the budget.
+        `NothingFitsError` if even the smallest configuration is over the budget, or that of a
+        method which was named.
         """
-        said = declared(space)
-        of_sites = _geometries(said.name, values_of(said.parameters["sites"]), geometries)
+        said = declared(space, methods)
+        of_sites = geometries_by_sites(said.name, said.sites, geometries)
         parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
         every = cls(
-            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {}
-        )
-        smallest = {
-            text: min(every.structure(pair, sites, {}).smallest for sites in of_sites)
-            for text, pair in said.structures.items()
-        }
-        fitting = {text: pair for text, pair in said.structures.items() if smallest[text] <= budget}
+            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},
+            said.own,
+        )  # fmt: skip
+        return every._fitting(takes_all=said.takes_all)
+
+    def _fitting(self, *, takes_all: bool) -> "SearchSpace":
+        """With the structures alone that the model holds within the budget, and the allocators of
+        the space divide; of methods that were named all must be so.
+        """
+        smallest: dict[str, int] = {}
+        for text in self.structures:
+            try:
+                of_sites = [self.structure(text, one, {}).smallest for one in self._sites(text)]
+                smallest[text] = min(of_sites)
+            except QuestionError as error:
+                if text in self.own and not takes_all:
+                    raise QuestionError(f"method {text} is not for this model: {error}") from error
+                if text not in self.own:
+                    raise
+        over = [text for text, size in smallest.items() if size > self.budget]
+        if over and self.own and not takes_all:
+            raise NothingFitsError(
+                f"method {over[0]} needs at least {smallest[over[0]]:,} parameters on this model; "
+                f"the budget is {self.budget:,}."
+            )
+        fitting = {text: self.structures[text] for text in smallest if text not in over}
         if not fitting:
-            raise NothingFitsError(_nothing_fits(said.structures, smallest, budget))
-        divided = {text: pair for text, pair in fitting.items() if every._combinations(pair)}
-        if not divided:
-            names = ", ".join(values_of(said.parameters["allocator"]))
+            raise NothingFitsError(nothing_fits(self.structures, smallest, self.budget))
+        divided = {text: pair for text, pair in fitting.items() if self._combinations(text)}
+        lost = [text for text in fitting if text not in divided]
+        if not divided or (lost and self.own and not takes_all):
+            names = ", ".join(values_of(self._parameter(lost[0], "allocator")))
+            what = f"method {lost[0]}" if self.own else "no structure of it"
             raise QuestionError(
-                f"space {said.name}: no structure of it can be divided by allocator {names}; add "
+                f"space {self.name}: {what} can be divided by allocator {names}; add "
                 "allocator level, or a construction that leaves the axis to its copies."
             )
-        return replace(every, structures=divided)
+        return replace(self, structures=divided)
 
     @property
     def geometry(self) -> Geometry:
@@ -103,17 +125,25 @@ class SearchSpace:
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """The probes that its allocators take numbers from, each once."""
-        names = {
-            name: None for pair in self.structures.values() for _, name in self._combinations(pair)
+        found = {
+            self._allocator(name, self._values(text, {}))[1].needs: None
+            for text in self.structures
+            for _, name in self._combinations(text)
         }
-        found = [self._allocator(name, self._usual)[1].needs for name in names]
-        return tuple(dict.fromkeys(need for need in found if need))
+        return tuple(need for need in found if need)
 
     @cached_property
     def searched(self) -> dict[str, Parameter]:
-        """What a sampler chooses: the structure and all parameters that are no constants."""
+        """What a sampler chooses: the structure, or the method, and all parameters that are no
+        constants.
+        """
         varying = {name: one for name, one in self.parameters.items() if not is_constant(one)}
-        return {"structure": Choice(tuple(self.structures)), **varying}
+        return {self.kind: Choice(tuple(self.structures)), **varying}
+
+    @property
+    def kind(self) -> str:
+        """What a point says first: its method, or its structure."""
+        return "method" if self.own else "structure"
 
     def trial(self, point: Point, seed: int) -> TrialSpec:
         """The trial that a point stands for; its adapter is canonical and within the budget.
@@ -122,13 +152,13 @@ class SearchSpace:
         structure that its allocator cannot divide takes the first of the space's that can, on the
         point's sites if it fits there.
         """
-        values = {**self._usual, **point}
-        pair = self.structures[values["structure"]]
-        possible = self._combinations(pair)
+        text = point[self.kind]
+        values = self._values(text, point)
+        possible = self._combinations(text)
         asked = values["sites"], values["allocator"]
         alike = [one for one in possible if one[0] == asked[0]]
         sites, name = asked if asked in possible else [*alike, *possible][0]
-        structure = self.structure(pair, sites, values)
+        structure = self.structure(text, sites, values)
         allocator, entry = self._allocator(name, values)
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
@@ -149,19 +179,21 @@ class SearchSpace:
             seed=seed,
         )
 
-    def structure(self, pair: Pair, sites: str, values: Point) -> Structure:
+    def structure(self, text: str, sites: str, point: Point) -> Structure:
         """With the knobs of a point; the usual ones where these make even ranks of 1 too large."""
-        construction, decomposition = pair
-        values = {**self._usual, **values}
+        construction, decomposition = self.structures[text]
         found = [
             Structure.of(
                 construction,
                 decomposition,
                 self.geometries[sites],
-                options=self._entry("decomposition", decomposition, one).options,
-                after=self._entry("map", one["map"], one),
+                options=self._entry("decomposition", decomposition, values).options,
+                after=self._entry("map", values["map"], values),
             )
-            for one in (values, {**values, **self._usual_knobs})
+            for values in (
+                self._values(text, point),
+                self._values(text, {**point, **self._usual_knobs}),
+            )
         ]
         return found[0] if found[0].smallest <= self.budget else found[1]
 
@@ -172,9 +204,9 @@ class SearchSpace:
         size = self.parameters["size"]
         most = size.high if isinstance(size, Range) else max(size.values)
         smaller = [share for share in (1 / 4, 1 / 16) if share < most and has(size, share)]
-        known = [point for method in METHODS.values() if (point := self._point_of(method))]
+        known = [point for name in METHODS if (point := self._point_of(name))]
         points = [{**point, "size": most} for point in known]
-        lora = self._point_of(METHODS["LoRA"])
+        lora = self._point_of("LoRA")
         if lora:
             least = [{**lora, "size": share} for share in smaller]
             points = points[:1] + least[:1] + points[1:] + least[1:]
@@ -206,12 +238,36 @@ class SearchSpace:
         return json.dumps(replace(trial, seed=0, allocator=LEVEL).to_json(), sort_keys=True)
 
     def table(self) -> list[Row]:
-        """Each structure that fits in numbers, on each of the sites on which it does."""
+        """Each structure or method that fits in numbers, on each of the sites on which it does."""
         return [
-            row_of(self.structure(pair, sites, {}), self.budget, sites)
-            for pair in self.structures.values()
-            for sites in dict.fromkeys(sites for sites, _ in self._combinations(pair))
+            self._row(text, sites)
+            for text in self.structures
+            for sites in dict.fromkeys(sites for sites, _ in self._combinations(text))
         ]
+
+    def _row(self, text: str, sites: str) -> Row:
+        row = row_of(self.structure(text, sites, {}), self.budget, sites)
+        if not self.own:
+            return row
+        point = {self.kind: text, "size": 1.0, "sites": sites, **dict.fromkeys(ROLES, 0.5)}
+        values = self._values(text, point)
+        is_measured = not self._allocator(values["allocator"], values)[1].needs
+        largest = self.trial(point, 0).adapter.n_params if is_measured else row.largest
+        return row._replace(method=text, largest=max(row.smallest, largest))
+
+    def _values(self, text: str, point: Point) -> dict[str, Any]:
+        """Every parameter of a point, for its structure or method: what the point leaves out as
+        usual, and the method's own in place of those of all.
+        """
+        values = {**self._usual, **point, self.kind: text}
+        return values | {key: values[name] for key, name in self.own.get(text, {}).items()}
+
+    def _parameter(self, text: str, key: str) -> Parameter:
+        """Of a structure or method."""
+        return self.parameters[self.own.get(text, {}).get(key, key)]
+
+    def _sites(self, text: str) -> tuple[str, ...]:
+        return values_of(self._parameter(text, "sites"))
 
     @cached_property
     def _usual(self) -> dict[str, Any]:
@@ -227,15 +283,16 @@ class SearchSpace:
             for name, knob in self.knobs.items()
         }  # fmt: skip
 
-    def _combinations(self, pair: Pair) -> list[tuple[str, str]]:
+    def _combinations(self, text: str) -> list[tuple[str, str]]:
         """The sites and allocators of the space that a structure can have within the budget."""
         found: list[tuple[str, str]] = []
-        for sites in self.geometries:
-            structure = self.structure(pair, sites, {})
+        values = self._values(text, {})
+        for sites in self._sites(text):
+            structure = self.structure(text, sites, {})
             if structure.smallest > self.budget:
                 continue
-            for name in values_of(self.parameters["allocator"]):
-                if self._allocator(name, self._usual)[1].can_divide(structure):
+            for name in values_of(self._parameter(text, "allocator")):
+                if self._allocator(name, values)[1].can_divide(structure):
                     found.append((sites, name))
         return found
 
@@ -258,24 +315,28 @@ class SearchSpace:
         closer than that is the same trial.
         """
         value = values[name]
-        if isinstance(self.parameters[name], Choice) or not isinstance(knob.among, Range):
+        one = self._parameter(values[self.kind], name)
+        if isinstance(one, Choice) or not isinstance(knob.among, Range):
             return value
         rounded = min(knob.among.high, max(knob.among.low, float(f"{value:.2g}")))
         return round(rounded) if isinstance(knob.default, int) else rounded
 
-    def _point_of(self, method: Method) -> dict[str, Any] | None:
+    def _point_of(self, name: str) -> dict[str, Any] | None:
         """The point of a known method, its other parameters as usual; None if it is not held."""
+        if self.own:
+            return {**self._usual, self.kind: name} if name in self.structures else None
+        method = METHODS[name]
         pairs = [
             text
             for text, pair in self.structures.items()
             if pair == (method.construction, method.decomposition)
         ]
-        point = {**self._usual, "structure": pairs[0] if pairs else None}
-        for name, wanted in method.choices.items():
-            choice = values_of(self.parameters[name])
+        point = {**self._usual, self.kind: pairs[0] if pairs else None}
+        for key, wanted in method.choices.items():
+            choice = values_of(self.parameters[key])
             if wanted in choice:
-                point[name] = wanted
-            elif wanted != USUAL.get(name):
+                point[key] = wanted
+            elif wanted != USUAL.get(key):
                 return None
         return point if pairs else None
 
@@ -287,35 +348,3 @@ def bond_roles(structure: Structure) -> list[str]:
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
     return roles
-
-
-def _geometries(space: str, names: tuple[str, ...], given: Geometries) -> dict[str, Geometry]:
-    if callable(given):
-        return {name: given(name) for name in names}
-    if isinstance(given, Mapping):
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise QuestionError(
-                f"space {space} adapts {missing[0]}; there is a geometry of "
-                f"{', '.join(given) or 'nothing'}."
-            )
-        return {name: given[name] for name in names}
-    is_that = len(names) == 1 and are_sites(given.projections, names[0])
-    if not is_that and names != (DEFAULT_SITES,):
-        raise QuestionError(
-            f"space {space} adapts {', '.join(names)}; with one geometry of your own, leave sites "
-            "out."
-        )
-    return {names[0]: given}
-
-
-def _nothing_fits(structures: Mapping[str, Pair], smallest: Mapping[str, int], budget: int) -> str:
-    least: dict[str, tuple[int, str]] = {}
-    for text, (construction, _) in structures.items():
-        found = smallest[text], text
-        least[construction] = min(least.get(construction, found), found)
-    parts = [f"{text} {format_count(size)}" for size, text in least.values()]
-    return (
-        f"nothing fits {format_count(budget)} parameters; the smallest of each construction: "
-        f"{', '.join(parts)}."
-    )
