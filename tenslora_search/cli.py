@@ -74,7 +74,7 @@ def search(
     }
     means["time_limit"] = limit
     if dry_run:
-        print_dry_run(budget, asked, means, as_json=as_json)
+        print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
+from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
 from tenslora_search.api.trackers import TRACKERS
@@ -77,13 +78,15 @@ def search(
     folder = Path(out) if out is not None else default_folder(asked)
     listeners, others = _apart(callbacks, executor)
     trackers = [TRACKERS[name] for name in track]
-    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others))
+    last_words = LastWords()
+    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others, last_words))
     said = {
         "executor": executor, "ray_address": ray_address, "gpus_per_worker": gpus_per_worker,
         "plugins": [str(Path(one).resolve()) for one in plugins], "track": list(track), **means,
     }  # fmt: skip
     run = _searched(
-        asked, folder, serve, force=force, said=said, listeners=listeners, began=began,
+        asked, folder, serve, last_words,
+        force=force, said=said, listeners=listeners, began=began,
         progress=progress, **means,
     )  # fmt: skip
     for send in trackers:
@@ -115,6 +118,7 @@ def _searched(
     asked: Question,
     folder: Path,
     executor: AbstractContextManager[Serve],
+    last_words: LastWords,
     *,
     force: bool,
     said: Mapping[str, Any],
@@ -134,6 +138,7 @@ def _searched(
             serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
+        last_words.signals, last_words.source = signals, source
         serve(source)
         run = finish(source)
         if signals.received is not None:
