@@ -96,6 +96,32 @@ def load_task(
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
+    asked = read_rows(task, data, columns, goal, drop_unlabelled, model)
+    source, roles, report, chosen, targets = asked
+    metric = metric_for(chosen, metric or (task.metric if task else None))
+    splits = ["train", *filter(None, [report])]
+    found = {split: _part(source, roles, split, targets) for split in splits}
+    check_model(task, roles, chosen, model)
+    taken = _three_parts(source, chosen, found, report, seed, fit_rows)
+    digest = _digest(roles, targets, taken)
+    _check_digest("data", source.origin, digest, expected)
+    learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
+    parts = _encoded(taken, learnt, model, max_length, cache)
+    about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
+    return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
+
+
+def read_rows(
+    task: Task | None,
+    data: Path | str | None,
+    columns: Mapping[str, str | Sequence[str]] | None,
+    goal: str | None,
+    drop_unlabelled: bool,
+    model: str,
+) -> tuple[Source, Columns, str | None, str, Targets]:
+    """What is read before anything is encoded: the files, the columns by role, the split that
+    report is, the name of the goal, and the labels.
+    """
     source = _read(task, Path(data).expanduser() if data is not None else None)
     asked = task.goal if task else goal
     roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
@@ -105,16 +131,7 @@ def load_task(
         chosen, targets = _worded_targets(source, roles, splits, asked, model)
     else:
         chosen, targets = _targets(source, roles, splits, asked, drop_unlabelled, task is None)
-    found = {split: _part(source, roles, split, targets) for split in splits}
-    _check_model(task, roles, chosen, model)
-    taken = _three_parts(source, chosen, found, report, seed, fit_rows)
-    digest = _digest(roles, targets, taken)
-    _check_digest("data", source.origin, digest, expected)
-    metric = metric_for(chosen, metric or (task.metric if task else None))
-    learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
-    parts = _encoded(taken, learnt, model, max_length, cache)
-    about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
-    return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
+    return source, roles, report, chosen, targets
 
 
 def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
@@ -209,7 +226,7 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
     return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
 
 
-def _check_model(task: Task | None, roles: Columns, goal: str, model: str) -> None:
+def check_model(task: Task | None, roles: Columns, goal: str, model: str) -> None:
     """`QuestionError` for a model that does not read the rows, or does not write as it should."""
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"

@@ -55,6 +55,10 @@ class Row:
     """what the retest measured besides, means over the fresh seeds; and a score as the number that
     people know it by
     """
+    lora_rank: float = math.nan
+    """the largest rank of a map in its LoRA checkpoint; not known of a dense update"""
+    lora_bytes: float = math.nan
+    """of that checkpoint, without the task head"""
     n_nonzero: int = 0
     """trained numbers that training has left in terms that are not zero; 0 before the first rung"""
 

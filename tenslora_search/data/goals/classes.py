@@ -17,7 +17,14 @@ class Classes(Readout):
 
     name: ClassVar[str] = "classes"
     problem_type: ClassVar[str] = "single_label_classification"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "f1_micro", "matthews")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "f1_macro",
+        "f1_micro",
+        "balanced_accuracy",
+        "roc_auc",
+        "matthews",
+    )
     is_last: ClassVar[bool] = True
 
     @classmethod

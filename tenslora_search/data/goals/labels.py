@@ -17,7 +17,7 @@ class Labels(Readout):
 
     name: ClassVar[str] = "labels"
     problem_type: ClassVar[str] = "multi_label_classification"
-    metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro")
+    metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro", "roc_auc")
 
     @classmethod
     def suits(cls, cells: Any) -> bool:
