@@ -120,8 +120,18 @@ def find_columns(
         if column not in frame:
             raise QuestionError(f"no column {column!r} for {role}; {there}.")
     by_role = {role: names[0] for role, names in asked.items()}
-    if (found := _worded(frame, task, by_role, kinds, there)) is not None:
-        return found
+    found = _worded(frame, task, by_role, kinds, there)
+    return found or _labelled(frame, task, asked, by_role, there)
+
+
+def _labelled(
+    frame: Any,
+    task: Task | None,
+    asked: Mapping[str, tuple[str, ...]],
+    by_role: Mapping[str, str],
+    there: str,
+) -> Columns:
+    """The columns of an input and its label."""
     labels = asked.get("label") or _label(frame, task, set(by_role.values()))
     if not labels:
         raise QuestionError(
