@@ -170,7 +170,7 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
-    _check_measures(question)
+    _check_measures(question, data.goal.name)
     run = _run_file(question, data)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
@@ -185,13 +185,18 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     return run
 
 
-def _check_measures(question: Question) -> None:
+def _check_measures(question: Question, goal: str) -> None:
     """What the retest will measure can be: shows before anything is trained."""
     from tenslora_search.data.answers import ANSWERS
+    from tenslora_search.data.goals import GOALS
     from tenslora_search.data.retain import load_retained
 
     for name in TASKS[question.task].answers if question.task and question.retest else ():
         _ = ANSWERS[name]("a", "a")
+    if question.retain and not GOALS[goal].writes:
+        raise QuestionError(
+            f"--retain measures a language model's loss on text; goal {goal} reads a task head."
+        )
     if question.retain:
         _ = load_retained(question.retain, question.model, question.max_length)
 
