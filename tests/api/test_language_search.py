@@ -63,7 +63,7 @@ def test_chats_are_found_and_learnt(run):
     batch = {**data.report.inputs, "labels": data.report.labels}
     with torch.no_grad():
         untrained = float(data.goal.losses(model, batch, 1))
-    assert -untrained + 0.5 < best < 0
+    assert -untrained + 0.1 < best < 0
 
 
 @pytest.mark.parametrize("format", ["peft", "native", "merged"])

@@ -109,7 +109,7 @@ def test_a_choice_is_scored_as_a_plain_loop_scores_it(tiny):
             tokens[row, : len(line), place] = line
             targets[row, 2 : len(line) - 1, place] = line[3:]
             logs = model(input_ids=line[None]).logits[0].log_softmax(-1)
-            each = [float(logs[at, line[at + 1]]) for at in range(2, len(line) - 1)]
+            each = [logs[at, line[at + 1]].item() for at in range(2, len(line) - 1)]
             expected[row, place] = sum(each) / len(each)
     goal = GOALS["choice"](metric="accuracy")
     batch = {"input_ids": tokens, "targets": targets, "labels": torch.tensor([2, 0])}
