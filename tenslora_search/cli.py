@@ -36,25 +36,22 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def search(
     context: typer.Context, config: options.Config = None, plugin: options.Plugin = None,
-    budget: options.Budget = None,
-    task: options.Task = None, model: options.Model = None, data: options.Data = None,
-    column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
-    drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
-    methods: options.Methods = None,
-    trials: options.Trials = None, time_limit: options.TimeLimit = None,
-    sampler: options.Sampler = None, pruner: options.Pruner = None,
-    objective: options.Objective = None, pack: options.Pack = "auto",
-    executor: options.Executor = "ray", ray_address: options.RayAddress = None,
-    gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
-    retest_methods: options.RetestMethods = False,
+    budget: options.Budget = None, task: options.Task = None, model: options.Model = None,
+    data: options.Data = None, column: options.Column = None, goal: options.Goal = None,
+    metric: options.Metric = None, drop_unlabelled: options.DropUnlabelled = False,
+    space: options.Space = None, methods: options.Methods = None, trials: options.Trials = None,
+    time_limit: options.TimeLimit = None, sampler: options.Sampler = None,
+    pruner: options.Pruner = None, objective: options.Objective = None,
+    pack: options.Pack = "auto", executor: options.Executor = "ray",
+    ray_address: options.RayAddress = None, gpus_per_worker: options.GpusPerWorker = None,
+    retest: options.Retest = None, retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
-    eta: options.Eta = None,
-    fit_rows: options.FitRows = None, count_head: options.CountHead = False,
-    out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
-    quiet: options.Quiet = False, log_level: options.LogLevel = None,
-    track: options.Track = None, dry_run: options.DryRun = False,
-    version: options.Version = False,
+    eta: options.Eta = None, fit_rows: options.FitRows = None,
+    count_head: options.CountHead = False, out: options.Out = None, force: options.Force = False,
+    as_json: options.AsJson = False, quiet: options.Quiet = False,
+    log_level: options.LogLevel = None, track: options.Track = None,
+    dry_run: options.DryRun = False, version: options.Version = False,
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
@@ -67,12 +64,8 @@ def search(
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {
-        "executor": executor,
-        "pack": options.pack_of(pack),
-        "gpus_per_worker": gpus_per_worker,
-    }
-    means["time_limit"] = limit
+    means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
+    means |= {"gpus_per_worker": gpus_per_worker}
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json)
         return None
