@@ -67,7 +67,7 @@ def search(
     means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
     means |= {"gpus_per_worker": gpus_per_worker}
     if dry_run:
-        print_dry_run(budget, asked, means, as_json=as_json)
+        print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
     asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
@@ -120,7 +120,7 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    ranks: options.Ranks, method: options.Method = None,
+    method: options.Method = None, ranks: options.Ranks = "",
     construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,

@@ -204,6 +204,8 @@ def pack_of(text: str) -> int | None:
 
 
 def ranks_of(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()  # of a decomposition without bonds
     try:
         return tuple(int(rank) for rank in text.split(","))
     except ValueError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
+from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
 from tenslora_search.api.trackers import TRACKERS
@@ -108,10 +109,11 @@ def _begun(asked: Question, how: How) -> Run:
     folder = Path(how.out) if how.out is not None else default_folder(asked)
     listeners, others = _apart(how.callbacks, how.executor)
     trackers = [TRACKERS[name] for name in how.track]
-    place = Place(folder, how.ray_address, how.gpus_per_worker, others)
+    last_words = LastWords()
+    place = Place(folder, how.ray_address, how.gpus_per_worker, others, last_words)
     run = _searched(
-        asked, folder, EXECUTORS[how.executor](place), force=how.force, said=how.said,
-        listeners=listeners, began=how.began, progress=how.progress, **means,
+        asked, folder, EXECUTORS[how.executor](place), last_words, force=how.force,
+        said=how.said, listeners=listeners, began=how.began, progress=how.progress, **means,
     )  # fmt: skip
     for send in trackers:
         send(run)
@@ -142,6 +144,7 @@ def _searched(
     asked: Question,
     folder: Path,
     executor: AbstractContextManager[Serve],
+    last_words: LastWords,
     *,
     force: bool,
     said: Mapping[str, Any],
@@ -161,6 +164,7 @@ def _searched(
             serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
+        last_words.signals, last_words.source = signals, source
         serve(source)
         run = finish(source)
         if signals.received is not None:

@@ -240,7 +240,7 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
         ("trained parameters of the task head", f"{facts.head_params:,}"),
         (
             "ranks",
-            ", ".join(map(str, spec.adapter.ranks))
+            ", ".join(map(str, spec.adapter.ranks)) or "none"
             if len(spec.adapter.ranks) <= 16
             else "see below",
         ),

@@ -57,9 +57,10 @@ def write_peft(
     """As `save_peft`; the pairs that are written."""
     spec = adapter.specs[trial]
     if not spec.is_low_rank:
+        cause = f"with {spec.method}" if spec.networks[0].form.dense else f"after {spec.after}"
         raise QuestionError(
-            f"after {spec.after} the update has full rank, which peft's LoRA cannot hold; export "
-            "it as merged or native."
+            f"{cause} the update has full rank, which peft's LoRA cannot hold; export it as merged "
+            "or native."
         )
     prefix, tensors, ranks = "base_model.model.", {}, {}
     pairs = Ranks(rank, uniform_rank).of(module_pairs(adapter, trial))

@@ -11,19 +11,20 @@ from .conftest import SMALL, events, scores, wait_for
 pytestmark = pytest.mark.slow
 
 
-def busy_workers(session: int) -> list[int]:
-    """Processes of the driver's session that are training a segment, by the title Ray gives
-    them."""
+def parent(number: int) -> int:
+    stat = Path(f"/proc/{number}/stat").read_bytes()
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def busy_workers(driver: int) -> list[int]:
+    """Processes of the driver's raylet that are training a segment, by the title Ray gives them."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 title = (entry / "cmdline").read_bytes()
-                if (
-                    b"ray::" in title
-                    and b"train" in title
-                    and os.getsid(int(entry.name)) == session
-                ):
+                is_busy = b"ray::" in title and b"train" in title
+                if is_busy and parent(parent(int(entry.name))) == driver:
                     found.append(int(entry.name))
             except OSError:
                 continue
