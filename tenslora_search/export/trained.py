@@ -92,10 +92,7 @@ def export_trained(
     with export_folder(to) as folder:
         adapter, spec, offset = load_trained(state, model, goal=facts.goal)
         base = base_of(model, to)
-        config: Any = adapter.model.config
-        config._name_or_path = base.place  # which save_peft writes down
-        if offset:
-            config.label_offset = offset  # which the card's code reads
+        config: Any = _told(adapter.model.config, base, offset)
         with quiet():
             pairs = form.save(adapter, folder, **options)
             config.save_pretrained(folder)
@@ -110,6 +107,14 @@ def export_trained(
         text = card(facts, spec, base, form, str(to))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
+
+
+def _told(config: Any, base: Base, offset: float) -> Any:
+    """The model's config with what save_peft writes down and the card's code reads."""
+    config._name_or_path = base.place
+    if offset:
+        config.label_offset = offset
+    return config
 
 
 def _check_model(model: str, digest: str | None) -> None:
