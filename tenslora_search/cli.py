@@ -69,12 +69,8 @@ def search(
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {
-        "executor": executor,
-        "pack": options.pack_of(pack),
-        "gpus_per_worker": gpus_per_worker,
-    }
-    means["time_limit"] = limit
+    means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
+    means |= {"gpus_per_worker": gpus_per_worker}
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None

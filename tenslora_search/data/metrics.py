@@ -94,10 +94,9 @@ def balanced_accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
     """
     from sklearn.metrics import recall_score
 
+    options: dict[str, Any] = {"average": "macro", "zero_division": 0}
     return _of_chosen(
-        lambda chosen, truth: recall_score(
-            truth, chosen, labels=np.unique(truth), average="macro", zero_division=0
-        ),
+        lambda chosen, truth: recall_score(truth, chosen, labels=np.unique(truth), **options),
         answers,
         labels,
     )
