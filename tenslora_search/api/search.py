@@ -36,8 +36,7 @@ LOGGER = logging.getLogger("tenslora_search")
 
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
-    model: str | Path | None = None, space: str | Path | None = None,
-    methods: str | Sequence[str] | None = None, trials: int | None = None,
+    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
     time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
@@ -48,15 +47,15 @@ def search(
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its
     report written.
 
-    `methods`: names of `list methods`, or "all", which narrow the space to those methods.
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by
     side (None: as many as the GPU makes use of, which is measured; 8 on a CPU); `out` is the run
     folder, in which the same question goes on where it stopped. `callbacks`: callables are called
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
-    `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `options`: methods (names of `list methods`, or "all", which narrow the space), max_steps,
+    batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled, count_head (see
+    `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
@@ -64,9 +63,8 @@ def search(
     began = time.monotonic()
     checked_folder(out, plugins, force=force)
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=space, methods=methods,
-        trials=trials, sampler=sampler, pruner=pruner, objective=objective, retest=retest,
-        seed=seed, **options,
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
+        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     means: Means = {"pack": pack, "time_limit": time_limit}
     check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
