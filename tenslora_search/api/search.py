@@ -44,8 +44,7 @@ def search(
     force: bool = False, progress: Callable[[Progress], None] | None = None,
     callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), **options: Any,
 ) -> Run:  # fmt: skip
-    """Searches for the best adapters within a budget of trainable parameters; returns the run, its
-    report written.
+    """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
     `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by
     side (None: as many as the GPU makes use of, which is measured; 8 on a CPU); `out` is the run
@@ -53,9 +52,9 @@ def search(
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
-    `options`: methods (names of `list methods`, or "all", which narrow the space), max_steps,
-    batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled, count_head (see
-    `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `options`: methods, max_steps, batch_size, max_length, fit_rows, columns, goal, metric,
+    drop_unlabelled, count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if
+    nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
