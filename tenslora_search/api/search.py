@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
+from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
+from tenslora_search.api.trackers import TRACKERS
 from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.serving import Serving
 from tenslora_search.engine.source import Place
+from tenslora_search.runs.config import write_config
 from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
@@ -42,7 +45,8 @@ def search(
     ray_address: str | None = None, gpus_per_worker: float | None = None,
     retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
     force: bool = False, progress: Callable[[Progress], None] | None = None,
-    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), **options: Any,
+    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (),
+    track: Sequence[str] = (), **options: Any,
 ) -> Run:  # fmt: skip
     """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
@@ -51,9 +55,10 @@ def search(
     folder, in which the same question goes on where it stopped. `callbacks`: callables are called
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
-    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
-    `options`: methods, max_steps, batch_size, max_length, fit_rows, columns, goal, metric,
-    drop_unlabelled, count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if
+    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md).
+    `track`: mlflow, wandb or tensorboard, which have a run a trial at the end. More `options`:
+    methods, max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
+    count_head, retest_methods (see `Question`). `QuestionError` if wrong; `NothingFitsError` if
     nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
@@ -69,11 +74,21 @@ def search(
     check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
     folder = Path(out) if out is not None else default_folder(asked)
     listeners, others = _apart(callbacks, executor)
-    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others))
-    return _searched(
-        asked, folder, serve, force=force, listeners=listeners, began=began, progress=progress,
-        **means,
+    trackers = [TRACKERS[name] for name in track]
+    last_words = LastWords()
+    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others, last_words))
+    said = {
+        "executor": executor, "ray_address": ray_address, "gpus_per_worker": gpus_per_worker,
+        "plugins": [str(Path(one).resolve()) for one in plugins], "track": list(track), **means,
+    }  # fmt: skip
+    run = _searched(
+        asked, folder, serve, last_words,
+        force=force, said=said, listeners=listeners, began=began,
+        progress=progress, **means,
     )  # fmt: skip
+    for send in trackers:
+        send(run)
+    return run
 
 
 class Means(TypedDict):
@@ -100,8 +115,10 @@ def _searched(
     asked: Question,
     folder: Path,
     executor: AbstractContextManager[Serve],
+    last_words: LastWords,
     *,
     force: bool,
+    said: Mapping[str, Any],
     **serving: Any,
 ) -> Run:
     """Opens the folder, serves what is to be done until it is done, and finishes."""
@@ -112,11 +129,13 @@ def _searched(
         serve = context.enter_context(executor)
         signals.listen()  # again: Ray has a handler of its own
         run_file = _prepared(folder, asked)
+        write_config(folder, asked, said)
         asking = Asking(folder, asked, run_file, _needs(asked, run_file))
         if not asking.done:
             serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
+        last_words.signals, last_words.source = signals, source
         serve(source)
         run = finish(source)
         if signals.received is not None:

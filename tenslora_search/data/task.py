@@ -106,14 +106,11 @@ def load_task(
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
-    source = _read(task, Path(data).expanduser() if data is not None else None)
-    roles = find_columns(source, task, columns or {})
-    report = _report_split(source, roles, task)
-    splits = ["train", *filter(None, [report])]
-    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    source, roles, report, chosen, targets = read_rows(task, data, columns, goal, drop_unlabelled)
     metric = metric_for(chosen, metric or (task.metric if task else None))
+    splits = ["train", *filter(None, [report])]
     found = {split: _part(source, roles, split, targets) for split in splits}
-    _check_kind(task, roles, model)
+    check_kind(task, roles, model)
     taken = _three_parts(source, chosen, found, report, seed, fit_rows)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
@@ -121,6 +118,24 @@ def load_task(
     parts = _encoded(taken, learnt, model, max_length, cache)
     about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
     return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
+
+
+def read_rows(
+    task: Task | None,
+    data: Path | str | None,
+    columns: Mapping[str, str | Sequence[str]] | None,
+    goal: str | None,
+    drop_unlabelled: bool,
+) -> tuple[Source, Columns, str | None, str, Targets]:
+    """What is read before anything is encoded: the files, the columns by role, the split that
+    report is, the name of the goal, and the labels.
+    """
+    source = _read(task, Path(data).expanduser() if data is not None else None)
+    roles = find_columns(source, task, columns or {})
+    report = _report_split(source, roles, task)
+    splits = ["train", *filter(None, [report])]
+    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    return source, roles, report, chosen, targets
 
 
 def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
@@ -205,7 +220,8 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
     return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
 
 
-def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
+def check_kind(task: Task | None, roles: Columns, model: str) -> None:
+    """`QuestionError` if the model reads something else than the rows hold."""
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
     check_reads(

@@ -104,6 +104,31 @@ _STRUCTURES = {
     "TT-LoRA": Method(
         "none", "tensorised_tt", "a tensor train over each reshaped update", "2408.01008", 2024
     ),
+    "FacT-TK": Method(
+        "qkv_depth", "fact_tk", "a Tucker tensor over all maps as one mode", "2212.03145", 2022
+    ),
+    "CaRA": Method(
+        "att_qkv_depth", "cara", "CP, its weights trained, maps as one mode", "ICML", 2025
+    ),
+    "LoRETTA": Method(
+        "none", "loretta", "LoRA, A and B a tensor train each (rep)", "2402.11417", 2024
+    ),
+    "TensorGuide": Method(
+        "none", "tensor_guide", "one tensor train makes A and B", "2506.16456", 2025
+    ),
+    "LoRA-FA": Method("none", "lora_fa", "LoRA, A frozen", "2308.03303", 2023),
+    "VeRA": Method(
+        "qkv_depth", "vera", "shared random A and B, trained scaling vectors", "2310.11454", 2023
+    ),
+    "LoRA-XS": Method(
+        "none", "lora_xs", "r x r between the weight's singular vectors", "2405.17604", 2024
+    ),
+    "TeRA": Method(
+        "qkv_depth", "tera", "a random Tucker tensor, trained diagonals", "2509.03234", 2025
+    ),
+    "QuanTA": Method(
+        "none", "quanta", "gates on a reshaped input; dense, high rank", "2406.00132", 2024
+    ),
 }
 """Told by their structure. The order is that in which a search tries them first."""
 

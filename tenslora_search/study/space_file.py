@@ -205,7 +205,9 @@ def read(space: str | Path) -> tuple[str, dict[str, Any]]:
             )
         raise QuestionError(unknown("space", space, list(files)) + " Or give a TOML file.")
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        own = said.get("space")  # of a file that holds a whole search
+        return path.stem, cast("dict[str, Any]", own) if isinstance(own, dict) else said
     except (OSError, ValueError) as error:
         raise QuestionError(
             f"space {path} cannot be read: {shortened(str(error).splitlines()[0])}."

@@ -33,8 +33,8 @@ _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
 
 
-IsOver = Callable[[], bool]
-"""Asked between steps: whether the segment is to end where it is."""
+IsOver = Callable[..., bool]
+"""Asked between steps, and told which: whether the segment is to end where it is."""
 
 
 def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[TrialResult]:
@@ -139,7 +139,7 @@ def _advance(pack: Pack, to_step: int, is_over: IsOver | None) -> list[float]:
         return pack.advance(to_step)
     from_step, n_steps = pack.step, FIRST_STEPS
     sums = [0.0] * len(pack.specs)
-    while pack.step < to_step and not is_over():
+    while pack.step < to_step and not is_over(pack.step):
         began, start = time.perf_counter(), pack.step
         losses = pack.advance(min(to_step, start + n_steps))
         sums = [sum_ + loss * (pack.step - start) for sum_, loss in zip(sums, losses, strict=True)]

@@ -1,6 +1,6 @@
 """The classic ones: CP, Tucker, trains and rings, and sums of them."""
 
-from tenslora_search.spec.decompositions.parts import along, chain, halves, tall
+from tenslora_search.spec.decompositions.parts import along, chain, split, tall
 from tenslora_search.spec.form import Axis, Factor, Form, bond
 
 
@@ -95,7 +95,7 @@ def tensorised_tt(modes: tuple[Axis, ...]) -> Form:
     768 = 24 x 32. The chain runs input:1, input:2, layer, projection, head, output:1, output:2;
     bonds r_1, r_2, ... along it. Input parts stand before output parts, so the update is a pair
     whose rank is the smallest bond between them. The last core starts at zero. Reference: TT-LoRA,
-    arXiv 2408.01008; LoRETTA, arXiv 2402.11417.
+    arXiv 2408.01008 (its examples have four cores too; that the last starts at zero is ours).
     """
     first, *middle, last = along(modes)
-    return Form(chain((*halves(first), *middle, *halves(last))))
+    return Form(chain((*split(first, 2), *middle, *split(last, 2))))
