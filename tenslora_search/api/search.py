@@ -40,8 +40,7 @@ LOGGER = logging.getLogger("tenslora_search")
 
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
-    model: str | Path | None = None, space: str | Path | None = None,
-    methods: str | Sequence[str] | None = None, trials: int | None = None,
+    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
     time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
@@ -50,8 +49,7 @@ def search(
     callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), track: Sequence[str] = (),
     **options: Any,
 ) -> Run:  # fmt: skip
-    """Searches for the best adapters within a budget of trainable parameters; returns the run, its
-    report written.
+    """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
     `methods`: names of `list methods`, or "all", which narrow the space. A quarter of `time_limit`
     (seconds) is kept for the retest; `pack` trials train side by side (None: what a GPU takes; 8 on
@@ -70,9 +68,8 @@ def search(
         force, progress, began,
     )  # fmt: skip
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=space, methods=methods,
-        trials=trials, sampler=sampler, pruner=pruner, objective=objective, retest=retest,
-        seed=seed, **options,
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
+        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     return _begun(asked, how)
 
