@@ -271,8 +271,11 @@ def perturb():
                         )
                 whole = tensor.whole()
                 norm = whole.flatten(1).norm(dim=1) / len(whole[0].flatten(0, 1)) ** 0.5
-                last = list(tensor.factors.values())[-1]
-                last.mul_((size / norm).reshape(-1, *[1] * (last.ndim - 1)))
+                form = tensor.network.form
+                zeros = [one.name for one in form.counted if one.start == "zero"]
+                name = zeros[0] if form.scaled else list(tensor.factors)[-1]
+                factor = tensor.factors[name]
+                factor.mul_((size / norm).reshape(-1, *[1] * (factor.ndim - 1)))
 
     return draw
 
