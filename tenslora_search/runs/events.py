@@ -101,7 +101,15 @@ class Rung(Event):
     state: InnerPath | None = None
     """where its weights lie, relative to the run folder; None: somebody else keeps them"""
     n_nonzero: Number | None = None
-    """trained numbers that training has left in terms that are not zero; None: all of them"""
+    """trained numbers that training has left in terms that are not zero; None, and then not
+    written: all of them
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        said = Event.to_json(self)
+        if self.n_nonzero is None:
+            del said["n_nonzero"]
+        return said
 
 
 @dataclass(frozen=True, slots=True)
