@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.allocators import ALLOCATORS, Allocation, Allocator, Measured
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
 from tenslora_search.spec.form import Rule
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
@@ -163,10 +163,7 @@ class SearchSpace:
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
         measured = self.measured.get(entry.needs, Measured())
-
-        def divide(n: int) -> Allocation:
-            return entry.divide(structure, n, weights, measured)
-
+        divide = lambda n: entry.divide(structure, n, weights, measured)  # noqa: E731
         adapter = adapter_of(structure, divide, size, values["scale"], self.max_rank)
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
@@ -224,7 +221,9 @@ class SearchSpace:
         return [{name: point[name] for name in self.searched} for point in points]
 
     def nudged(self, point: Point, generator: random.Random, reach: float) -> dict[str, Any]:
-        """A point near another, up to `reach` of each range away; beyond 1 all is drawn anew."""
+        """A point near another: numbers moved by up to `reach` of their range; beyond 1 everything
+        is drawn anew.
+        """
         moved = dict(point)
         for name, one in self.searched.items():
             if isinstance(one, Choice):
