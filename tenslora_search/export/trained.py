@@ -2,7 +2,9 @@
 labels, tokenizer, card.
 """
 
+import logging
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +13,14 @@ import torch
 
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.backbone.readout import set_units, unpacked
+from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS, Goal
 from tenslora_search.data.processors import load_processor
 from tenslora_search.export.card import Base, Facts, card
+from tenslora_search.export.cost import Cost, cost_of
 from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.export.formats import FORMATS
+from tenslora_search.export.pairs import Pair, served_pairs
 from tenslora_search.export.target import export_folder
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.hub.places import model_digest as digest_of
@@ -26,6 +31,8 @@ from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.states import read_state
+
+LOGGER = logging.getLogger("tenslora_search")
 
 
 class Trained(NamedTuple):
@@ -69,38 +76,72 @@ def export_trained(
     model: str,
     facts: Facts,
     model_digest: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    select: Callable[[], Split] | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
-    `QuestionError` if the state cannot be read, if `to` is a file, or holds anything but an
-    earlier export, or if the model's files are others than those of `model_digest`, which the
-    trial was trained on.
+    `options` are those of the format, such as the rank of a LoRA checkpoint; what that costs is
+    measured on the rows of `select`. `QuestionError` if the state cannot be read, if `to` holds
+    anything but an earlier export, or if the model's files are not those of `model_digest`.
     """
-    form = FORMATS[format]
-    if model_digest and digest_of(model) != model_digest:
-        raise QuestionError(
-            f"the model {model} has changed since the search: its adapters belong to the files as "
-            "they were."
-        )
+    form, options = FORMATS[format], options or {}
+    form.check(format, options)
+    _check_model(model, model_digest)
     with export_folder(to) as folder:
         adapter, spec, offset = load_trained(state, model, goal=facts.goal)
         base = base_of(model, to)
-        config: Any = adapter.model.config
-        config._name_or_path = base.place  # which save_peft writes down
-        if offset:
-            config.label_offset = offset  # which the card's code reads
-        facts = replace(facts, label_offset=offset)
+        config: Any = _told(adapter.model.config, base, offset)
         with quiet():
-            form.save(adapter, folder)
+            pairs = form.save(adapter, folder, **options)
             config.save_pretrained(folder)
-            _save_processor(model, folder)
+            _save_processor(model, folder, facts.training["max_length"])
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
+        facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
+        if isinstance(pairs, Mapping):
+            cost = _cost(adapter, pairs, facts, select) if options.get("rank") else None
+            facts = replace(facts, served=served_pairs(pairs), cost=cost)
         # a command, or the folder, may have a name that is no UTF-8
         text = card(facts, spec, base, form, str(to))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
+
+
+def _told(config: Any, base: Base, offset: float) -> Any:
+    """The model's config with what save_peft writes down and the card's code reads."""
+    config._name_or_path = base.place
+    if offset:
+        config.label_offset = offset
+    return config
+
+
+def _check_model(model: str, digest: str | None) -> None:
+    if digest and digest_of(model) != digest:
+        raise QuestionError(
+            f"the model {model} has changed since the search: its adapters belong to the files as "
+            "they were."
+        )
+
+
+def _cost(
+    adapter: Adapter,
+    pairs: Mapping[str, Pair],
+    facts: Facts,
+    select: Callable[[], Split] | None,
+) -> Cost:
+    """Of fewer ranks than the adapter has; without a score where the data are no more."""
+    split = None
+    if select is not None:
+        try:
+            split = select()
+        except QuestionError as error:
+            LOGGER.warning("the cost of --rank on select is not known: %s", error)
+    cost = cost_of(adapter, pairs, facts.goal, split)
+    rank = max(a.shape[1] for a, _ in pairs.values())
+    LOGGER.warning("%s", cost.said(facts.metric, rank))
+    return cost
 
 
 def base_of(model: str, to: Path) -> Base:
@@ -114,7 +155,7 @@ def base_of(model: str, to: Path) -> Base:
             'f"{folder}/base"',
             "The base model is on no hub; it lies in `base/` of this folder.",
         )
-    place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
+    place = (BACKBONES[model].hub if model in BACKBONES else "") or model_place(model)
     if not Path(place).is_dir():
         return Base(place, place, place, repr(place))
     path = str(Path(place).resolve())
@@ -125,9 +166,15 @@ def base_of(model: str, to: Path) -> Base:
     return Base(path, path, None, repr(path), note)
 
 
-def _save_processor(model: str, folder: Path) -> None:
+def _save_processor(model: str, folder: Path, max_length: int) -> None:
+    """A tokenizer that cuts, where it is told to, as in training."""
     processor = load_processor(model)
     if isinstance(processor, ImageProcessor):
         processor.save(folder)
-    else:
+        return
+    own = processor.model_max_length
+    processor.model_max_length = min(own, max_length)
+    try:
         processor.save_pretrained(str(folder))
+    finally:
+        processor.model_max_length = own  # it is shared

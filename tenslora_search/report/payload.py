@@ -10,19 +10,22 @@ from typing import Any
 from tenslora_search.report.looks import baselines, outline
 from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
-from tenslora_search.report.rows import Row, Value, settings_of
+from tenslora_search.report.rows import Row, Value, measures_of, settings_of
 
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
-    "extra_macs", "peak_memory_mb", "seconds", "score", "report_score", "report_std", "n_retests",
-    "step", "reason",
+    "extra_macs", "lora_rank", "lora_bytes", "peak_memory_mb", "seconds", "score", "report_score",
+    "report_std", "n_retests", "step", "reason",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",
     "bytes": "bytes of the factors (float32)",
+    "lora_rank": "rank of the LoRA checkpoint (largest of any map)",
+    "lora_bytes": "bytes of the LoRA checkpoint (float32)",
     "extra_macs": "extra multiply-adds a token, unmerged",
     "peak_memory_mb": "peak training memory, MB a trial",
     "seconds": "training time, seconds a trial",
+    "forgetting": "rise of the loss on text to be retained, nats a token",
 }
 """What the front can be drawn against; one without a value is not offered."""
 MARK_SIZE = 7
@@ -32,7 +35,8 @@ def payload(record: RunRecord) -> dict[str, Any]:
     """Columns and rows of all trials, and what they stand beside."""
     rows, curves, leaders = record.rows, record.curves, front(record.rows)
     settings = varying(rows)
-    columns = [*FIELDS, *settings]
+    measures = measures_of(rows)
+    columns = [*FIELDS, *measures, *settings]
     cells = [
         [*(_plain(one.value(name)) for name in columns), _curve(curves.get(one.number, []))]
         for one in rows
@@ -46,6 +50,7 @@ def payload(record: RunRecord) -> dict[str, Any]:
         "front": [one.number for one in leaders],
         "picks": picks_of(leaders, record.typical_noise("select")),
         "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
+        "measures": measures,
         "looks": _looks(rows),
         "budget": record.file.budget,
         "metric": record.file.metric,

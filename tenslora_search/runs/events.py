@@ -100,6 +100,8 @@ class Rung(Event):
     peak_memory_mb: Seconds | None = None
     state: InnerPath | None = None
     """where its weights lie, relative to the run folder; None: somebody else keeps them"""
+    n_nonzero: Number | None = None
+    """trained numbers that training has left in terms that are not zero; None: all of them"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,12 @@ class Retest(Event):
     report_score: float
     seconds: Seconds = 0.0
     state: InnerPath | None = None
+    measures: Mapping[str, float] | None = None
+    """what was measured besides, by name: of what was written, of what was forgotten"""
+
+    def to_json(self) -> dict[str, Any]:
+        said = Event.to_json(self)
+        return said if self.measures else {k: v for k, v in said.items() if k != "measures"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,10 @@ class Learner(Protocol):
         ...
 
     def value(self, factor: Factor) -> "list[Tensor]": ...
+    def entries(self, factor: Factor) -> "list[Tensor]":
+        """Which entries of the values are the trial's own, booleans on the CPU; the rest pads."""
+        ...
+
     def gradient(self, factor: Factor) -> "list[Tensor]":
         """Of the step that was taken last, after clipping: for `between` alone."""
         ...
@@ -231,7 +235,8 @@ class Rule:
 
     `care` says how each factor is stepped. `penalty` is added to the trial's loss and recorded with
     the step: it may not wait for the device. `between` changes a trial in place between two steps,
-    outside the recording, after every `every` steps but the last (0: never). With `restarts` the
+    outside the recording, after every `every` steps but the last (0: never); or, where `links` is
+    more than 1, between parts of the trial's steps, so many and equally long. With `restarts` the
     warm-up, the schedule and Adam (its step count and both moments) begin anew at each such call.
     """
 
@@ -239,4 +244,11 @@ class Rule:
     penalty: "Callable[[Learner], Tensor] | None" = None
     between: Callable[[Learner], None] | None = None
     every: int = 0
+    links: int = 1
     restarts: bool = False
+
+    def period(self, n_steps: int) -> int:
+        """The steps from one call of `between` to the next, in a trial of so many; 0: no call."""
+        if self.between is None:
+            return 0
+        return self.every if self.links == 1 else -(-n_steps // self.links)

@@ -47,6 +47,15 @@ _TRAINING = {
     "LoRAN": Method(
         "none", "cp", "LoRA, then z + a z sin(f z)", "Findings of EMNLP", 2024, map="sinter"
     ),
+    "PRILoRA": Method(
+        "none",
+        "cp",
+        "LoRA, ranks that grow with depth, A pruned while it learns",
+        "2401.11316",
+        2024,
+        rule="prilora",
+        allocator="ramp",
+    ),
     "PRILoRA ramp": Method(
         "none", "cp", "LoRA, ranks that grow with depth", "2401.11316", 2024, allocator="ramp"
     ),
@@ -58,11 +67,25 @@ _TRAINING = {
         2024,
         allocator="gelora",
     ),
+    "dedup": Method(
+        "none",
+        "cp",
+        "LoRA, columns alike cost: ours, for ReSoRA's",
+        "2507.20745",
+        2025,
+        rule="dedup",
+    ),
 }
 """LoRA, and what a map, a rule or an allocator makes of it."""
 
 _STRUCTURES = {
     "SoRA": Method("none", "sora", "LoRA with gates that training shuts", "2311.11696", 2023),
+    "AdaLoRA": Method(
+        "none", "adalora", "LoRA as an SVD, the most important terms kept", "2303.10512", 2023
+    ),
+    "RAC-LoRA": Method(
+        "none", "rac_lora", "a chain of LoRA links, A drawn and frozen", "2410.08305", 2024
+    ),
     "NB-LoRA": Method(
         "none", "nb_lora", "norm-bounded (Cayley); not 2609.25618, null-basis", "2501.19050", 2025
     ),

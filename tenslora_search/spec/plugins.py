@@ -27,9 +27,11 @@ HOMES = {
     "family": "tenslora_search.spec.families.FAMILIES",
     "model": "tenslora_search.spec.backbones.BACKBONES",
     "task": "tenslora_search.spec.tasks.TASKS",
+    "wording": "tenslora_search.spec.wordings.WORDINGS",
     "local task": "tenslora_search.data.sources.MAKERS",
     "kind of data file": "tenslora_search.data.readers.READERS",
     "metric": "tenslora_search.data.metrics.METRICS",
+    "measure of answers": "tenslora_search.data.answers.ANSWERS",
     "goal": "tenslora_search.data.goals.GOALS",
     "probe": "tenslora_search.training.probes.PROBES",
     "trainer": "tenslora_search.training.trainers.TRAINERS",
@@ -40,6 +42,7 @@ HOMES = {
     "pick": "tenslora_search.report.pareto.PICKS",
     "page": "tenslora_search.report.pages.PAGES",
     "comparison": "tenslora_search.report.compare.COMPARISONS",
+    "tracker": "tenslora_search.api.trackers.TRACKERS",
 }
 """Where the tables are that take entries from outside, by their kind."""
 
@@ -48,11 +51,12 @@ CLOSED = {
     "tenslora_search.spec.metrics.GOAL_METRICS": "GOALS.add tells it",
     "tenslora_search.spec.adapter.HEAD_LAYOUTS": "two ways to count columns; there is no third",
     "tenslora_search.runs.events.EVENTS": "the journal's form is the same for all who read it",
+    "tenslora_search.report.methods.FORMS": "three ways to write one table",
     "tenslora_search.listing.KINDS": "made of the other tables",
 }
 """The tables that take none, and why."""
 
-OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison")
+OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison", "tracker")
 """Kinds of which workers need nothing."""
 
 

@@ -348,6 +348,13 @@ def test_i23_heads_restrict(rest):
     )
 
 
+def test_i14_adalora_with_gates_of_one_is_lora():
+    ones = torch.ones(PROJECTIONS, LAYERS, 4, dtype=torch.float64)
+    gated = Built("none", "adalora", (4,), gate=ones)
+    plain = Built("none", "cp", (4,), input=gated.input, output=gated.output)
+    assert_same(gated.updates, plain.updates)
+
+
 def test_loretta_is_lora_of_two_trains():
     built = Built("none", "loretta", (2, 3, 2, 2, 2, 3, 2))
     one, two, three, down, up, *outer = (

@@ -2,6 +2,7 @@
 
 import operator
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import level_ranks
+from tenslora_search.spec.allocators import Measured, level_ranks
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
@@ -47,11 +48,18 @@ def of_sites(sites: str) -> Geometry:
     return Geometry.attention(32, 4, 3, inner=48, projections=projections_of(sites, "bert"))
 
 
+EVERY_MAP = projections_of("all", "bert")
+MEASURED = {
+    "intrinsic_dimension": Measured((1.0, 3.0, 2.0, 4.0), EVERY_MAP),
+    "gradient_energy": Measured((1.0, 2.0, 3.0) * len(EVERY_MAP), EVERY_MAP),
+}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(200, 60_000), st.integers(0, 10_000), st.sampled_from(sorted(space_files())))
 def test_no_point_of_a_packaged_space_is_over_the_budget(budget, seed, name):
     try:
-        space = SearchSpace.load(name, of_sites, budget)
+        space = SearchSpace.load(name, of_sites, budget, MEASURED)
     except NothingFitsError:
         return
     generator = random.Random(seed)
@@ -375,3 +383,19 @@ def test_what_allocators_need_is_asked_of_the_space_and_not_of_its_table(tmp_pat
         again.trial({"structure": "none x cp", "allocator": "gelora"}, 0)
     shared = loaded(tmp_path, 'structure = "depth x cp"\nallocator = ["gelora", "level"]')
     assert shared.needs == ()
+
+
+@pytest.mark.parametrize("decomposition", ["cp", "tucker", "tensor_train"])
+def test_no_pair_is_of_a_larger_rank_than_servers_take(decomposition, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'construction = ["none", "qkv_depth"]\ndecomposition = "{decomposition}"\n')
+    geometry = Geometry.attention(32, 4, 3)
+    free = SearchSpace.load(path, geometry, 20_000)
+    held = replace(free, max_rank=5)
+    found = []
+    for point in ({"structure": one, "size": 1.0} for one in free.structures):
+        assert free.trial(point, 0).adapter.slice_rank > 5
+        found.append(held.trial(point, 0).adapter)
+    assert max(one.slice_rank for one in found) <= 5
+    assert min(one.slice_rank for one in found) >= 3
+    assert all(one.n_params <= 20_000 for one in found)

@@ -41,6 +41,8 @@ FIRST_DECOMPOSITIONS = [
 ]
 SECOND_DECOMPOSITIONS = ["sora", "nb_lora"]
 FIRST_RULES = ["plain", "lora_plus"]
+FEW = ["none", "qkv_depth"]
+"""The constructions of the rules that came last, which know nothing of constructions."""
 
 
 def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
@@ -64,16 +66,17 @@ def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
 
 
 def packs() -> list[list[tuple[str, str, str]]]:
-    """Every construction x decomposition x rule, apart in packs whose members stay together.
+    """The first decompositions with all constructions, each rule with some; members stay together.
 
     What came after the first is in packs of its own, so that its coming leaves theirs as they were.
     """
-    decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in SECOND_DECOMPOSITIONS)]
-    rules = [FIRST_RULES, *([name] for name in RULES if name not in FIRST_RULES)]
+    rules = [name for name in RULES if name not in FIRST_RULES]
     return [
-        list(product(CONSTRUCTIONS, some, together))
-        for some in decompositions
-        for together in rules
+        *(
+            list(product(CONSTRUCTIONS, some, FIRST_RULES))
+            for some in (FIRST_DECOMPOSITIONS, *([name] for name in SECOND_DECOMPOSITIONS))
+        ),
+        *(list(product(FEW, ["cp"], [name])) for name in rules),
     ]
 
 

@@ -1,7 +1,7 @@
 // The table of all trials: sorted by any column, filtered by words, state and size.
 const COLUMNS = [
   ["trial", "number", plain], ["state", "state", plain, true], ["method", "method", plain, true], ["ranks", "ranks", plain, true],
-  ["parameters", "n_params", count], ["select", "score", score], ["report", "report_score", score], ["steps", "step", count],
+  ["parameters", "n_params", count], ["LoRA rank", "lora_rank", count], ["select", "score", score], ["report", "report_score", score], ["steps", "step", count],
   ["learning rate", "learning_rate", plain], ["seconds", "seconds", (value) => value.toFixed(1)],
 ];
 const MOST_ROWS = 250;
@@ -16,7 +16,7 @@ function allTrials(run, chooser) {
   const text = new Map(run.trials.map((one) => [one.number, [one.number, one.method, one.construction, one.decomposition, one.ranks, one.state, one.reason, value(one, "rule")].join(" ").toLowerCase()]));
   const body = el("tbody"), row = el("tr");
   const own = SHOWN_WHERE_THEY_DIFFER.filter((name) => run.columns.includes(name));
-  const columns = [...COLUMNS, ...own.map((name) => [said(name), name, plain, true])];
+  const columns = [...COLUMNS, ...run.measures.map((name) => [said(name), name, plain]), ...own.map((name) => [said(name), name, plain, true])];
   for (const [title, name, , isText] of columns) {
     const head = el("th", { scope: "col", class: isText ? "text" : null }, title);
     row.append(head);
