@@ -78,12 +78,32 @@ def test_tensorly_counts(decomposition, ranks):
         ("att_qkv_depth", "tucker", (52, 8, 12, 3, 12), 220_457),
         ("depth", "tucker", (37, 37, 12), 220_212),
         ("qkv", "tucker", (8, 8, 3), 149_868),
+        ("none", "sora", (8,), 442_656),
+        ("qkv_depth", "fact_tk", (32, 32, 32), 2 * 768 * 32 + 36 * 32 + 32**3),
+        ("att_qkv_depth", "cara", (16,), 16 * (36 + 768 + 12 + 64) + 16),
+        ("none", "loretta", (5,) * 7, 36 * (565 + 485)),
+        ("none", "tensor_guide", (8,), 36 * (4 + 4 + 2 * 16 * 24 + 16 * 8 + 2 * 4 * 32)),
+        ("none", "lora_fa", (8,), 442_368 // 2),
+        ("qkv_depth", "vera", (256,), 36 * (256 + 768)),
+        ("none", "lora_xs", (8, 8), 36 * 64),
+        ("qkv_depth", "tera", (64, 64), 36 * 128),
+        ("none", "quanta", (), 36 * (16**2 + 2 * 24**2 + 2 * 32**2 + 48**2)),
     ],
 )
 def test_known_counts(construction, decomposition, ranks, expected):
     spec = AdapterSpec.of(construction, decomposition, ranks, BASE)
     assert spec.n_params == expected
     assert sum(spec.factor_counts.values()) == expected
+
+
+def test_caras_two_tensors_and_quantas_gates_count_as_in_their_code():
+    """(9L, d, d) without `out`, which stays with the attention maps; (8, 8, 12) for 768."""
+    names = ("query", "key", "value", "up", "down")
+    whole = Geometry.attention(768, 12, 12, inner=3072, projections=names)
+    expected = 16 * (36 + 768 + 12 + 64) + 16 * (8 * 12 + 2 * 768 + 1) + 2 * 16
+    assert AdapterSpec.of("att_qkv_depth", "cara", 16, whole).n_params == expected
+    spec = AdapterSpec.of("none", "quanta", (), BASE, options={"axes": 3})
+    assert spec.n_params == 36 * 22_528
 
 
 @given(data=st.data())
@@ -260,15 +280,15 @@ def test_a_group_takes_what_it_can_use():
 
 
 def test_one_entry_is_enough():
-    """Every decomposition is counted over every construction from its factors alone, on any
-    group."""
+    """Every decomposition is counted over every construction from what it trains alone, on any
+    group.
+    """
     group = Group(("query", "key"), 6, 2, 3, 4)
     for name in CONSTRUCTIONS:
         for decomposition in DECOMPOSITIONS:
             geometry = Geometry((group,))
             structure = Structure.of(name, decomposition, geometry)
             nets = structure.networks
-            sizes = [
-                math.prod(axis.size or 1 for axis in factor.axes) for factor in nets[0].factors
-            ]
+            trained = nets[0].form.counted
+            sizes = [math.prod(axis.size or 1 for axis in factor.axes) for factor in trained]
             assert structure.smallest == nets[0].copies * sum(sizes)
