@@ -36,22 +36,27 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def search(
     context: typer.Context, config: options.Config = None, plugin: options.Plugin = None,
-    budget: options.Budget = None, task: options.Task = None, model: options.Model = None,
-    data: options.Data = None, column: options.Column = None, goal: options.Goal = None,
-    metric: options.Metric = None, drop_unlabelled: options.DropUnlabelled = False,
-    space: options.Space = None, methods: options.Methods = None, trials: options.Trials = None,
-    time_limit: options.TimeLimit = None, sampler: options.Sampler = None,
-    pruner: options.Pruner = None, objective: options.Objective = None,
-    pack: options.Pack = "auto", executor: options.Executor = "ray",
-    ray_address: options.RayAddress = None, gpus_per_worker: options.GpusPerWorker = None,
-    retest: options.Retest = None, retest_methods: options.RetestMethods = False,
+    budget: options.Budget = None,
+    task: options.Task = None, model: options.Model = None, data: options.Data = None,
+    column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
+    drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    methods: options.Methods = None,
+    trials: options.Trials = None, time_limit: options.TimeLimit = None,
+    sampler: options.Sampler = None, pruner: options.Pruner = None,
+    objective: options.Objective = None, pack: options.Pack = "auto",
+    executor: options.Executor = "ray", ray_address: options.RayAddress = None,
+    gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    retain: options.Retain = None,
+    retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
-    eta: options.Eta = None, fit_rows: options.FitRows = None,
-    count_head: options.CountHead = False, out: options.Out = None, force: options.Force = False,
-    as_json: options.AsJson = False, quiet: options.Quiet = False,
-    log_level: options.LogLevel = None, track: options.Track = None,
-    dry_run: options.DryRun = False, version: options.Version = False,
+    eta: options.Eta = None,
+    fit_rows: options.FitRows = None, count_head: options.CountHead = False,
+    max_rank: options.MaxRank = None,
+    out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
+    quiet: options.Quiet = False, log_level: options.LogLevel = None,
+    track: options.Track = None, dry_run: options.DryRun = False,
+    version: options.Version = False,
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
@@ -83,8 +88,8 @@ def _print_version() -> None:
 
 ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
-    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled", "eta", "retest_methods",
+    "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
+    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

@@ -13,6 +13,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.wordings import WORDINGS, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,9 +223,18 @@ class Run:
             budget=self.file.budget,
             head_params=self.file.head_params,
             goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),
+            wording=self._wording if GOALS[self.file.goal].kinds else None,
             dataset=TASKS[question.task].hub if question.task else None,
             command="",
         )
+
+    @property
+    def _wording(self) -> Wording | None:
+        """How the text was made that trials have learnt to write."""
+        task, there = self.file.question.task, set(self.file.columns or ())
+        of_task = [TASKS[task].wording] if task else []
+        every = [one for one in (*of_task, *WORDINGS.values()) if one is not None]
+        return next((one for one in every if there >= set(one.columns)), None)
 
     def _command(self, question: Question) -> str:
         """As it was typed, or the call that asks the same from Python."""

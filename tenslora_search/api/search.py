@@ -27,6 +27,7 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
@@ -39,8 +40,7 @@ LOGGER = logging.getLogger("tenslora_search")
 
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
-    model: str | Path | None = None, space: str | Path | None = None,
-    methods: str | Sequence[str] | None = None, trials: int | None = None,
+    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
     time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
@@ -49,8 +49,7 @@ def search(
     callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), track: Sequence[str] = (),
     **options: Any,
 ) -> Run:  # fmt: skip
-    """Searches for the best adapters within a budget of trainable parameters; returns the run, its
-    report written.
+    """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
     `methods`: names of `list methods`, or "all", which narrow the space. A quarter of `time_limit`
     (seconds) is kept for the retest; `pack` trials train side by side (None: what a GPU takes; 8 on
@@ -69,9 +68,8 @@ def search(
         force, progress, began,
     )  # fmt: skip
     asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=space, methods=methods,
-        trials=trials, sampler=sampler, pruner=pruner, objective=objective, retest=retest,
-        seed=seed, **options,
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
+        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
     )  # fmt: skip
     return _begun(asked, how)
 
@@ -195,6 +193,7 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
+    _check_measures(question, data.goal.name)
     run = _run_file(question, data)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
@@ -207,6 +206,22 @@ def _prepared(folder: Path, question: Question) -> RunFile:
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
+
+
+def _check_measures(question: Question, goal: str) -> None:
+    """What the retest will measure can be: shows before anything is trained."""
+    from tenslora_search.data.answers import ANSWERS
+    from tenslora_search.data.goals import GOALS
+    from tenslora_search.data.retain import load_retained
+
+    for name in TASKS[question.task].answers if question.task and question.retest else ():
+        _ = ANSWERS[name]("a", "a")
+    if question.retain and not GOALS[goal].writes:
+        raise QuestionError(
+            f"--retain measures a language model's loss on text; goal {goal} reads a task head."
+        )
+    if question.retain:
+        _ = load_retained(question.retain, question.model, question.max_length)
 
 
 def _run_file(question: Question, data: "TaskData") -> RunFile:

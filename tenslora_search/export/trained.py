@@ -155,7 +155,7 @@ def base_of(model: str, to: Path) -> Base:
             'f"{folder}/base"',
             "The base model is on no hub; it lies in `base/` of this folder.",
         )
-    place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
+    place = (BACKBONES[model].hub if model in BACKBONES else "") or model_place(model)
     if not Path(place).is_dir():
         return Base(place, place, place, repr(place))
     path = str(Path(place).resolve())
