@@ -105,6 +105,7 @@ PLURALS = {
     "picks": "pick",
     "pages": "page",
     "comparisons": "comparison",
+    "trackers": "tracker",
     "executors": "executor",
     "trainers": "trainer",
     "probes": "probe",

@@ -205,7 +205,7 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     ]
     return ModelCardData(
         base_model=base.hub,
-        datasets=facts.dataset,
+        datasets=[facts.dataset] if facts.dataset else None,
         license=facts.license,
         library_name=format.library,
         pipeline_tag=task,
