@@ -50,9 +50,11 @@ def make(
 
 @pytest.fixture(autouse=True)
 def fresh_limits():
-    worker._largest.clear()
+    for known in (worker._largest, worker._recomputed):
+        known.clear()
     yield
-    worker._largest.clear()
+    for known in (worker._largest, worker._recomputed):
+        known.clear()
 
 
 @pytest.fixture
@@ -175,8 +177,9 @@ def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_me
 
 
 def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_memory):
-    small_memory(0, DOES_NOT_FIT[1])
+    tried = small_memory(0, DOES_NOT_FIT[1])
     results = worker.run(make(2), tmp_path)
+    assert tried == [2, 1, 1, 1]  # the first was tried with layers that are computed again too
     assert [result.score for result in results] == [None, None]
     assert all("out of memory with 1 trial" in result.reason for result in results)
 
