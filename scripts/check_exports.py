@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tenslora_search import Run, search
-from tenslora_search.data import goals
+from tenslora_search.data.goals import base
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.task import load_task
 from tenslora_search.export.formats import FORMATS
@@ -152,17 +152,17 @@ def report_split(question: Question) -> dict[str, Any]:
     """The report split before any tokenizer: load_task encodes fit, select and report, in that
     order.
     """
-    seen, encode = [], goals.encode
+    seen, encode = [], base.encode
 
     def listen(rows: Any, *arguments: Any, **options: Any) -> Any:
         seen.append(rows)
         return encode(rows, *arguments, **options)
 
-    goals.encode = listen
+    base.encode = listen
     try:
         task = load_task(**question.task_options, model=question.model)
     finally:
-        goals.encode = encode
+        base.encode = encode
     columns = [
         [base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell for cell in column]
         for column in seen[2].columns

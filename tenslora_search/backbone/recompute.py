@@ -14,8 +14,9 @@ def recomputed(model: Any) -> Iterator[None]:
     """Within it each layer is computed again in backward: a third more work, and memory for one
     layer instead of all. Gradients are the same.
     """
-    layers, caches = layers_of(model), getattr(model.config, "use_cache", None)
-    model.config.use_cache = False  # a layer that is called again would add to what it kept
+    layers, caches = layers_of(model), getattr(model.config, "use_cache", False)
+    if caches:  # a layer that is called again would add to what it kept
+        model.config.use_cache = False
     for layer in layers:
         # dropout is off in packs, so there is no random state to keep
         layer.forward = partial(
@@ -26,7 +27,8 @@ def recomputed(model: Any) -> Iterator[None]:
     finally:
         for layer in layers:
             del layer.forward
-        model.config.use_cache = caches
+        if caches:
+            model.config.use_cache = True
 
 
 def layers_of(model: Any) -> list[nn.Module]:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenslora_search.hub.cache import cache_folder, write_file
 from tenslora_search.spec.table import QuestionError
@@ -77,7 +77,8 @@ def docstrings_lm_frame() -> "DataFrame":
     """The first FEW sentences a library of `docstrings_frame` in `text` alone: little enough for a
     language model on a CPU.
     """
-    return docstrings_frame().groupby("label").head(FEW)[["text"]].reset_index(drop=True)
+    some: Any = docstrings_frame().groupby("label").head(FEW)
+    return some[["text"]].reset_index(drop=True)
 
 
 def _first_new(library: str, seen: set[str]) -> Iterator[str]:

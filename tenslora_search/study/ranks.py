@@ -1,25 +1,28 @@
 """adapter_of(): an adapter of a size, whose pairs have no larger rank than servers take."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import Allocation
+from tenslora_search.spec.allocators import Allocator, Measured
 from tenslora_search.spec.structure import Structure
 
 
 def adapter_of(
     structure: Structure,
-    divide: Callable[[int], Allocation],
     size: int,
+    allocator: Allocator,
+    weights: Sequence[float],
+    measured: Measured,
     scale: str,
     most: int | None,
 ) -> AdapterSpec:
-    """By what an allocator makes of a size (`divide`); where a pair's rank is then more than `most`
-    the largest of those smaller at which none is, down to the smallest of the structure.
+    """By what an allocator makes of a size; where a pair's rank is then more than `most` the
+    largest of those smaller at which none is, down to the smallest of the structure.
     """
 
     def of(size: int) -> AdapterSpec:
-        return AdapterSpec.over(structure, divide(size), scale=scale).canonical()
+        ranks = allocator.divide(structure, size, weights, measured)
+        return AdapterSpec.over(structure, ranks, scale=scale).canonical()
 
     adapter = of(size)
     if most is None or adapter.slice_rank <= most:

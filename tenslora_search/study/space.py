@@ -163,8 +163,8 @@ class SearchSpace:
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
         measured = self.measured.get(entry.needs, Measured())
-        divide = lambda n: entry.divide(structure, n, weights, measured)  # noqa: E731
-        adapter = adapter_of(structure, divide, size, values["scale"], self.max_rank)
+        by = entry, weights, measured, values["scale"]
+        adapter = adapter_of(structure, size, *by, self.max_rank)
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"

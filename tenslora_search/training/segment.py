@@ -81,7 +81,7 @@ def _run(
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if len(trials) == 1 and key not in _recomputed:
+    if len(trials) == 1 and kind.startswith("out") and key not in _recomputed:
         _recomputed.add(key)
         return _run(segment, trials, folder, is_over)
     if len(trials) == 1:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tenslora_search.data import goals
 from tenslora_search.data import task as module
+from tenslora_search.data.goals import base as goals
 from tenslora_search.data.task import load_task
 from tenslora_search.spec.table import QuestionError
 

@@ -10,7 +10,7 @@ import pytest
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.data.goals import Classes
 from tenslora_search.data.processors import load_processor
-from tenslora_search.hub import contents, digits_vit
+from tenslora_search.hub import contents, digits_vit, made
 from tenslora_search.hub.places import model_digest, place_and_config
 from tenslora_search.spec.table import QuestionError
 
@@ -82,7 +82,7 @@ def test_a_full_cache_is_one_line(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(digits_vit.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(made.tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(digits_vit, "_train", full)
     with pytest.raises(
         QuestionError, match=r"cannot write .*digits-vit: .*No space left.*TENSLORA_CACHE"

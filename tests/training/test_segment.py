@@ -50,9 +50,11 @@ def make(
 
 @pytest.fixture(autouse=True)
 def fresh_limits():
-    worker._largest.clear()
+    for known in (worker._largest, worker._recomputed):
+        known.clear()
     yield
-    worker._largest.clear()
+    for known in (worker._largest, worker._recomputed):
+        known.clear()
 
 
 @pytest.fixture
@@ -175,8 +177,9 @@ def test_a_pack_that_does_not_fit_halves_itself_and_remembers(tmp_path, small_me
 
 
 def test_a_single_trial_that_does_not_fit_fails_with_the_reason(tmp_path, small_memory):
-    small_memory(0, DOES_NOT_FIT[1])
+    tried = small_memory(0, DOES_NOT_FIT[1])
     results = worker.run(make(2), tmp_path)
+    assert tried == [2, 1, 1, 1]  # the first was tried with layers that are computed again too
     assert [result.score for result in results] == [None, None]
     assert all("out of memory with 1 trial" in result.reason for result in results)
 
@@ -205,18 +208,18 @@ def test_columns_that_the_question_names(tmp_path):
 def test_a_segment_that_is_cut_short_goes_on_to_where_it_would_have_been(tmp_path):
     """At a step, its states kept: cut and gone on with is the same as in one go."""
     looks = iter([False, True])
-    cut = worker.run(make(to_step=6), tmp_path / "cut", lambda: next(looks))
+    cut = worker.run(make(to_step=6), tmp_path / "cut", lambda step: next(looks))
     assert [(one.step, one.score, one.reason, one.is_cut) for one in cut] == [
         (worker.FIRST_STEPS, None, None, True)
     ] * 4
     states = [str(tmp_path / "cut" / f"{one.number}.safetensors") for one in cut]
     rest = make(from_step=worker.FIRST_STEPS, to_step=6, states=states)
-    found = worker.run(rest, tmp_path / "rest", lambda: False)
+    found = worker.run(rest, tmp_path / "rest", lambda step: False)
     whole = worker.run(make(to_step=6), tmp_path / "whole")
     assert [one.score for one in found] == [one.score for one in whole]
     assert all(one.step == 6 for one in found)
 
 
 def test_time_is_up_before_the_first_step(tmp_path):
-    results = worker.run(make(), tmp_path, lambda: True)
+    results = worker.run(make(), tmp_path, lambda step: True)
     assert {(one.step, one.is_cut) for one in results} == {(0, True)}
