@@ -40,7 +40,8 @@ def print_dry_run(
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(question.space, question.geometry, of_adapter).table()
+    limits = question.limits(head or 0)
+    rows = SearchSpace.load(question.space, question.geometry, of_adapter, **limits).table()
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return

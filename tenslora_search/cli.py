@@ -40,6 +40,8 @@ def search(
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
+    group: options.Group = None, min_budget: options.MinBudget = None,
+    max_rank: options.MaxRank = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
     sampler: options.Sampler = None, pruner: options.Pruner = None,
     objective: options.Objective = None, pack: options.Pack = "auto",
@@ -82,7 +84,7 @@ def _print_version() -> None:
 ASKED = (
     "task", "model", "data", "goal", "space", "trials", "sampler", "pruner", "objective", "retest",
     "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled",
+    "drop_unlabelled", "min_budget", "max_rank", "group",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

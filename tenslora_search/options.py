@@ -25,6 +25,10 @@ Column = Annotated[
     list[str] | None,
     typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="rows of one value stay together [near rows do]"),
+]
 Goal = Annotated[
     str | None,
     typer.Option(
@@ -36,6 +40,13 @@ Metric = Annotated[
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
+]
+MinBudget = Annotated[
+    str | None, typer.Option(metavar="N|5k", help="trainable parameters at least [1]")
+]
+MaxRank = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="of an update as LoRA, which servers limit [any]"),
 ]
 Space = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")

@@ -66,12 +66,12 @@ def ask_tell(
     """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
-    `Geometry.attention(...)`). `options`: trials, space, sampler, pruner, objective, seed, and
-    max_steps and eta, which make the rungs: trials are reported at some steps before max_steps and
-    stopped early; without it each trial has one score, its last. Scores are on a scale like
-    accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
-    measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError` for a wrong
-    question; `NothingFitsError` if no configuration is within the budget.
+    `Geometry.attention(...)`). `options`: trials, space, min_budget, max_rank, sampler, pruner,
+    objective, seed, and max_steps and eta, which make the rungs: trials are reported at some steps
+    before max_steps and stopped early; without it each trial has one score, its last. Scores are on
+    a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or within the
+    noise is measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError`
+    for a wrong question; `NothingFitsError` if no configuration is within the budget.
 
     >>> study = ask_tell(budget="2k", geometry=geometry, out=folder, trials=2)
     >>> study.tell(study.ask(), score=0.5)
@@ -85,7 +85,9 @@ def ask_tell(
     checked_folder(out, plugins, force=force)
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
-    space = SearchSpace.load(question.space, geometry or question.geometry, question.budget)
+    space = SearchSpace.load(
+        question.space, geometry or question.geometry, question.budget, **question.limits(0)
+    )
     _check_space(space)
     folder = Path(out)
     with ExitStack() as lock:

@@ -52,8 +52,9 @@ def search(
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
     Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
-    `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `options`: min_budget, max_rank, max_steps, batch_size, max_length, fit_rows, columns, goal,
+    metric, drop_unlabelled, group, count_head (see `Question`). `QuestionError` if wrong;
+    `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
@@ -136,7 +137,9 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
 
 def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     """The probes that the allocators of the space take their numbers from."""
-    return SearchSpace.load(question.space, geometries_of(run_file), run_file.budget).needs
+    limits = question.limits(run_file.head_params)
+    geometries = geometries_of(run_file)
+    return SearchSpace.load(question.space, geometries, run_file.budget, **limits).needs
 
 
 def _prepared(folder: Path, question: Question) -> RunFile:
@@ -183,6 +186,7 @@ def _run_file(question: Question, data: "TaskData") -> RunFile:
         columns=dict(data.columns),
         unused_columns=tuple(data.unused),
         rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
+        grouped=dict(data.grouped),
         geometry=space.geometry,
         geometries=dict(space.geometries),
         rungs=question.rungs,
@@ -209,5 +213,6 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         question.space,
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
+        **question.limits(head_params),
     )
     return space, head_params

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenslora_search.data.columns import Columns
+from tenslora_search.data.near import in_order, near_groups
 from tenslora_search.data.sources import Source
 from tenslora_search.hub.cache import cache_folder, load_tensors, save_tensors
 from tenslora_search.hub.images import ImageProcessor
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FORMAT = "3"  # part of every cache key; raise it whenever what is stored changes
+
+NEAR = "1"  # likewise, of what counts as nearly the same
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,18 @@ class Rows:
         own = enumerate(zip(*self.columns, strict=True))
         return np.array([place for place, row in own if row not in theirs], dtype=np.int64)
 
-    def groups(self) -> NDArray[np.int64]:
-        """A number a row, from 0 in order of appearance; equal inputs have equal numbers."""
-        numbers: dict[tuple[Any, ...], int] = {}
-        return np.array(
-            [numbers.setdefault(row, len(numbers)) for row in zip(*self.columns, strict=True)],
-            dtype=np.int64,
-        )
+    def groups(self, cache: Path | str | None = None) -> NDArray[np.int64]:
+        """A number a row, from 0 in order of appearance; rows that are equal or nearly the same
+        have equal numbers (data/near.py). Kept in the cache.
+        """
+        equal = in_order(zip(*self.columns, strict=True))
+
+        def make() -> dict[str, Tensor]:
+            return {"groups": torch.from_numpy(near_groups(self.columns, equal))}
+
+        return _kept(f"groups {NEAR}", self, cache_folder(cache) / "encoded", make)[
+            "groups"
+        ].numpy()
 
     @cached_property
     def digest(self) -> str:

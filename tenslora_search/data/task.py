@@ -1,14 +1,15 @@
 """load_task(): a task and a model's processor become the tensors of three splits.
 
 `fit` and `select` are cut from the task's train split; `report` is its own labelled validation or
-test split, or, where it has none, cut from train too. The cut is stratified and seeded; equal
-inputs are never on both sides of it, and rows of train that the report split repeats are left out.
+test split, or, where it has none, cut from train too. The cut is stratified and seeded; rows that
+are nearly the same, or of one group of a column that is named, are never on both sides of it, and
+rows of train that the report split repeats are left out.
 """
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tenslora_search.data.labels import (
     label_cells,
     unlabelled,
 )
+from tenslora_search.data.near import in_order
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
 from tenslora_search.data.splits import cut, held_out_size
@@ -46,7 +48,8 @@ class TaskData:
     split.
 
     `columns`: the column of each role; `unused`: columns of text that nobody named, and that are
-    not read.
+    not read. `grouped`: what stayed on one side of the cut: `by` a column, or near rows, and the
+    numbers of `rows` and `groups` and of the `largest` group.
     """
 
     name: str
@@ -57,6 +60,7 @@ class TaskData:
     digest: str
     columns: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    grouped: Mapping[str, str | int] = field(default_factory=dict)
 
     @cached_property
     def glance(self) -> Split:
@@ -73,13 +77,19 @@ class TaskData:
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows and what is to be learnt of them."""
+    """Rows, what is to be learnt of them, and the group of each where a column says it."""
 
     rows: Rows
     targets: NDArray
+    groups: NDArray | None = None
 
     def take(self, index: NDArray) -> "_Part":
-        return _Part(self.rows.take(index), self.targets[index])
+        groups = None if self.groups is None else self.groups[index]
+        return _Part(self.rows.take(index), self.targets[index], groups)
+
+    def grouped(self, cache: Path | str | None) -> NDArray:
+        """A number a row; rows of one number stay on one side of a cut."""
+        return self.rows.groups(cache) if self.groups is None else in_order(self.groups)
 
 
 def load_task(
@@ -95,14 +105,16 @@ def load_task(
     drop_unlabelled: bool = False,
     cache: Path | str | None = None,
     fit_rows: int | None = None,
+    group: str | None = None,
     expected: Mapping[str, str | None] | None = None,
 ) -> TaskData:
     """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
     `goal` says what labels are, where their values do not; `columns` names columns by role;
     `drop_unlabelled` leaves out rows without a label; `fit_rows` caps the rows of fit (one of each
-    class stays); `expected` has the digests of "data" and "model" that a search began with.
-    `QuestionError` for anything wrong with the question or the data.
+    class stays); `group` names a column whose equal values stay on one side of a cut (a patient, a
+    document), instead of rows that are nearly the same; `expected` has the digests of "data" and
+    "model" that a search began with. `QuestionError` for anything wrong with question or data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
@@ -113,18 +125,37 @@ def load_task(
     chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
     metric = metric_for(chosen, metric or (task.metric if task else None))
     found = {split: _part(source, roles, split, targets) for split in splits}
+    if group is not None:
+        found["train"] = replace(found["train"], groups=_group_column(source, group))
     _check_kind(task, roles, model)
-    taken = _three_parts(source, chosen, found, report, seed, fit_rows)
+    taken, grouped = _three_parts(source, chosen, found, report, seed, fit_rows, cache)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
     learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
     parts = _encoded(taken, learnt, model, max_length, cache)
-    about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
+    unused = tuple(name for name in roles.unused if name != group)
+    about = {"digest": digest, "columns": roles.roles, "unused": unused}
+    about["grouped"] = {"by": group or "near", **grouped}
     return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
 
 
 def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
     return _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
+
+
+def _group_column(source: Source, name: str) -> NDArray:
+    """The group of each row of train; rows without a value are a group each."""
+    frame = source.frames["train"]
+    if name not in frame:
+        raise QuestionError(
+            f"no column {name!r} for --group; columns of {source.origin}: "
+            f"{', '.join(map(str, frame.columns))}."
+        )
+    cells = [
+        str(cell) if is_there else place
+        for place, (cell, is_there) in enumerate(zip(frame[name], frame[name].notna(), strict=True))
+    ]
+    return in_order(cells)
 
 
 def _targets(
@@ -224,8 +255,9 @@ def _three_parts(
     report_name: str | None,
     seed: int,
     fit_rows: int | None,
-) -> dict[str, _Part]:
-    """fit, select and report."""
+    cache: Path | str | None,
+) -> tuple[dict[str, _Part], dict[str, int]]:
+    """fit, select and report; rows and groups in numbers."""
     train = found["train"]
     if report_name:
         own = train.rows.unlike(found[report_name].rows)
@@ -237,20 +269,24 @@ def _three_parts(
             )
         train = train.take(own)
     wanted = ("select",) if report_name else ("report", "select")
-    cuts = _cut(train, goal, wanted, np.random.default_rng(seed), fit_rows)
+    groups = train.grouped(cache)
+    cuts = _cut(train, groups, goal, wanted, np.random.default_rng(seed), fit_rows)
     parts = {part: train.take(index) for part, index in cuts.items()}
-    return {**parts, "report": found[report_name]} if report_name else parts
+    sizes = np.bincount(groups)
+    about = {"rows": len(groups), "groups": len(sizes), "largest": int(sizes.max())}
+    return ({**parts, "report": found[report_name]} if report_name else parts), about
 
 
 def _cut(
     train: _Part,
+    groups: NDArray,
     goal: str,
     wanted: Sequence[str],
     generator: np.random.Generator,
     fit_rows: int | None,
 ) -> dict[str, np.ndarray]:
     """Row numbers, ascending, of the parts wanted and of fit, which is what they leave."""
-    groups, strata_of = train.rows.groups(), GOALS[goal].strata
+    strata_of = GOALS[goal].strata
     left = np.arange(len(groups))
     parts: dict[str, np.ndarray] = {}
 

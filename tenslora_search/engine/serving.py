@@ -54,8 +54,9 @@ class Serving:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
         self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file)
-        )
+            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
+            **question.limits(run_file.head_params),
+        )  # fmt: skip
         self.study = Study(
             self.space,
             folder,

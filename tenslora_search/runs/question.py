@@ -28,7 +28,10 @@ LARGEST = 10**9
 """Of trials, steps, rows and the like."""
 FREE = ("trials", "retest")
 """What may be another in the same folder: a search can be taken further."""
-OWN_LOOP = ("space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed")
+OWN_LOOP = (
+    "space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed", "min_budget",
+    "max_rank",
+)  # fmt: skip
 """The options of `ask_tell`."""
 
 
@@ -67,6 +70,12 @@ class Question:
     seed: Number = 0
     count_head: bool = False
     eta: Eta = 3
+    min_budget: Count | None = None
+    """trainable parameters at least, counted as the budget's"""
+    max_rank: Count | None = None
+    """of an update as a LoRA pair, which servers of many adapters limit"""
+    group: Name | None = None
+    """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
 
     @classmethod
     def of(
@@ -106,7 +115,7 @@ class Question:
         folder = Path(chosen["model"]).expanduser()
         if chosen["model"] not in BACKBONES and is_dir(folder):
             chosen["model"] = str(folder.resolve())  # workers run in folders of their own
-        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+        return cls(budget=_budget(budget, chosen), task=task, data=path, **chosen)
 
     @classmethod
     def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
@@ -115,7 +124,7 @@ class Question:
         """
         own: dict[str, Any] = {"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
         return cls(
-            budget=parse_count(budget),
+            budget=_budget(budget, own),
             model=str(model),
             **own,
         )
@@ -134,6 +143,9 @@ class Question:
                 raise QuestionError(unknown("option", name, tuple(names)))
         for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
             _at_least(name, chosen.get(name, 1), 1)
+        if "min_budget" in chosen:
+            chosen["min_budget"] = parse_count(chosen["min_budget"])
+        _at_least("max_rank", chosen.get("max_rank", 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
         if chosen.get("seed", 0) >= 2**32:
@@ -168,7 +180,8 @@ class Question:
     def task_options(self) -> dict[str, Any]:
         """The arguments of `load_task` besides the model."""
         names = (
-            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length", "seed"
+            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length",
+            "seed", "group",
         )  # fmt: skip
         return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
@@ -192,6 +205,13 @@ class Question:
                 f"is {self.budget:,}."
             )
         return budget
+
+    def limits(self, head_params: int) -> dict[str, int | None]:
+        """What `SearchSpace.load` is told besides the budget of an adapter."""
+        least = self.min_budget
+        if least is not None and self.count_head:
+            least = max(1, least - head_params)
+        return {"min_budget": least, "max_rank": self.max_rank}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -217,6 +237,14 @@ class Question:
                 f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or "
                 "--force."
             )
+
+
+def _budget(budget: str | int, chosen: Mapping[str, Any]) -> int:
+    """The budget as a number; `QuestionError` for one below the least number of parameters."""
+    most, least = parse_count(budget), chosen.get("min_budget", 1)
+    if least > most:
+        raise QuestionError(f"--min-budget {least:,} is above the budget, {most:,}.")
+    return most
 
 
 def _data_path(data: str | Path | None) -> str | None:

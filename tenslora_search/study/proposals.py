@@ -53,9 +53,17 @@ class Proposals:
             drawn = self.seed if keys <= set(self._known) else _mixed(self.seed, len(records))
             propose = self._sampler(self.space, drawn, self._objective)
             points = propose([_seen(one) for one in records.values()], count - len(known))
-            sampled = self._proposed(points, len(records), keys, random.Random(drawn))
+            generator = random.Random(drawn)
+            points = [self._settled(one, len(records), generator) for one in points]
+            sampled = self._proposed(points, len(records), keys, generator)
             self.exhausted = self.exhausted or len(points) < count - len(known)
             yield sampled
+
+    def _settled(self, point: Point, n_trials: int, generator: random.Random) -> Point:
+        """What a sampler proposed, as the space's prior and the structure's sizes have it."""
+        space = self.space
+        believed = space.prior.followed(point, space.searched, n_trials, generator)
+        return space.settled(believed, generator)
 
     def _known_left(self, keys: set[str]) -> list[Point]:
         """The known methods that are still to be proposed."""
@@ -75,7 +83,8 @@ class Proposals:
             spec = self.space.trial(point, self.seed + number)
             while self.space.key(spec) in keys and n_nudges <= MOST_NUDGES:
                 reach = 0.02 * 1.1**n_nudges
-                point = self.space.nudged(point, generator, reach=reach)
+                moved = self.space.nudged(point, generator, reach=reach)
+                point = self.space.settled(moved, generator)
                 spec = self.space.trial(point, self.seed + number)
                 n_nudges += 1
             if n_nudges > MOST_NUDGES:

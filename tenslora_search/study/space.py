@@ -8,26 +8,28 @@ never reach the trial.
 """
 
 import json
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
-from tenslora_search.spec.budget import format_count
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured, level_ranks
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
-from tenslora_search.spec.methods import METHODS, USUAL, Method
-from tenslora_search.spec.sites import DEFAULT_SITES, are_sites
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import NothingFitsError, QuestionError
+from tenslora_search.spec.table import NothingFitsError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.feasible import Row, row_of
+from tenslora_search.study.known import known_points
+from tenslora_search.study.limits import ANY, Limits
+from tenslora_search.study.opening import Geometries, narrowed, nothing_fits, nothing_held, of_sites
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
-from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
+from tenslora_search.study.prior import Prior
+from tenslora_search.study.space_file import TABLES, WHOLE, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
 
@@ -37,8 +39,10 @@ its place in the chain.
 """
 
 Point = Mapping[str, Any]
-Geometries = Geometry | Mapping[str, Geometry] | Callable[[str], Geometry]
-"""Of the sites that a space names: of each by its name, or the one there is."""
+SLACK = 1.5
+"""A size that a structure cannot fill is told from one that it fills but for its coarse steps: its
+largest member is so much smaller.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class SearchSpace:
     """of the entries that the space names, by the parameter's name"""
     measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
     """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
+    limits: Limits = ANY
+    prior: Prior = field(default_factory=Prior)
 
     @classmethod
     def load(
@@ -65,35 +71,44 @@ class SearchSpace:
         geometries: Geometries,
         budget: int,
         measured: Mapping[str, Measured] | None = None,
+        *,
+        min_budget: int | None = None,
+        max_rank: int | None = None,
     ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
         high a range.
 
         `geometries` has, or gives, the geometry of each entry of SITES that the space names; one
-        geometry alone is that of its only sites. `QuestionError` for a wrong key or value,
-        `NothingFitsError` if even the smallest configuration is over the budget.
+        geometry alone is that of its only sites. No trial has fewer than `min_budget` parameters,
+        or an update of a larger rank than `max_rank`. Where the space says no size, it is one from
+        the smallest structure up to the budget. `QuestionError` for a wrong key or value,
+        `NothingFitsError` if no configuration is within the budget and these limits.
         """
         said = declared(space)
-        of_sites = _geometries(said.name, values_of(said.parameters["sites"]), geometries)
-        parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
+        geometry_of = of_sites(said.name, values_of(said.parameters["sites"]), geometries)
+        parameters = {"size": WHOLE, **said.parameters}
+        parameters |= {role: Range(0.0, 1.0) for role in ROLES}
+        limits = Limits(min_budget or 1, max_rank)
+        parameters = narrowed(said.name, parameters, limits)
         every = cls(
-            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {}
-        )
+            said.name, geometry_of, budget, said.structures, parameters, said.knobs,
+            measured or {}, limits, said.prior,
+        )  # fmt: skip
         smallest = {
-            text: min(every.structure(pair, sites, {}).smallest for sites in of_sites)
+            text: min(every.structure(pair, sites, {}).smallest for sites in geometry_of)
             for text, pair in said.structures.items()
         }
         fitting = {text: pair for text, pair in said.structures.items() if smallest[text] <= budget}
         if not fitting:
-            raise NothingFitsError(_nothing_fits(said.structures, smallest, budget))
-        divided = {text: pair for text, pair in fitting.items() if every._combinations(pair)}
-        if not divided:
-            names = ", ".join(values_of(said.parameters["allocator"]))
-            raise QuestionError(
-                f"space {said.name}: no structure of it can be divided by allocator {names}; add "
-                "allocator level, or a construction that leaves the axis to its copies."
-            )
-        return replace(every, structures=divided)
+            raise NothingFitsError(nothing_fits(said.structures, smallest, budget))
+        held = {text: pair for text, pair in fitting.items() if every._combinations(pair)}
+        if not held:
+            raise nothing_held(said.name, values_of(said.parameters["allocator"]), budget, limits)
+        if "size" not in said.parameters:
+            least = max(min(smallest[text] for text in held), limits.min_params)
+            sizes = Range(least / budget, 1.0, log=True) if least < budget else Choice((1.0,))
+            every = replace(every, parameters={**every.parameters, "size": sizes})
+        return replace(every, structures=held)
 
     @property
     def geometry(self) -> Geometry:
@@ -106,7 +121,7 @@ class SearchSpace:
         names = {
             name: None for pair in self.structures.values() for _, name in self._combinations(pair)
         }
-        found = [self._allocator(name, self._usual)[1].needs for name in names]
+        found = [self._allocator(name, self.usual)[1].needs for name in names]
         return tuple(dict.fromkeys(need for need in found if need))
 
     @cached_property
@@ -122,21 +137,12 @@ class SearchSpace:
         structure that its allocator cannot divide takes the first of the space's that can, on the
         point's sites if it fits there.
         """
-        values = {**self._usual, **point}
-        pair = self.structures[values["structure"]]
-        possible = self._combinations(pair)
-        asked = values["sites"], values["allocator"]
-        alike = [one for one in possible if one[0] == asked[0]]
-        sites, name = asked if asked in possible else [*alike, *possible][0]
-        structure = self.structure(pair, sites, values)
-        allocator, entry = self._allocator(name, values)
-        weights = [values[role] for role in bond_roles(structure)]
-        size = min(self.budget, round(self.budget * values["size"]))
-        measured = self.measured.get(entry.needs, Measured())
-        ranks = entry.divide(structure, size, weights, measured)
-        adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
-        if entry.over and not adapter.is_per_copy:
-            allocator = LEVEL  # it told no copies apart
+        values = {**self.usual, **point}
+        plain = dict.fromkeys(ROLES, 0.5) | {"allocator": LEVEL.name}
+        ways = values, {**values, **plain}, {**values, **plain, **self._usual_knobs}
+        found = next(filter(None, map(self._divided, ways)), None)
+        assert found is not None, f"nothing of {values['structure']} keeps to {self.limits}"
+        allocator, adapter = found
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
         numbers: dict[str, Any] = {
             knob.name: self._number(knob, knob.name, values) for knob in knobs(TrialSpec)
@@ -149,10 +155,34 @@ class SearchSpace:
             seed=seed,
         )
 
+    def _divided(self, values: Point) -> tuple[Named, AdapterSpec] | None:
+        """The allocator and the canonical adapter of a point; None if it breaks a limit."""
+        pair = self.structures[values["structure"]]
+        possible = self._combinations(pair)
+        asked = values["sites"], values["allocator"]
+        alike = [one for one in possible if one[0] == asked[0]]
+        sites, name = asked if asked in possible else [*alike, *possible][0]
+        structure = self.structure(pair, sites, values)
+        allocator, entry = self._allocator(name, values)
+        weights = [values[role] for role in bond_roles(structure)]
+        measured = self.measured.get(entry.needs, Measured())
+
+        def make(size: int) -> AdapterSpec:
+            ranks = entry.divide(structure, size, weights, measured)
+            return AdapterSpec.over(structure, ranks, scale=values["scale"])
+
+        size = min(self.budget, round(self.budget * values["size"]))
+        adapter = self.limits.nearest(make, size, self.budget)
+        if adapter is None:
+            return None
+        adapter = adapter.canonical()
+        told_apart = adapter.is_per_copy or not entry.over
+        return allocator if told_apart else LEVEL, adapter
+
     def structure(self, pair: Pair, sites: str, values: Point) -> Structure:
         """With the knobs of a point; the usual ones where these make even ranks of 1 too large."""
         construction, decomposition = pair
-        values = {**self._usual, **values}
+        values = {**self.usual, **values}
         found = [
             Structure.of(
                 construction,
@@ -166,19 +196,31 @@ class SearchSpace:
         return found[0] if found[0].smallest <= self.budget else found[1]
 
     def seeds(self) -> list[dict[str, Any]]:
-        """Points to try first: LoRA at the largest size, the other known methods that the space
-        holds at that size, LoRA at smaller sizes.
+        """Points to try first: known methods at several sizes, LoRA at the largest first."""
+        return known_points(self)
+
+    def reach(self, point: Point) -> tuple[float, float]:
+        """The smallest and the largest size that a point's structure can have with its weights."""
+        size = self.parameters["size"]
+        assert isinstance(size, Range)
+        low, high = (
+            self.trial({**point, "size": end}, 0).adapter.n_params / self.budget
+            for end in (size.low, size.high)
+        )
+        return min(size.high, max(size.low, low)), min(size.high, max(size.low, high))
+
+    def settled(self, point: Point, generator: random.Random) -> dict[str, Any]:
+        """The point; where its structure cannot have its size, with another one, drawn anew,
+        log-uniform, from those that it can have.
         """
         size = self.parameters["size"]
-        most = size.high if isinstance(size, Range) else max(size.values)
-        smaller = [share for share in (1 / 4, 1 / 16) if share < most and has(size, share)]
-        known = [point for method in METHODS.values() if (point := self._point_of(method))]
-        points = [{**point, "size": most} for point in known]
-        lora = self._point_of(METHODS["LoRA"])
-        if lora:
-            least = [{**lora, "size": share} for share in smaller]
-            points = points[:1] + least[:1] + points[1:] + least[1:]
-        return [{name: point[name] for name in self.searched} for point in points]
+        if not isinstance(size, Range):
+            return dict(point)
+        low, high = self.reach(point)
+        if low >= high or low * (1 - 1e-9) <= point["size"] <= high * SLACK:
+            return dict(point)
+        drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
+        return {**point, "size": min(size.high, max(size.low, drawn))}
 
     def nudged(self, point: Point, generator: random.Random, reach: float) -> dict[str, Any]:
         """A point near another: numbers moved by up to `reach` of their range; beyond 1 everything
@@ -194,9 +236,14 @@ class SearchSpace:
         return moved
 
     def holds(self, point: Point) -> bool:
-        """Whether a point, of an earlier search perhaps, is one that may be proposed here."""
-        return point.keys() == self.searched.keys() and all(
-            has(one, point[name]) for name, one in self.searched.items()
+        """Whether a point, of an earlier search perhaps, is one that may be proposed here; of a
+        range of sizes, which the model decides, whatever its ends are.
+        """
+        accepted = dict(self.searched)
+        if isinstance(accepted.get("size"), Range):
+            accepted["size"] = WHOLE
+        return point.keys() == accepted.keys() and all(
+            has(one, point[name]) for name, one in accepted.items()
         )
 
     def key(self, trial: TrialSpec) -> str:
@@ -214,7 +261,7 @@ class SearchSpace:
         ]
 
     @cached_property
-    def _usual(self) -> dict[str, Any]:
+    def usual(self) -> dict[str, Any]:
         """Constants, the first of choices, the middles of ranges, the defaults of knobs."""
         middles = {name: middle(one) for name, one in self.parameters.items()}
         return {**middles, **self._usual_knobs}
@@ -228,16 +275,36 @@ class SearchSpace:
         }  # fmt: skip
 
     def _combinations(self, pair: Pair) -> list[tuple[str, str]]:
-        """The sites and allocators of the space that a structure can have within the budget."""
+        """The sites and allocators of the space that a structure can have within budget and
+        limits.
+        """
+        if pair not in self._possible:
+            self._possible[pair] = self._found_combinations(pair)
+        return self._possible[pair]
+
+    @cached_property
+    def _possible(self) -> dict[Pair, list[tuple[str, str]]]:
+        return {}
+
+    def _found_combinations(self, pair: Pair) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         for sites in self.geometries:
             structure = self.structure(pair, sites, {})
-            if structure.smallest > self.budget:
+            if structure.smallest > self.budget or not self._can_keep(structure):
                 continue
             for name in values_of(self.parameters["allocator"]):
-                if self._allocator(name, self._usual)[1].can_divide(structure):
+                if self._allocator(name, self.usual)[1].can_divide(structure):
                     found.append((sites, name))
         return found
+
+    def _can_keep(self, structure: Structure) -> bool:
+        """Whether something of a structure keeps to the limits."""
+        weights = [0.5] * len(structure.bonds)
+
+        def make(size: int) -> AdapterSpec:
+            return AdapterSpec.over(structure, level_ranks(structure, size, weights))
+
+        return self.limits.nearest(make, self.budget, self.budget) is not None
 
     def _allocator(self, name: str, values: Point) -> tuple[Named, Allocator]:
         """By name with a point's knobs, and what it is."""
@@ -263,22 +330,6 @@ class SearchSpace:
         rounded = min(knob.among.high, max(knob.among.low, float(f"{value:.2g}")))
         return round(rounded) if isinstance(knob.default, int) else rounded
 
-    def _point_of(self, method: Method) -> dict[str, Any] | None:
-        """The point of a known method, its other parameters as usual; None if it is not held."""
-        pairs = [
-            text
-            for text, pair in self.structures.items()
-            if pair == (method.construction, method.decomposition)
-        ]
-        point = {**self._usual, "structure": pairs[0] if pairs else None}
-        for name, wanted in method.choices.items():
-            choice = values_of(self.parameters[name])
-            if wanted in choice:
-                point[name] = wanted
-            elif wanted != USUAL.get(name):
-                return None
-        return point if pairs else None
-
 
 def bond_roles(structure: Structure) -> list[str]:
     """For each bond the role whose weight it takes."""
@@ -287,35 +338,3 @@ def bond_roles(structure: Structure) -> list[str]:
         mode = bond.removeprefix("r_").replace("head_dim", "output")
         roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
     return roles
-
-
-def _geometries(space: str, names: tuple[str, ...], given: Geometries) -> dict[str, Geometry]:
-    if callable(given):
-        return {name: given(name) for name in names}
-    if isinstance(given, Mapping):
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise QuestionError(
-                f"space {space} adapts {missing[0]}; there is a geometry of "
-                f"{', '.join(given) or 'nothing'}."
-            )
-        return {name: given[name] for name in names}
-    is_that = len(names) == 1 and are_sites(given.projections, names[0])
-    if not is_that and names != (DEFAULT_SITES,):
-        raise QuestionError(
-            f"space {space} adapts {', '.join(names)}; with one geometry of your own, leave sites "
-            "out."
-        )
-    return {names[0]: given}
-
-
-def _nothing_fits(structures: Mapping[str, Pair], smallest: Mapping[str, int], budget: int) -> str:
-    least: dict[str, tuple[int, str]] = {}
-    for text, (construction, _) in structures.items():
-        found = smallest[text], text
-        least[construction] = min(least.get(construction, found), found)
-    parts = [f"{text} {format_count(size)}" for size, text in least.values()]
-    return (
-        f"nothing fits {format_count(budget)} parameters; the smallest of each construction: "
-        f"{', '.join(parts)}."
-    )

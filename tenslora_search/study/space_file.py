@@ -17,6 +17,7 @@ from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.table import QuestionError, Table, shortened, unknown
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.parameters import Parameter as Parameter
+from tenslora_search.study.prior import Prior, prior_of
 
 Pair = tuple[str, str]
 """A construction and a decomposition."""
@@ -31,14 +32,16 @@ TABLES: Mapping[str, Table[Any]] = {
     "sites": SITES,
 }
 """What a space may name entries of; the knobs of those it names are parameters too."""
+WHOLE = Range(1e-9, 1.0, log=True)
+"""What a size may be: any share of the budget."""
 NUMBERS: Mapping[str, Range] = {
-    "size": Range(1e-9, 1.0, log=True),
+    "size": WHOLE,
     **{one.name: one.among for one in knobs(TrialSpec) if isinstance(one.among, Range)},
 }
 """What numbers a space may say, and what they may be: the size as a share of the budget, and the
 numbers of a trial.
 """
-TEXTS = ("about", "structure")
+TEXTS = ("about", "structure", "prior")
 LEAST_LOW = 1e-12
 """A range on a logarithmic scale begins no lower."""
 LEAST_RATIO = 1 + 1e-6
@@ -53,9 +56,11 @@ class Declared:
     structures: Mapping[str, Pair]
     """by their text, CONSTRUCTION x DECOMPOSITION"""
     parameters: Mapping[str, Parameter]
-    """besides the structure; one with a single value is a constant"""
+    """besides the structure; one with a single value is a constant; the size where it is said"""
     knobs: Mapping[str, Knob]
     """those of the entries that the space names, by the parameter's name"""
+    prior: Prior
+    """what the space's `[prior]` believes"""
 
 
 def declared(space: str | Path) -> Declared:
@@ -85,6 +90,8 @@ def declared(space: str | Path) -> Declared:
         if key not in ("construction", "decomposition")
     }
     for key, limits in NUMBERS.items():
+        if key == "size" and key not in chosen:
+            continue  # from the smallest structure on, which the model decides
         parameters[key] = _number_parameter(f"{what}: {key}", chosen.get(key), key, limits)
     for key, knob in found.items():
         parameters[key] = (
@@ -92,7 +99,9 @@ def declared(space: str | Path) -> Declared:
             if key in chosen
             else _own_parameter(f"{what}: {key}", knob)
         )
-    return Declared(name, structures, parameters, found)
+    among = {"structure": Choice(tuple(structures)), "size": WHOLE, **parameters}
+    prior = prior_of(f"{what}: prior", _flat_prior(chosen.get("prior", {})), among)
+    return Declared(name, structures, parameters, found, prior)
 
 
 def space_files() -> dict[str, Path]:
@@ -148,6 +157,10 @@ def _flat(entries: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def _flat_prior(said: object) -> object:
+    return _flat(cast("dict[str, Any]", said)) if isinstance(said, dict) else said
 
 
 def _names(what: str, value: object, table: Mapping[str, object]) -> list[str]:
