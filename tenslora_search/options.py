@@ -53,7 +53,7 @@ Space = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
-Sampler = Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")]
+Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
 Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]

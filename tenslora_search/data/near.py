@@ -1,7 +1,7 @@
 """near_groups(): rows that are nearly the same get one number, so that no split holds both sides.
 
 Texts: rows that share half of the word 4-grams of the shorter one, in the column that has the most
-words (of pairs the premise). Images: those whose small grey copies are nearly equal.
+words (of pairs the premise). Images: those whose small copies are nearly equal.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,8 +26,10 @@ LEAST_ROWS = 20
 """A group may have so many, however few rows there are."""
 SIDE = 16
 """Pixels along the side of an image's small copy."""
-SAME_GREY = 2.0
-"""Of 255: small copies that differ by less on average are of one picture, saved twice."""
+SAME_COLOUR, LEAST_CONTRAST = 4.0, 8.0
+"""Of 255: small copies that differ by less on average are of one picture, saved twice; those that
+vary by less within show nothing to be known by.
+"""
 
 Groups = NDArray[np.int64]
 """(n,): a number a row, from 0 in order of appearance."""
@@ -148,27 +150,30 @@ def _joined(
 def _image_groups(images: Sequence[bytes]) -> Groups:
     """Candidates agree in a quarter of the signs of their differences from left to right."""
     small = np.stack([_small(image) for image in images])
-    signs = small[:, :, 1:] > small[:, :, :-1]
-    bits = signs[:, :: SIDE // 8, :: SIDE // 8].reshape(len(images), -1)
+    grey = small.mean(3)
+    is_shown = grey.std((1, 2)) >= LEAST_CONTRAST
+    signs = grey[:, :, 1:] > grey[:, :, :-1]
+    places = signs[:, :: SIDE // 8, :: SIDE // 8].reshape(len(images), -1)
     pairs: dict[tuple[int, int], float] = {}
-    for band in np.array_split(bits, 4, axis=1):
-        buckets = in_order(map(bytes, np.packbits(band, axis=1)))
+    for band in np.array_split(places, 4, axis=1):
+        told = zip(map(bytes, np.packbits(band, axis=1)), is_shown, strict=True)
+        buckets = in_order(bits if shown else place for place, (bits, shown) in enumerate(told))
         order = np.argsort(buckets, kind="stable")
         for members in np.split(order, np.flatnonzero(np.diff(buckets[order])) + 1):
             if 1 < len(members) <= MOST_ROWS_OF_A_GRAM:
                 for one, other in combinations(members.tolist(), 2):
                     pairs[one, other] = float(np.abs(small[one] - small[other]).mean())
-    near = sorted((gap, *pair) for pair, gap in pairs.items() if gap < SAME_GREY)
+    near = sorted((gap, *pair) for pair, gap in pairs.items() if gap < SAME_COLOUR)
     return _joined(near, len(images), lambda one, other: True)
 
 
 def _small(image: bytes) -> NDArray[np.float32]:
-    """(SIDE, SIDE) greys; what cannot be read, of which the encoder tells, is like nothing."""
+    """(SIDE, SIDE, 3) colours; what cannot be read, of which the encoder tells, shows nothing."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(BytesIO(image)) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("L")
+            upright = ImageOps.exif_transpose(opened).convert("RGB")
             return np.asarray(upright.resize((SIDE, SIDE)), dtype=np.float32)
     except Exception:
-        return np.full((SIDE, SIDE), np.nan, dtype=np.float32)
+        return np.zeros((SIDE, SIDE, 3), dtype=np.float32)

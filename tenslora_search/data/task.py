@@ -290,8 +290,8 @@ def _cut(
     left = np.arange(len(groups))
     parts: dict[str, np.ndarray] = {}
 
-    def take(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        numbers = np.unique(groups[left], return_inverse=True)[1]
+    def take(n_rows: int, together: NDArray = groups) -> tuple[np.ndarray, np.ndarray]:
+        numbers = np.unique(together[left], return_inverse=True)[1]
         chosen = cut(numbers, strata_of(train.targets[left]), n_rows, generator)
         return left[chosen], left[~chosen]
 
@@ -307,7 +307,7 @@ def _cut(
         if fit_rows < 1:
             raise QuestionError(f"fit_rows must be 1 or more; got {fit_rows}.")
         if fit_rows < len(left):
-            capped = take(fit_rows)[0]
+            capped = take(fit_rows, np.arange(len(groups)))[0]
             left = capped if len(capped) else left
     parts["fit"] = left
     return parts

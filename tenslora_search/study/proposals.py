@@ -34,6 +34,7 @@ class Proposals:
     ) -> None:
         self.space, self.n_trials, self.seed = space, n_trials, seed
         self._sampler, self._objective = sampler, objective
+        self._keys: dict[int, str] = {}
         self._known = {space.key(space.trial(point, 0)): point for point in space.seeds()}
         self.exhausted = False
         """whether the space, or the sampler, has no others"""
@@ -45,7 +46,9 @@ class Proposals:
         count = min(count, 0 if self.exhausted else self.n_trials - len(records))
         if count <= 0:
             return
-        keys = {self.space.key(record.spec) for record in records.values()}
+        for number in range(len(self._keys), len(records)):
+            self._keys[number] = self.space.key(records[number].spec)
+        keys = set(self._keys.values())
         known = self._known_left(keys)[:count]
         if known:
             yield self._proposed(known, len(records), keys, random.Random(self.seed))

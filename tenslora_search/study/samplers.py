@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tenslora_search.runs.replay import State
 from tenslora_search.spec.table import Table
+from tenslora_search.study.lattice import propose
 from tenslora_search.study.space import Choice, Range, SearchSpace
 
 Point = dict[str, Any]
@@ -88,6 +89,13 @@ def gp(space: SearchSpace, seed: int, objective: str) -> Proposer:
     return of_optuna(space, GPSampler(seed=seed, n_startup_trials=16), objective)
 
 
+def lattice(space: SearchSpace, seed: int, objective: str) -> Proposer:
+    """Whole packs by the area that they are expected to add to the front, from a model over all
+    rungs; exact counts, running trials and noise included.
+    """
+    return lambda seen, count: propose(space, seed, objective, seen, count)
+
+
 class _Nsga2(NSGAIISampler):
     """NSGA-II that counts generations by the scored trials, in their order.
 
@@ -112,7 +120,7 @@ def _scored(study: Study) -> list[FrozenTrial]:
 
 
 SAMPLERS: Table[Callable[[SearchSpace, int, str], Proposer]] = Table(
-    "sampler", {entry.__name__: entry for entry in (tpe, random, nsga2, gp)}
+    "sampler", {entry.__name__: entry for entry in (tpe, random, nsga2, gp, lattice)}
 )
 """(space, seed, objective) -> who proposes."""
 

@@ -199,6 +199,12 @@ class SearchSpace:
         """Points to try first: known methods at several sizes, LoRA at the largest first."""
         return known_points(self)
 
+    def least(self, point: Point) -> float:
+        """The share of the budget that the smallest member of a point's structure has."""
+        values = {**self.usual, **point}
+        structure = self.structure(self.structures[values["structure"]], values["sites"], values)
+        return structure.smallest / self.budget
+
     def reach(self, point: Point) -> tuple[float, float]:
         """The smallest and the largest size that a point's structure can have with its weights."""
         size = self.parameters["size"]
