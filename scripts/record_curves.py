@@ -84,8 +84,8 @@ def configurations(
     seeds = space.seeds()
     while len(found) < count:
         number = len(found)
-        point = seeds.pop(0) if seeds else space.nudged({}, generator, 2.0)
-        point = space.settled(point, generator)
+        drawn = space.nudged({}, generator, 2.0)
+        point = seeds.pop(0) if seeds else space.settled(drawn, generator)
         spec = space.trial(point, seed * 1_000_003 + number)
         if space.key(spec) not in keys:
             keys.add(space.key(spec))

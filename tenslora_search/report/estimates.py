@@ -7,6 +7,7 @@ section 2.2; scikit-learn's).
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,8 +19,8 @@ FEWEST = 24
 """Trials with a score below which there is no model."""
 MOST_FITTED, MOST_KNOWN = 160, 1_200
 """Scores that its scales are learnt from, and that it knows then: the highest rungs first."""
-LARGEST_LOG = 20.0
-"""Numbers whose largest is so many times the smallest lie on a logarithmic scale."""
+LOW_MEDIAN = 0.25
+"""Positive numbers, half of them in this lowest part of their range, are on a logarithmic scale."""
 FURTHEST = 4.0
 """Scores further below the median than so many times the upper half's spread are alike failures."""
 LENGTHS = (0.5, 1.5, 4.0, 20.0)
@@ -80,7 +81,8 @@ class _Numbers:
     @classmethod
     def of(cls, values: Sequence[float]) -> "_Numbers":
         low, high = min(values), max(values)
-        log = low > 0 and high >= LARGEST_LOG * low
+        median = statistics.median(values)
+        log = low > 0 and median - low < LOW_MEDIAN * (high - low)
         return cls(math.log(low), math.log(high), True) if log else cls(low, high, False)
 
     def parts(self, values: Sequence[Any]) -> list[Floats]:
@@ -91,8 +93,13 @@ class _Numbers:
         if self.high <= self.low:
             return np.zeros((len(values), 0))
         middle = (self.low + self.high) / 2
-        told = [middle if one is None else math.log(one) if self.log else one for one in values]
+        told = [middle if one is None else self._placed(one) for one in values]
         return ((np.array(told, dtype=float) - self.low) / (self.high - self.low))[:, None]
+
+    def _placed(self, value: float) -> float:
+        if not self.log:
+            return value
+        return math.log(value) if value > 0 else self.low
 
 
 @dataclass(frozen=True)
