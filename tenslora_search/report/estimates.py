@@ -221,16 +221,18 @@ def _without_failures(scores: Floats) -> Floats:
 
 def _process(inputs: Floats, scores: Floats, groups: Sequence[int]) -> Any:
     """Fitted to all scores, its scales chosen on some of them."""
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+    from sklearn import gaussian_process
 
+    made: Any = gaussian_process.GaussianProcessRegressor
+    kernels: Any = gaussian_process.kernels
     chosen = np.unique(np.linspace(0, len(scores) - 1, MOST_FITTED).astype(int))
     lengths = np.full(inputs.shape[1], LENGTHS[1])
-    kernel = ConstantKernel(1.0) * Matern(lengths, nu=2.5) + WhiteKernel(NOISES[2])
-    learnt = GaussianProcessRegressor(kernel, optimizer=None).fit(inputs[chosen], scores[chosen])
+    kernel = kernels.ConstantKernel(1.0) * kernels.Matern(lengths, nu=2.5)
+    kernel += kernels.WhiteKernel(NOISES[2])
+    learnt = made(kernel, optimizer=None).fit(inputs[chosen], scores[chosen])
     theta = _best_scales(learnt.log_marginal_likelihood, learnt.kernel_.theta, groups)
     found = learnt.kernel_.clone_with_theta(theta)
-    return GaussianProcessRegressor(found, optimizer=None).fit(inputs, scores)
+    return made(found, optimizer=None).fit(inputs, scores)
 
 
 def _best_scales(likelihood: Any, theta: Floats, groups: Sequence[int]) -> Floats:
@@ -263,3 +265,17 @@ def front_shares(sizes: Sequence[int], drawn: Floats) -> Floats:
     shares = np.empty(len(order))
     shares[order] = (drawn[order] > ahead).mean(axis=1)
     return shares
+
+
+def estimates(
+    trials: Sequence[Scored], points: Sequence[Mapping[str, Any]], sizes: Sequence[int]
+) -> list[tuple[float, float, float]]:
+    """(estimate, its error, how likely it is on the front of these) of each point; [] without a
+    model.
+    """
+    model = ScoreModel.fitted(trials)
+    if model is None:
+        return []
+    mean, error = model.at(points, sizes)
+    shares = front_shares(sizes, model.draws(points, sizes, DRAWS))
+    return list(zip(mean.tolist(), error.tolist(), shares.tolist(), strict=True))

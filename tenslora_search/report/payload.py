@@ -15,7 +15,7 @@ from tenslora_search.report.rows import Row, Value, settings_of
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
     "extra_macs", "peak_memory_mb", "seconds", "score", "report_score", "report_std", "n_retests",
-    "step", "reason",
+    "step", "reason", "estimate", "estimate_error", "on_front",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",

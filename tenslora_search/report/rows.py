@@ -51,6 +51,17 @@ class Row:
     """worker-seconds of the search until then"""
     settings: Mapping[str, Value]
     """what its specification says besides, by the names of `TrialSpec.columns`"""
+    estimate: float = math.nan
+    """its score on select at the end, over seeds, by a model of all scores (estimates.py)"""
+    estimate_error: float = math.nan
+    """the estimate's standard error"""
+    on_front: float = math.nan
+    """how likely no trial that is not larger scores higher"""
+
+    @property
+    def worth(self) -> float:
+        """What it is judged by: its estimate; its own score where there is none."""
+        return self.score if math.isnan(self.estimate) else self.estimate
 
     @property
     def is_complete(self) -> bool:

@@ -11,7 +11,7 @@ the gain is the gain a second.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +62,17 @@ def propose(
         WORLDS,
         generator.getrandbits(32),
     )
-    sizes = np.log([one.n_params for one in every])
-    is_front = objective == "front"
-    places = np.linspace(sizes.min(), math.log(space.budget), PLACES) if is_front else np.zeros(1)
-    reached = sizes[:, None] <= places + 1e-9 if is_front else np.ones((len(every), 1), dtype=bool)
-    chosen = _greedy(drawn, reached, len(pool), count)
+    chosen = _greedy(drawn, _reached(every, space.budget, objective), len(pool), count)
     return [pool[place].point for place in chosen]
+
+
+def _reached(every: "Sequence[Candidate | Seen]", budget: int, objective: str) -> NDArray[np.bool_]:
+    """(one, place): whether each is no larger than the size at a place, even in its logarithm."""
+    if objective != "front":
+        return np.ones((len(every), 1), dtype=np.bool_)
+    sizes = np.log([one.n_params for one in every])
+    places = np.linspace(float(sizes.min()), math.log(budget), PLACES)
+    return sizes[:, None] <= places[None, :] + 1e-9
 
 
 def _with_failures(seen: Sequence["Seen"]) -> "list[Seen]":
@@ -89,7 +94,7 @@ def _candidates(
     found: list[Candidate] = []
     for n_tried in range(2 * n_wanted):
         is_near = bool(leaders) and len(found) >= count and generator.random() < NEAR
-        base = generator.choice(leaders).point if is_near else seen[0].point if seen else {}
+        base: Mapping[str, Any] = generator.choice(leaders).point if is_near else {}
         point = space.nudged(
             base, generator, generator.choice((0.05, 0.15, 0.4)) if is_near else 2.0
         )
@@ -101,10 +106,7 @@ def _candidates(
         if outline not in known:
             known.add(outline)
             found.append(Candidate(point, n_params))
-        if len(found) == n_wanted:
-            break
-        is_small = n_tried >= n_wanted and len(found) >= count
-        if is_small:
+        if len(found) == n_wanted or (n_tried >= n_wanted and len(found) >= count):
             break
     while found and len(found) < count:
         found += found[: count - len(found)]  # a small space: the study moves what is not new

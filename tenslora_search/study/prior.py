@@ -72,7 +72,7 @@ def prior_of(what: str, said: object, among: Mapping[str, Parameter]) -> Prior:
             raise QuestionError(f"{what}: {unknown('key', name, ['weight', *among])}")
         values = cast("list[Any]", value) if isinstance(value, list) else [value]
         for one in values:
-            if isinstance(one, list | dict) or not has(among[name], one):
+            if not isinstance(one, str | int | float) or not has(among[name], one):
                 raise QuestionError(
                     f"{what}: {name} holds {_held(among[name])}; got {shortened(one)}."
                 )
