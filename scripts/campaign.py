@@ -7,6 +7,7 @@ search is not the undisturbed one, or leaves something over.
 
     python scripts/campaign.py inputs --n 3000 --seed 0 --out reports/trust.md
     python scripts/campaign.py kills --n 300 --seed 0 --out reports/trust.md
+    python scripts/campaign.py kills --executor cluster --nodes 3 --n 20 --patience 300
     python scripts/campaign.py worlds --n 40 --seed 0 --out reports/trust.md
 """
 
@@ -17,6 +18,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +35,8 @@ SEARCH = (
     "--task digits --budget 4k --trials 6 --max-steps 12 --batch-size 8 --retest 1 --quiet"
 ).split()
 WHERE = {"inline": ["--executor", "inline"], "ray": ["--executor", "ray"]}
+SAME_ANYWHERE = "--sampler random --pruner none --max-steps 10 --pack 2".split()
+"""Of searches under Ray: what runs beside what, and ends first, is another each time."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class Outcome:
 
 
 def main() -> None:
+    global PATIENCE
     options = arguments()
+    PATIENCE = options.patience
     warm_up()
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         lines = CAMPAIGNS[options.campaign](options, Path(name))
@@ -77,7 +83,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("campaign", choices=["kills", "inputs", "worlds"])
     parser.add_argument("--n", type=int, default=100, help="cases")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--executor", choices=[*WHERE], default="inline", help="of kills")
+    kinds = [*WHERE, "cluster"]
+    parser.add_argument("--executor", choices=kinds, default="inline", help="of kills and worlds")
+    parser.add_argument("--nodes", type=int, default=1, help="of the cluster")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds a case may take")
     parser.add_argument("--out", type=Path, help="a report that the result is added to")
     return parser.parse_args()
 
@@ -360,35 +369,121 @@ def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def kills(options: argparse.Namespace, folder: Path) -> list[str]:
     """Kills at random moments and at single file operations, then the same command again."""
+    with whereabouts(options) as (where, strike):
+        return _kills(options, folder, where, strike)
+
+
+@contextlib.contextmanager
+def whereabouts(
+    options: argparse.Namespace,
+) -> Iterator[tuple[list[str], Callable[[str], None] | None]]:
+    """The arguments that say who does the work; what kills a part of a cluster."""
+    if options.executor != "cluster":
+        same = SAME_ANYWHERE if options.executor == "ray" else []
+        yield [*WHERE[options.executor], *same], None
+        return
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    command = [sys.executable, "-c", CLUSTER, str(options.nodes)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers, asked = process.stdout, process.stdin
+
+        def strike(what: str) -> None:
+            print(what, file=asked, flush=True)
+            assert answers.readline() == f"{what}\n"
+
+        address = answers.readline().strip()
+        try:
+            yield [*WHERE["ray"], *SAME_ANYWHERE, "--ray-address", address], strike
+        finally:
+            print("end", file=asked, flush=True)
+
+
+CLUSTER = """
+import logging, os, random, signal, sys
+from pathlib import Path
+from ray.cluster_utils import Cluster
+logging.disable(logging.ERROR)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(int(sys.argv[1]) - 1)]
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    what = line.strip()
+    if what == "node":
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+        nodes.append(cluster.add_node(num_cpus=1))
+    elif what == "worker":
+        titles = {p.parent.name: p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline")
+                  if p.stat().st_uid == os.getuid()}
+        raylets = {pid for pid, title in titles.items() if cluster.address.encode() in title}
+        found = [int(pid) for pid, title in titles.items()
+                 if title.startswith(b"ray::") and b"train" in title
+                 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] in raylets]
+        if found:
+            os.kill(random.choice(found), signal.SIGKILL)
+    elif what == "end":
+        cluster.shutdown()
+        break
+    print(what, flush=True)
+"""
+"""A cluster in a process of its own: says its address, then does what each line asks."""
+
+
+def _kills(
+    options: argparse.Namespace,
+    folder: Path,
+    where: Sequence[str],
+    strike: Callable[[str], None] | None,
+) -> list[str]:
     generator = random.Random(options.seed)
-    where = WHERE[options.executor]
     whole = folder / "whole"
     began = time.monotonic()
     _must(run([*SEARCH, *where, "--out", str(whole)]))
     lasts = time.monotonic() - began
     expected, n_operations = told(whole), operations(where, folder)
+    victims = ["moment", "operation"] + (["worker"] if strike else [])
+    victims += ["node"] if strike and options.nodes > 1 else []
     faults: dict[str, list[str]] = {}
     kinds: Counter[str] = Counter()
     for number in range(options.n):
         out = folder / f"run-{number}"
         asked = [*SEARCH, *where, "--out", str(out)]
-        if generator.random() < 0.5:
-            after = generator.uniform(0, lasts)
-            kind, about = "at a moment", f"after {after:.2f} s"
-            run(asked, during=lambda child, after=after: _killed(child, after))
-        else:
-            place = generator.randrange(1, n_operations + 1)
-            kind, about = "at a file operation", f"at operation {place}"
-            run(asked, before=lambda place=place, out=out: _killed_at(place, out))
+        victim = generator.choice(victims)
+        after, place = generator.uniform(0, lasts), generator.randrange(1, n_operations + 1)
+        kind, about = {
+            "moment": ("of the driver at a moment", f"after {after:.2f} s"),
+            "operation": ("of the driver at a file operation", f"at operation {place}"),
+            "worker": ("of a worker at a moment", f"after {after:.2f} s"),
+            "node": ("of a node at a moment, another added", f"after {after:.2f} s"),
+        }[victim]
         kinds[kind] += 1
-        outcome = run(asked)
+        if victim == "moment":
+            run(asked, during=lambda child, after=after: _killed(child, after))
+        elif victim == "operation":
+            run(asked, before=lambda place=place, out=out: _killed_at(place, out))
+        outcome = run(asked, during=_struck(victim, after, strike))
         fault = outcome.fault or (f"exit code {outcome.code}" if outcome.code else None)
         fault = fault or difference(out, whole, expected)
         if fault:
             faults.setdefault(fault, []).append(f"{kind} {about}")
-            print(f"{number}: {fault} <- {kind} {about}", flush=True)
+            print(f"{number}: {fault} <- {kind} {about}: {outcome.output[-300:]}", flush=True)
         shutil.rmtree(out, ignore_errors=True)
-    return _told(f"Kills, {options.executor}", options, kinds, faults)
+    nodes = f", {options.nodes} node(s)" if options.executor == "cluster" else ""
+    return _told(f"Kills, {options.executor}{nodes}", options, kinds, faults)
+
+
+def _struck(
+    victim: str, after: float, strike: Callable[[str], None] | None
+) -> Callable[[int], None]:
+    """Kills a part of the cluster while the command runs, if that is what is to die."""
+
+    def during(child: int) -> None:
+        if strike is not None and victim in ("worker", "node"):
+            time.sleep(after)
+            strike(victim)
+
+    return during
 
 
 def told(folder: Path) -> list[Any]:
@@ -466,7 +561,7 @@ def worlds(options: argparse.Namespace, folder: Path) -> list[str]:
     for number in range(options.n):
         name = generator.choice([*VARIABLES])
         value = generator.choice(VARIABLES[name])
-        executor = generator.choice([*WHERE])
+        executor = options.executor
         kinds[f"{name}, {executor}"] += 1
         out = folder / f"world-{number}"
 

@@ -27,6 +27,7 @@ from tenslora_search.runs.segment import Setting
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.segment import worker_backbone
@@ -85,7 +86,7 @@ def configurations(
     while len(found) < count:
         number = len(found)
         drawn = space.nudged({}, generator, 2.0)
-        point = seeds.pop(0) if seeds else space.settled(drawn, generator)
+        point = seeds.pop(0) if seeds else settled(space, drawn, generator)
         spec = space.trial(point, seed * 1_000_003 + number)
         if space.key(spec) not in keys:
             keys.add(space.key(spec))

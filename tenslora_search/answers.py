@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tenslora_search.spec.budget import format_count
 
 if TYPE_CHECKING:
+    from tenslora_search.runs.question import Question
     from tenslora_search.study.feasible import Row
 
 
@@ -22,34 +23,43 @@ def without_result(run: Any) -> str:
     return "no trial was completed; give it more time: the same command goes on where it stopped."
 
 
+def interrupted(run: Any) -> str:
+    """What is said in the place of a front after a signal, where nothing is complete yet."""
+    done = len(run.front())
+    return "" if done else "interrupted before a trial was complete; the same command goes on."
+
+
 def print_dry_run(
-    budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool
+    budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
-    """The space in numbers: what fits the budget, and how trials would be scored."""
+    """The local data that would be read, the space in numbers, and how trials would be scored."""
     from tenslora_search.api.checks import check_options
     from tenslora_search.runs.question import Question
-    from tenslora_search.study.space import SearchSpace
+    from tenslora_search.study.asked import space_of
 
     question = Question.of(budget=budget, **asked)
     check_options(question, **means)
     head = question.head_params if question.count_head else 0
-    if head is None:
+    if head is None and not quiet:
         print(
             "tenslora-search: the task head is known when data and model are read; it is not "
             "subtracted here.",
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    limits = question.limits(head or 0)
-    rows = SearchSpace.load(question.space, question.geometry, of_adapter, **limits).table()
+    rows = space_of(question, question.geometry, of_adapter).table()
+    found = _looked_at(question)
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
+    if as_json or quiet:
         return
     beside = f" beside the {format_count(head)} of the task head" if head else ""
     print(
         f"{question.task or question.data} on {question.model}, at most "
         f"{format_count(of_adapter)} parameters{beside}"
     )
+    for line in found:
+        print(line)
     _print_rows(rows)
     rungs = ", ".join(map(str, question.rungs))
     print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
@@ -57,13 +67,27 @@ def print_dry_run(
           f"pruner {question.pruner}")  # fmt: skip
 
 
+def _looked_at(question: "Question") -> list[str]:
+    """What a search would read of local data; rows of the hub are left where they are."""
+    if question.data is None:
+        return []
+    from tenslora_search.data.look import look
+
+    asked = question.task_options
+    names = ("name", "data", "columns", "goal", "metric", "drop_unlabelled")
+    return look(model=question.model, **{name: asked[name] for name in names}).lines()
+
+
 def _print_rows(rows: "Sequence[Row]") -> None:
     width = 8 if len({row.sites for row in rows}) > 1 else 0  # a column only where it tells
-    head_line = f"{'construction':<15}{'decomposition':<15}{'sites'[:width]:<{width}}"
+    of_name = max(8, *(len(row.method) + 2 for row in rows)) if rows[0].method else 0
+    head_line = f"{'method'[:of_name]:<{of_name}}{'construction':<15}{'decomposition':<15}"
+    head_line += f"{'sites'[:width]:<{width}}"
     print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
-        what = f"{row.construction:<15}{row.decomposition:<15}{row.sites[:width]:<{width}}"
+        what = f"{row.method:<{of_name}}{row.construction:<15}{row.decomposition:<15}"
+        what += f"{row.sites[:width]:<{width}}"
         print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
 
 
@@ -72,14 +96,13 @@ def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     from tenslora_search.display import print_front
     from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
+    from tenslora_search.report.result import result
 
+    record = read_run(run.folder)
     checked, over = run.proof
     if as_json:
-        rows = json.loads(run.front().to_json(orient="records"))
-        proof = {"checked": checked, "over": over}
-        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+        print(json.dumps(result(record), indent=2))
     elif not quiet:
-        record = read_run(run.folder)
         print_front(front(record.rows), record.curves, run.file.metric)
         print(
             f"proof: {over} of {checked} configurations over budget "

@@ -152,5 +152,15 @@ def _line(progress: "Progress") -> str:
     proposed = f"{sum(counts.values())} of {progress.n_trials} trials"
     return (
         f"[{progress.seconds:5.0f} s] {proposed}: {states or 'none yet'}{best}"
-        f" | {progress.worker_seconds:.0f} seconds of work{left}{retest}"
+        f" | {progress.worker_seconds:.0f} seconds of work{left}{retest}{_beat(progress)}"
     )
+
+
+def _beat(progress: "Progress") -> str:
+    """Where the segment stands that was heard of last."""
+    if progress.steps is None:
+        return ""
+    done, of = progress.steps
+    left = progress.seconds_to_scores
+    scores = "" if left is None else f", scored in {left:.0f} s or so"
+    return f" | step {done:,} of {of:,}{scores}"

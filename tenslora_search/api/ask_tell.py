@@ -20,6 +20,7 @@ from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
@@ -66,12 +67,13 @@ def ask_tell(
     """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
-    `Geometry.attention(...)`). `options`: trials, space, min_budget, max_rank, sampler, pruner,
-    objective, seed, and max_steps and eta, which make the rungs: trials are reported at some steps
-    before max_steps and stopped early; without it each trial has one score, its last. Scores are on
-    a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or within the
-    noise is measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError`
-    for a wrong question; `NothingFitsError` if no configuration is within the budget.
+    `Geometry.attention(...)`). `options`: trials, space, methods, min_budget, max_rank, sampler,
+    pruner, objective, seed, and max_steps and eta, which make the rungs: trials are reported at
+    some steps before max_steps and stopped early; without it each trial has one score, its last.
+    Scores are on a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or
+    within the noise is measured on it. `plugins`: files that add entries (docs/plugins.md).
+    `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the
+    budget.
 
     >>> study = ask_tell(budget="2k", geometry=geometry, out=folder, trials=2)
     >>> study.tell(study.ask(), score=0.5)
@@ -85,15 +87,13 @@ def ask_tell(
     checked_folder(out, plugins, force=force)
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
-    space = SearchSpace.load(
-        question.space, geometry or question.geometry, question.budget, **question.limits(0)
-    )
+    space = space_of(question, geometry or question.geometry, question.budget)
     _check_space(space)
     folder = Path(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))
         _write_run_file(folder, question, space.geometry)
-        return AskTell(folder, _study(space, folder, question), lock.pop_all())
+        return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 
 
 def _check_space(space: SearchSpace) -> None:
@@ -101,22 +101,8 @@ def _check_space(space: SearchSpace) -> None:
     if space.needs:
         raise QuestionError(
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
-            "training loop of your own cannot answer; use level or ramp."
+            "training loop of your own cannot answer; use level or ramp, or name methods without."
         )
-
-
-def _study(space: SearchSpace, folder: Path, question: Question) -> Study:
-    return Study(
-        space,
-        folder,
-        n_trials=question.trials,
-        rungs=question.rungs,
-        eta=question.eta,
-        sampler=question.sampler,
-        pruner=question.pruner,
-        objective=question.objective,
-        seed=question.seed,
-    )
 
 
 class AskTell:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.columns import Columns, find_columns
@@ -28,10 +27,10 @@ from tenslora_search.data.labels import (
     label_cells,
     unlabelled,
 )
-from tenslora_search.data.near import in_order
+from tenslora_search.data.parts import Part, group_column, three_parts
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
-from tenslora_search.data.splits import cut, held_out_size
+from tenslora_search.data.splits import cut
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.hub.places import model_digest, model_kind
 from tenslora_search.spec.metrics import metric_for
@@ -75,23 +74,6 @@ class TaskData:
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Rows, what is to be learnt of them, and the group of each where a column says it."""
-
-    rows: Rows
-    targets: NDArray
-    groups: NDArray | None = None
-
-    def take(self, index: NDArray) -> "_Part":
-        groups = None if self.groups is None else self.groups[index]
-        return _Part(self.rows.take(index), self.targets[index], groups)
-
-    def grouped(self, cache: Path | str | None) -> NDArray:
-        """A number a row; rows of one number stay on one side of a cut."""
-        return self.rows.groups(cache) if self.groups is None else in_order(self.groups)
-
-
 def load_task(
     name: str | None = None,
     *,
@@ -118,17 +100,14 @@ def load_task(
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
-    source = _read(task, Path(data).expanduser() if data is not None else None)
-    roles = find_columns(source, task, columns or {})
-    report = _report_split(source, roles, task)
-    splits = ["train", *filter(None, [report])]
-    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    source, roles, report, chosen, targets = read_rows(task, data, columns, goal, drop_unlabelled)
     metric = metric_for(chosen, metric or (task.metric if task else None))
+    splits = ["train", *filter(None, [report])]
     found = {split: _part(source, roles, split, targets) for split in splits}
     if group is not None:
-        found["train"] = replace(found["train"], groups=_group_column(source, group))
-    _check_kind(task, roles, model)
-    taken, grouped = _three_parts(source, chosen, found, report, seed, fit_rows, cache)
+        found["train"] = replace(found["train"], groups=group_column(source, group))
+    check_kind(task, roles, model)
+    taken, grouped = three_parts(source, chosen, found, report, seed, fit_rows, cache)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
     learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
@@ -139,23 +118,26 @@ def load_task(
     return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
 
 
-def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
-    return _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
+def read_rows(
+    task: Task | None,
+    data: Path | str | None,
+    columns: Mapping[str, str | Sequence[str]] | None,
+    goal: str | None,
+    drop_unlabelled: bool,
+) -> tuple[Source, Columns, str | None, str, Targets]:
+    """What is read before anything is encoded: the files, the columns by role, the split that
+    report is, the name of the goal, and the labels.
+    """
+    source = _read(task, Path(data).expanduser() if data is not None else None)
+    roles = find_columns(source, task, columns or {})
+    report = _report_split(source, roles, task)
+    splits = ["train", *filter(None, [report])]
+    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    return source, roles, report, chosen, targets
 
 
-def _group_column(source: Source, name: str) -> NDArray:
-    """The group of each row of train; rows without a value are a group each."""
-    frame = source.frames["train"]
-    if name not in frame:
-        raise QuestionError(
-            f"no column {name!r} for --group; columns of {source.origin}: "
-            f"{', '.join(map(str, frame.columns))}."
-        )
-    cells = [
-        str(cell) if is_there else place
-        for place, (cell, is_there) in enumerate(zip(frame[name], frame[name].notna(), strict=True))
-    ]
-    return in_order(cells)
+def _part(source: Source, roles: Columns, split: str, targets: Targets) -> Part:
+    return Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
 
 
 def _targets(
@@ -236,7 +218,8 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
     return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
 
 
-def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
+def check_kind(task: Task | None, roles: Columns, model: str) -> None:
+    """`QuestionError` if the model reads something else than the rows hold."""
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
     check_reads(
@@ -248,73 +231,8 @@ def _check_kind(task: Task | None, roles: Columns, model: str) -> None:
     )
 
 
-def _three_parts(
-    source: Source,
-    goal: str,
-    found: Mapping[str, _Part],
-    report_name: str | None,
-    seed: int,
-    fit_rows: int | None,
-    cache: Path | str | None,
-) -> tuple[dict[str, _Part], dict[str, int]]:
-    """fit, select and report; rows and groups in numbers."""
-    train = found["train"]
-    if report_name:
-        own = train.rows.unlike(found[report_name].rows)
-        if len(np.unique(train.targets[own], axis=0)) < 2:
-            n_repeated = len(train.rows) - len(own)
-            raise QuestionError(
-                f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
-                f"({source.origin}); what else there is holds less than two different labels."
-            )
-        train = train.take(own)
-    wanted = ("select",) if report_name else ("report", "select")
-    groups = train.grouped(cache)
-    cuts = _cut(train, groups, goal, wanted, np.random.default_rng(seed), fit_rows)
-    parts = {part: train.take(index) for part, index in cuts.items()}
-    sizes = np.bincount(groups)
-    about = {"rows": len(groups), "groups": len(sizes), "largest": int(sizes.max())}
-    return ({**parts, "report": found[report_name]} if report_name else parts), about
-
-
-def _cut(
-    train: _Part,
-    groups: NDArray,
-    goal: str,
-    wanted: Sequence[str],
-    generator: np.random.Generator,
-    fit_rows: int | None,
-) -> dict[str, np.ndarray]:
-    """Row numbers, ascending, of the parts wanted and of fit, which is what they leave."""
-    strata_of = GOALS[goal].strata
-    left = np.arange(len(groups))
-    parts: dict[str, np.ndarray] = {}
-
-    def take(n_rows: int, together: NDArray = groups) -> tuple[np.ndarray, np.ndarray]:
-        numbers = np.unique(together[left], return_inverse=True)[1]
-        chosen = cut(numbers, strata_of(train.targets[left]), n_rows, generator)
-        return left[chosen], left[~chosen]
-
-    for part in wanted:
-        parts[part], left = take(held_out_size(len(groups)))
-        if not len(parts[part]):
-            raise QuestionError(
-                f"train has {len(groups):,} rows, {groups.max() + 1:,} of them different: too few "
-                f"to cut a {part} split from; "
-                "a class needs 3 different rows, or 2 where there is a test split."
-            )
-    if fit_rows is not None:
-        if fit_rows < 1:
-            raise QuestionError(f"fit_rows must be 1 or more; got {fit_rows}.")
-        if fit_rows < len(left):
-            capped = take(fit_rows, np.arange(len(groups)))[0]
-            left = capped if len(capped) else left
-    parts["fit"] = left
-    return parts
-
-
 def _encoded(
-    taken: Mapping[str, _Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
+    taken: Mapping[str, Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
 ) -> dict[str, Split]:
     """The parts as tensors."""
     processor, splits = load_processor(model), {}
@@ -326,7 +244,7 @@ def _encoded(
     return splits
 
 
-def _digest(roles: Columns, targets: Targets, taken: Mapping[str, _Part]) -> str:
+def _digest(roles: Columns, targets: Targets, taken: Mapping[str, Part]) -> str:
     digest = hashlib.sha256(repr((roles.kind, targets.names)).encode("utf-8", "replace"))
     for part in ("fit", "select", "report"):
         digest.update(taken[part].rows.digest.encode() + taken[part].targets.tobytes())

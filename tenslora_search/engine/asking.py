@@ -55,6 +55,9 @@ class Asking:
             f"the probe {work.name}, which an allocator of the space needs, failed: {reason}"
         )
 
+    def stands_at(self, segment: Segment, step: int) -> None:
+        raise AssertionError("no segment was handed out")
+
     def finished(
         self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float
     ) -> None:

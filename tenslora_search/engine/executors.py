@@ -34,8 +34,8 @@ def ray(place: Place) -> Generator[Serve]:
     from tenslora_search.engine.ray_start import started
     from tenslora_search.engine.ray_tune import serve
 
-    with started(place):
-        yield partial(serve, place)
+    with started(place) as cluster:
+        yield partial(serve, place, cluster)
 
 
 EXECUTORS: Table[Callable[[Place], AbstractContextManager[Serve]]] = Table(

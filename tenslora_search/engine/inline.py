@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tenslora_search.engine.source import Source, Work, n_threads, one_line
-from tenslora_search.runs.segment import Probe
+from tenslora_search.runs.segment import Probe, Segment
 from tenslora_search.runs.states import SCRATCH
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.trainers import trainer
@@ -36,7 +36,7 @@ def _done(work: Work, scratch: Path, source: Source) -> Callable[[], None]:
         train = trainer(work.setting)
         if isinstance(work, Probe):
             return partial(source.answered, work, train.probe(work))
-        results = train.run(work, scratch, _is_over(source))
+        results = train.run(work, scratch, _is_over(source, work))
     except QuestionError:
         raise
     except Exception as error:  # whatever a trial's mathematics do, the search goes on
@@ -44,11 +44,17 @@ def _done(work: Work, scratch: Path, source: Source) -> Callable[[], None]:
     return partial(source.finished, work, results, scratch, time.perf_counter() - began)
 
 
-def _is_over(source: Source) -> Callable[[], bool]:
-    """Whether a segment that begins now is to be cut short."""
+def _is_over(source: Source, segment: Segment) -> Callable[..., bool]:
+    """Whether a segment that begins now is to be cut short; passes on the step that it is told."""
     left = source.seconds_left
     end = time.monotonic() + left if math.isfinite(left) else math.inf
-    return lambda: source.interrupted or time.monotonic() > end
+
+    def is_over(step: int | None = None) -> bool:
+        if step is not None:
+            source.stands_at(segment, step)
+        return source.interrupted or time.monotonic() > end
+
+    return is_over
 
 
 @contextmanager

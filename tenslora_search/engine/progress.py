@@ -1,4 +1,4 @@
-"""Progress: what a search tells while it runs, after each segment."""
+"""Progress: what a search tells while it runs: after each segment, and now and then within one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ TOLD = ("complete", "paused", "running", "waiting", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a search tells while it runs, after each segment.
+    """What a search tells while it runs: after each segment, and now and then within one.
 
     >>> said = []
     >>> run = search("digits", budget="4k", progress=said.append, **quick)
@@ -35,6 +35,10 @@ class Progress:
     """by the time limit"""
     n_retests: tuple[int, int]
     """done, of"""
+    steps: tuple[int, int] | None = None
+    """done, of, in the segment that was heard of last; None between segments"""
+    seconds_to_scores: float | None = None
+    """until that segment is trained, by its pace so far"""
 
 
 def progress_of(
@@ -44,6 +48,7 @@ def progress_of(
     seconds: float,
     seconds_left: float | None,
     n_retests: tuple[int, int],
+    beat: "Beat | None" = None,
 ) -> Progress:
     """What a study has come to."""
     records = study.records.values()
@@ -63,4 +68,25 @@ def progress_of(
         seconds=seconds,
         seconds_left=seconds_left,
         n_retests=n_retests,
+        steps=(beat.step, beat.of) if beat is not None else None,
+        seconds_to_scores=beat.seconds_left if beat is not None else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Where a segment that runs stands."""
+
+    first: int
+    """the step it was first heard at"""
+    first_heard: float
+    """when, in seconds of the search"""
+    step: int
+    of: int
+    heard: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By its pace so far; None before there is one."""
+        done = self.step - self.first
+        return (self.of - self.step) * (self.heard - self.first_heard) / done if done else None

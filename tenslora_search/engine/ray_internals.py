@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import isclass
+from subprocess import Popen
 from typing import Any
 from unittest.mock import patch
 
@@ -33,6 +34,7 @@ PRIVATE = (
     "ray.tune.utils.object_cache:_ObjectCache.cache_object",
     "ray.tune.utils.object_cache:_ObjectCache.flush_cached_objects",
 )
+POPEN = "ray._private.services:ConsolePopen"
 """Module and name of what is used here though it is private."""
 
 WAITING_WORKERS = {
@@ -51,6 +53,29 @@ LOGGER = logging.getLogger("tenslora_search")
 def moved() -> list[str]:
     """What of PRIVATE is not where it was."""
     return [path for path in PRIVATE if _found(path) is None]
+
+
+@contextmanager
+def own_sessions() -> Generator[list[Popen[bytes]]]:
+    """Within it each process that Ray starts here leads a session of its own, and is listed.
+
+    A signal to the whole group of this process, as Slurm and terminals send it, ends the search
+    then, and not Ray under it; and what of a session is left can be found in the end. Where Ray
+    starts processes otherwise, none is listed.
+    """
+    started: list[Popen[bytes]] = []
+    if _found(POPEN) is None:
+        yield started
+        return
+    from ray._private import services
+
+    class Leader(services.ConsolePopen):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "start_new_session": True})
+            started.append(self)
+
+    with patch.object(services, "ConsolePopen", Leader):
+        yield started
 
 
 def kept_workers() -> Any:

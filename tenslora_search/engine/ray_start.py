@@ -4,24 +4,30 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from tenslora_search.engine.ray_internals import WAITING_WORKERS, moved  # isort: skip
+from tenslora_search.engine.ray_internals import (  # isort: skip
+    WAITING_WORKERS,
+    moved,
+    own_sessions,
+)
 
 import ray
 from ray import tune
 
+from tenslora_search.engine.ray_cluster import Cluster, watched
 from tenslora_search.engine.source import Place, one_line
 from tenslora_search.spec.table import QuestionError
 
 
 @contextmanager
-def started(place: Place) -> Generator[None]:
+def started(place: Place) -> Generator[Cluster]:
     """A cluster on this machine, whose workers wait with all imported, or the one at `ray_address`;
-    what was started or joined here is left at the end.
+    what was started or joined here is left at the end, and of what was started nothing stays.
 
     `QuestionError` if none answers there, if none can be started, and for what is no callback.
     """
@@ -32,20 +38,28 @@ def started(place: Place) -> Generator[None]:
                 f"{type(one).__name__}."
             )
     if ray.is_initialized():
-        yield
+        yield Cluster()
         return
     # Failed segments are told of in trials.jsonl.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with _short_folder() as folder:
+        cluster = Cluster()
         try:
             if place.ray_address is not None:
-                _join(place.ray_address)
+                cluster = _join(place.ray_address)
             else:
-                _start(place, folder)
+                with own_sessions() as cluster.processes:
+                    _start(place, folder)
             workers(place)  # more GPUs than there are show before model and data are read
-            yield
+            with watched(cluster, place.give_up or _exit):
+                try:
+                    yield cluster
+                finally:
+                    if cluster.gone():  # then this may never return
+                        ray.shutdown()
         finally:
             ray.shutdown()
+            cluster.end()
 
 
 LONGEST_TMPDIR = 30
@@ -92,7 +106,7 @@ def _start(place: Place, folder: str | None) -> None:
         raise QuestionError(f"Ray cannot be started: {one_line(error)}") from error
 
 
-def _join(address: str) -> None:
+def _join(address: str) -> Cluster:
     _knock(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -100,6 +114,14 @@ def _join(address: str) -> None:
         raise QuestionError(
             f"no Ray cluster at --ray-address {address}: {one_line(error)}"
         ) from error
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return Cluster(head=(host, int(port)) if host and port.isdecimal() else None)
+
+
+def _exit(reason: str) -> None:
+    """The end of a process in which nobody else can say it any more."""
+    print(f"tenslora-search: {reason}.", file=sys.stderr, flush=True)
+    os._exit(2)
 
 
 def _knock(address: str) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from tenslora_search.engine.ray_cluster import KEPT, Cluster
 from tenslora_search.engine.ray_start import workers
 from tenslora_search.engine.shipping import receive, shipped
 from tenslora_search.engine.source import Place, Source, Work, n_threads, one_line
@@ -27,7 +28,7 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.trainers import trainer
 
 
-def serve(place: Place, source: Source) -> None:
+def serve(place: Place, cluster: Cluster, source: Source) -> None:
     """Serves the source until it is done or interrupted; Tune's own records lie in `ray/segments`
     of the run folder.
     """
@@ -35,7 +36,7 @@ def serve(place: Place, source: Source) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # all workers start at the same time
     source.served_by(n_workers, on_gpu=share > 0)
     outcomes = Outcomes()
-    segments = Segments(source, outcomes, n_workers, place.folder)
+    segments = Segments(source, outcomes, n_workers, place.folder, cluster)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(train_segment, entries=shipped()), {"cpu": 1, "gpu": share}
@@ -93,9 +94,7 @@ def train_segment(config: dict[str, Any], entries: bytes = b"") -> None:
         if isinstance(work, Probe):
             report = {"answer": list(train.probe(work)), "trials": 0, "score": math.nan}
         else:
-            left = config["seconds_left"]
-            end = math.inf if left is None else began + left
-            results = train.run(work, Path(folder), lambda: time.perf_counter() > end)
+            results = train.run(work, Path(folder), _is_over(config["seconds_left"], began))
             scores = [one.score for one in results if one.score is not None]
             report = {
                 "results": [one.to_json() for one in results],
@@ -104,6 +103,25 @@ def train_segment(config: dict[str, Any], entries: bytes = b"") -> None:
             }
         report["seconds"] = time.perf_counter() - began
         tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+SECONDS_BETWEEN_BEATS = 10.0
+"""In which a worker says what step it stands at; Tune's loggers write a row of it."""
+
+
+def _is_over(left: float | None, began: float) -> Callable[..., bool]:
+    """Whether a segment is to be cut short; tells the driver its step now and then."""
+    end, last = math.inf if left is None else began + left, began
+
+    def is_over(step: int | None = None) -> bool:
+        nonlocal last
+        now = time.perf_counter()
+        if step is not None and now - last >= SECONDS_BETWEEN_BEATS:
+            last = now
+            tune.report({"step": step, "trials": 0, "score": math.nan, "seconds": now - began})
+        return now > end
+
+    return is_over
 
 
 KINDS: Mapping[str, type[Segment] | type[Probe]] = {"segment": Segment, "probe": Probe}
@@ -149,20 +167,20 @@ class Segments(Searcher):
     run folder's own journal.
     """
 
-    def __init__(self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path) -> None:
+    def __init__(
+        self, source: Source, outcomes: Outcomes, n_workers: int, folder: Path, cluster: Cluster
+    ) -> None:
         super().__init__(metric="trials", mode="max")
-        self.source, self.outcomes, self.n_workers, self.folder = (
-            source,
-            outcomes,
-            n_workers,
-            folder,
-        )
+        self.source, self.outcomes, self.cluster = source, outcomes, cluster
+        self.n_workers, self.folder = n_workers, folder
         self.running: dict[str, Work] = {}
         self.error: Exception | None = None
 
     @property
     def ended(self) -> bool:
         """Whether what still runs is to be dropped."""
+        if self.error is None and not self.source.interrupted and (gone := self.cluster.gone()):
+            self.error = QuestionError(f"{gone}. {KEPT}")
         return self.error is not None or self.source.interrupted
 
     def set_search_properties(
@@ -187,6 +205,12 @@ class Segments(Searcher):
             "work": json.dumps(work.to_json()),
             "seconds_left": left if math.isfinite(left) else None,  # loggers know no infinity
         }
+
+    def on_trial_result(self, trial_id: str, result: dict) -> None:
+        work, step = self.running.get(trial_id), result.get("step")
+        if isinstance(work, Segment) and step is not None and not self.ended:
+            with self._errors_kept():
+                self.source.stands_at(work, step)
 
     def on_trial_complete(
         self, trial_id: str, result: dict | None = None, error: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tenslora_search.engine.asking import setting_of, with_answer
-from tenslora_search.engine.progress import Progress, progress_of
+from tenslora_search.engine.progress import Beat, Progress, progress_of
 from tenslora_search.engine.retest import Retests
 from tenslora_search.engine.source import Work
 from tenslora_search.runs.folder import move
@@ -18,8 +18,8 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
@@ -30,6 +30,8 @@ SAMPLER_ROUNDS, LEAST_PACK = 4, 8
 """New trials come in this many packs at least, as long as a pack keeps so many."""
 RETEST_SHARE = 0.25
 """Of the time limit that is kept for the retest."""
+SECONDS_BETWEEN_BEATS = 10.0
+"""A search that has nothing else to tell says where a segment stands."""
 PACK_SIZE = "pack_size"
 """The probe that is asked on a GPU."""
 
@@ -53,27 +55,22 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
-            **question.limits(run_file.head_params),
-        )  # fmt: skip
-        self.study = Study(
+        self.space = space_of(
+            question, geometries_of(run_file), run_file.budget, measured_of(run_file)
+        )
+        self.study = Study.of(
+            question,
             self.space,
             folder,
-            n_trials=question.trials,
-            rungs=question.rungs,
-            eta=question.eta,
-            sampler=question.sampler,
-            pruner=question.pruner,
-            objective=question.objective,
-            seed=question.seed,
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
-        self.retests = Retests(self.study, question.retest)
+        self.retests = Retests(self.study, question.retest, of_methods=question.retest_methods)
         self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
         self._is_probing, self._seconds_a_step = False, 0.0
         self._running: dict[str, Segment] = {}
+        self._beats: dict[str, Beat] = {}
+        self._told = began
         self.interrupted = self.stopped = False
         clear(folder, self.study.records.values())
 
@@ -137,11 +134,21 @@ class Serving:
             move(folder / f"{result.number}.safetensors", inside(self.folder, state))
             return state
 
+        self._beats.pop(segment.id, None)
         if self.retests.holds(segment):
             self.retests.record(segment, results, keep)
         elif self._running.pop(segment.id, None) is not None:
             self._record(segment, results, keep, seconds)
         self._tell()
+
+    def stands_at(self, segment: Segment, step: int) -> None:
+        """Tells of it, if nothing else was told for a while."""
+        last = self._beats.get(segment.id)
+        is_same = last is not None and last.step <= step  # one whose worker was lost begins again
+        begins = (last.first, last.first_heard) if last and is_same else (step, self.seconds)
+        self._beats[segment.id] = beat = Beat(*begins, step, segment.to_step, self.seconds)
+        if time.monotonic() - self._told >= SECONDS_BETWEEN_BEATS:
+            self._tell(beat)
 
     def answered(self, probe: Probe, answer: Answer) -> None:
         if probe.name == PACK_SIZE:
@@ -150,6 +157,7 @@ class Serving:
         self._tell()
 
     def failed(self, work: Work, reason: str) -> None:
+        self._beats.pop(work.id, None)
         if isinstance(work, Probe):
             self._pack = UNMEASURED_PACK
         elif self.retests.holds(work):
@@ -237,7 +245,8 @@ class Serving:
         specs = tuple(self.space.trial(point, number) for number, point in points)
         return Probe(PACK_SIZE, self.study.setting, specs)
 
-    def _tell(self) -> None:
+    def _tell(self, beat: Beat | None = None) -> None:
+        self._told = time.monotonic()
         if self.progress is None:
             return
         left = None if self.time_limit is None else max(0.0, self.time_limit - self.seconds)
@@ -248,5 +257,6 @@ class Serving:
                 seconds=self.seconds,
                 seconds_left=left,
                 n_retests=(self.retests.n_done, self.retests.n_planned),
+                beat=beat,
             )
         )

@@ -1,7 +1,7 @@
 """Source: what an executor serves; Place: where its work is done."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +43,10 @@ class Source(Protocol):
         """`folder` holds NUMBER.safetensors for each result without a reason."""
         ...
 
+    def stands_at(self, segment: Segment, step: int) -> None:
+        """Said now and then while a segment runs."""
+        ...
+
     def answered(self, probe: Probe, answer: Answer) -> None:
         """What a worker found."""
         ...
@@ -64,6 +68,8 @@ class Place:
     """None: 1 where there are GPUs, else 0"""
     tune_callbacks: Sequence[Any] = ()
     """Ray Tune's own (ray.tune.Callback): they hear of segments"""
+    give_up: Callable[[str], object] | None = None
+    """called from another thread with the reason, where the work cannot end any more"""
 
 
 def one_line(error: object) -> str:

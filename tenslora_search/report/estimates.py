@@ -2,8 +2,7 @@
 
 A score of one seed is partly luck, and the best of many scores is mostly so. A Gaussian process
 over (point, size, step) shares what neighbours and rungs tell of each other; what they do not
-explain it takes for noise (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
-section 2.2; scikit-learn's).
+explain it takes for noise (process.py).
 """
 
 import math
@@ -15,18 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tenslora_search.report.process import Process, draws, likeliest
+
 FEWEST = 24
 """Trials with a score below which there is no model."""
-MOST_FITTED, MOST_KNOWN = 160, 1_200
+MOST_FITTED, MOST_KNOWN = 120, 1_200
 """Scores that its scales are learnt from, and that it knows then: the highest rungs first."""
 LOW_MEDIAN = 0.25
 """Positive numbers, half of them in this lowest part of their range, are on a logarithmic scale."""
 FURTHEST = 4.0
 """Scores further below the median than so many times the upper half's spread are alike failures."""
-LENGTHS = (0.5, 1.5, 4.0, 20.0)
-"""In shares of a feature's range: over which scores change."""
-NOISES, AMPLITUDES = (0.003, 0.01, 0.04, 0.15, 0.5), (0.5, 1.0, 3.0)
-"""In shares of the scores' variance."""
 DRAWS = 400
 """Of fronts, for how likely each trial is on it."""
 
@@ -62,7 +59,8 @@ class Encoder:
     def groups(self) -> list[int]:
         """The choice that each feature belongs to, and the step, which comes behind them."""
         widths = [part.shape[1] for part in self._parts([{}], [1])]
-        return [k for k, width in enumerate([*widths, 1]) for _ in range(width)]
+        kept = [width for width in [*widths, 1] if width]
+        return [k for k, width in enumerate(kept) for _ in range(width)]
 
     def _parts(self, points: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> list[Floats]:
         parts = [self._sizes.encoded([float(size) for size in sizes])]
@@ -140,7 +138,7 @@ class ScoreModel:
     """A Gaussian process over encoded points and steps; `fitted` makes one."""
 
     def __init__(
-        self, encoder: Encoder, last_step: int, process: Any, mean: float, scale: float
+        self, encoder: Encoder, last_step: int, process: Process, mean: float, scale: float
     ) -> None:
         self._encoder, self._last, self._process = encoder, last_step, process
         self._mean, self._scale = mean, scale
@@ -171,13 +169,16 @@ class ScoreModel:
         if np.ptp(scores) <= 0:
             return None
         scale = float(scores.std())
-        process = _process(inputs, (scores - scores.mean()) / scale, encoder.groups)
+        told_scores = (scores - scores.mean()) / scale
+        chosen = np.unique(np.linspace(0, len(scores) - 1, MOST_FITTED).astype(int))
+        scales = likeliest(inputs[chosen], told_scores[chosen], encoder.groups)
+        process = Process(inputs, told_scores, encoder.groups, scales)
         return cls(encoder, last, process, float(scores.mean()), scale)
 
     @property
     def noise(self) -> float:
         """Standard deviation of one score over seeds, as the model sees it."""
-        return self._scale * math.sqrt(self._process.kernel_.k2.noise_level)
+        return self._scale * math.sqrt(self._process.scales.noise)
 
     def at(
         self, points: Sequence[Mapping[str, Any]], sizes: Sequence[int], step: int | None = None
@@ -185,21 +186,15 @@ class ScoreModel:
         """(n,) means and (n,) standard errors of what points would score at a step, the last one
         where none is given, on average over seeds.
         """
-        mean, std = self._process.predict(self._inputs(points, sizes, step), return_std=True)
-        inner = np.sqrt(np.maximum(std**2 - self._process.kernel_.k2.noise_level, 1e-12))
-        return self._mean + self._scale * mean, self._scale * inner
+        mean, error = self._process.at(self._inputs(points, sizes, step))
+        return self._mean + self._scale * mean, self._scale * error
 
     def draws(
         self, points: Sequence[Mapping[str, Any]], sizes: Sequence[int], n: int, seed: int = 0
     ) -> Floats:
         """(n_points, n): scores at the last step, drawn together from what is known."""
-        inputs = self._inputs(points, sizes, None)
-        mean, cov = self._process.predict(inputs, return_cov=True)
-        cov -= self._process.kernel_.k2.noise_level * np.eye(len(cov))
-        generator = np.random.default_rng(seed)
-        roots, vectors = np.linalg.eigh(cov)
-        wide = vectors * np.sqrt(np.maximum(roots, 0.0))
-        drawn = mean[:, None] + wide @ generator.standard_normal((len(cov), n))
+        mean, covariance = self._process.together(self._inputs(points, sizes, None))
+        drawn = draws(mean, covariance, n, np.random.default_rng(seed))
         return self._mean + self._scale * drawn
 
     def _inputs(
@@ -217,41 +212,6 @@ def _at_step(row: Floats, step: int, last: int) -> Floats:
 def _without_failures(scores: Floats) -> Floats:
     middle, high = np.quantile(scores, [0.5, 0.95])
     return np.maximum(scores, middle - FURTHEST * max(high - middle, 1e-9))
-
-
-def _process(inputs: Floats, scores: Floats, groups: Sequence[int]) -> Any:
-    """Fitted to all scores, its scales chosen on some of them."""
-    from sklearn import gaussian_process
-
-    made: Any = gaussian_process.GaussianProcessRegressor
-    kernels: Any = gaussian_process.kernels
-    chosen = np.unique(np.linspace(0, len(scores) - 1, MOST_FITTED).astype(int))
-    lengths = np.full(inputs.shape[1], LENGTHS[1])
-    kernel = kernels.ConstantKernel(1.0) * kernels.Matern(lengths, nu=2.5)
-    kernel += kernels.WhiteKernel(NOISES[2])
-    learnt = made(kernel, optimizer=None).fit(inputs[chosen], scores[chosen])
-    theta = _best_scales(learnt.log_marginal_likelihood, learnt.kernel_.theta, groups)
-    found = learnt.kernel_.clone_with_theta(theta)
-    return made(found, optimizer=None).fit(inputs, scores)
-
-
-def _best_scales(likelihood: Any, theta: Floats, groups: Sequence[int]) -> Floats:
-    """One scale after the other at its likeliest value of a few, twice; theta holds logarithms of
-    the amplitude, a length for each feature, the noise. All names of a choice have one length.
-    """
-    lengths = [1 + np.flatnonzero(np.array(groups) == one) for one in dict.fromkeys(groups)]
-    scales = [(np.array([len(theta) - 1]), NOISES), (np.array([0]), AMPLITUDES)]
-    scales += [(places, LENGTHS) for places in lengths]
-    best = likelihood(theta, clone_kernel=False)
-    for _ in range(2):
-        for places, values in scales:
-            for value in np.log(values):
-                tried = theta.copy()
-                tried[places] = value
-                found = likelihood(tried, clone_kernel=False)
-                if found > best:
-                    theta, best = tried, found
-    return theta
 
 
 def front_shares(sizes: Sequence[int], drawn: Floats) -> Floats:

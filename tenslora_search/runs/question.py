@@ -14,6 +14,7 @@ from tenslora_search.spec.backbones import (
 )
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
 from tenslora_search.spec.paths import exists, is_dir, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
@@ -26,12 +27,21 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
-FREE = ("trials", "retest")
+FREE = ("trials", "retest", "retest_methods")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
-    "space", "trials", "max_steps", "eta", "sampler", "pruner", "objective", "seed", "min_budget",
+    "space",
+    "methods",
+    "trials",
+    "max_steps",
+    "eta",
+    "sampler",
+    "pruner",
+    "objective",
+    "seed",
+    "min_budget",
     "max_rank",
-)  # fmt: skip
+)
 """The options of `ask_tell`."""
 
 
@@ -56,6 +66,8 @@ class Question:
     drop_unlabelled: bool = False
     """leave out rows without a label"""
     space: Name = "default"
+    methods: tuple[Name, ...] | None = None
+    """names of METHODS, or "all": those alone are proposed; None: what the space names"""
     trials: Count = 64
     max_steps: Count = 1000
     """of one trial; the rungs below are eta apart"""
@@ -67,6 +79,8 @@ class Question:
     objective: Objective = "front"
     retest: Number = 2
     """fresh seeds on which each member of the front is trained again"""
+    retest_methods: bool = False
+    """and the best of each method at a sixteenth, a quarter and all of the budget"""
     seed: Number = 0
     count_head: bool = False
     eta: Eta = 3
@@ -159,6 +173,8 @@ class Question:
             _ = metric_for(chosen["goal"], chosen.get("metric"))
         elif "metric" in chosen:
             _ = NOISE[chosen["metric"]]
+        if "methods" in chosen:
+            chosen["methods"] = methods_named(chosen["methods"])
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome

@@ -2,9 +2,11 @@
 
 import math
 import random
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tenslora_search.spec.allocators import level_ranks
+from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.structure import Structure
 
@@ -24,6 +26,8 @@ class Row(NamedTuple):
     feasible: int
     is_estimate: bool
     sites: str = DEFAULT_SITES
+    method: str = ""
+    """of a space over methods"""
 
 
 def row_of(structure: Structure, budget: int, sites: str) -> Row:
@@ -51,3 +55,19 @@ def row_of(structure: Structure, budget: int, sites: str) -> Row:
                 for rank, limit in zip(ranks, top, strict=True)
             )
     return Row(*what, smallest, largest, max(1, round(total / SAMPLES)), True, sites)
+
+
+def nothing_fits(
+    structures: Mapping[str, tuple[str, str]], smallest: Mapping[str, int], budget: int
+) -> str:
+    """The line that says so, of structures by their text and the least that each needs."""
+    least: dict[str, tuple[int, str]] = {}
+    for text, size in smallest.items():
+        construction = structures[text][0]
+        found = size, text
+        least[construction] = min(least.get(construction, found), found)
+    parts = [f"{text} {format_count(size)}" for size, text in least.values()]
+    return (
+        f"nothing fits {format_count(budget)} parameters; the smallest of each construction: "
+        f"{', '.join(parts)}."
+    )

@@ -25,8 +25,8 @@ def importances(
     or if all score alike.
 
     Taken at the highest rung that FEWEST trials have reached, for only those are trained alike. A
-    structure is two choices, construction and decomposition. Reference: Watanabe et al., PED-ANOVA,
-    arXiv 2304.10255.
+    structure is two choices, construction and decomposition; a method is one. Reference: Watanabe
+    et al., PED-ANOVA, arXiv 2304.10255.
     """
     by_step: dict[int, dict[int, float]] = {}
     for number, record in records.items():
@@ -63,6 +63,8 @@ def _point(event: Proposed, searched: Mapping[str, Choice | Range]) -> dict[str,
         for name, value in event.point.items()
         if name in searched and name != "structure"
     }
+    if "structure" not in searched:  # a method says both, and more
+        return values
     return {
         "construction": event.construction,
         "decomposition": event.decomposition,

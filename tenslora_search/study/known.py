@@ -4,8 +4,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.spec.knobs import Range
-from tenslora_search.spec.methods import METHODS, USUAL, Method
+from tenslora_search.spec.methods import METHODS, USUAL
 from tenslora_search.study.parameters import has, values_of
+from tenslora_search.study.sizes import reach
 
 if TYPE_CHECKING:
     from tenslora_search.study.space import SearchSpace
@@ -22,7 +23,7 @@ def known_points(space: "SearchSpace") -> list[dict[str, Any]]:
     """
     size = space.parameters["size"]
     most = size.high if isinstance(size, Range) else max(size.values)
-    known = {name: point for name, one in METHODS.items() if (point := _point_of(space, one))}
+    known = {name: point for name in METHODS if (point := _point_of(space, name))}
     lora = known.pop("LoRA", None)
     points = [
         {**point, "size": _spread(space, point, k * STEP % 1)}
@@ -40,19 +41,22 @@ def _spread(space: "SearchSpace", point: dict[str, Any], height: float) -> Any:
     size = space.parameters["size"]
     if not isinstance(size, Range):
         return values_of(size)[int(height * len(values_of(size)))]
-    low, high = space.reach(point)
+    low, high = reach(space, point)
     return low ** (1 - height) * high**height
 
 
-def _point_of(space: "SearchSpace", method: Method) -> dict[str, Any] | None:
+def _point_of(space: "SearchSpace", name: str) -> dict[str, Any] | None:
     """The point of a known method, its other parameters as usual; None if it is not held."""
+    if space.own:
+        return {**space.usual, space.kind: name} if name in space.structures else None
+    method = METHODS[name]
     wanted_pair = (method.construction, method.decomposition)
     pairs = [text for text, pair in space.structures.items() if pair == wanted_pair]
-    point = {**space.usual, "structure": pairs[0] if pairs else None}
-    for name, wanted in method.choices.items():
-        choice = values_of(space.parameters[name])
+    point = {**space.usual, space.kind: pairs[0] if pairs else None}
+    for key, wanted in method.choices.items():
+        choice = values_of(space.parameters[key])
         if wanted in choice:
-            point[name] = wanted
-        elif wanted != USUAL.get(name):
+            point[key] = wanted
+        elif wanted != USUAL.get(key):
             return None
     return point if pairs else None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tenslora_search.report.estimates import ScoreModel
 from tenslora_search.spec.knobs import Choice
+from tenslora_search.study.sizes import least
 
 if TYPE_CHECKING:
     from tenslora_search.study.samplers import Point, Seen
@@ -118,10 +119,10 @@ def _sized(space: "SearchSpace", point: "Point", generator: random.Random) -> "P
     size = space.parameters["size"]
     if isinstance(size, Choice):
         return point
-    least = min(1.0, space.least(point))
-    if point["size"] >= least:
+    low = min(1.0, least(space, point))
+    if point["size"] >= low:
         return point
-    drawn = math.exp(generator.uniform(math.log(least), math.log(size.high)))
+    drawn = math.exp(generator.uniform(math.log(low), math.log(size.high)))
     return {**point, "size": min(size.high, max(size.low, drawn))}
 
 

@@ -2,7 +2,7 @@
 
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.allocators import Measured
-from tenslora_search.study.space import Geometries
+from tenslora_search.study.geometries import Geometries
 
 
 def geometries_of(run_file: RunFile) -> Geometries:

@@ -1,22 +1,19 @@
-"""What a space needs of a model and of its limits when it is opened, and what is said where nothing
-is left of it.
-"""
+"""What limits leave of a space when it is opened, and what is said where that is nothing."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from tenslora_search.spec.budget import format_count
-from tenslora_search.spec.geometry import Geometry
-from tenslora_search.spec.knobs import Choice
-from tenslora_search.spec.sites import DEFAULT_SITES, are_sites
+from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.structure import AS_IS
 from tenslora_search.spec.table import NothingFitsError, QuestionError
+from tenslora_search.study.feasible import nothing_fits
 from tenslora_search.study.limits import ANY, Limits
 from tenslora_search.study.parameters import Parameter, values_of
-from tenslora_search.study.space_file import Pair
 
-Geometries = Geometry | Mapping[str, Geometry] | Callable[[str], Geometry]
-"""Of the sites that a space names: of each by its name, or the one there is."""
+if TYPE_CHECKING:
+    from tenslora_search.study.space import SearchSpace
 
 
 def narrowed(space: str, parameters: Mapping[str, Parameter], limits: Limits) -> dict[str, Any]:
@@ -33,16 +30,8 @@ def narrowed(space: str, parameters: Mapping[str, Parameter], limits: Limits) ->
     return {**parameters, "map": Choice(tuple(pairs))}
 
 
-def nothing_held(
-    space: str, allocators: tuple[str, ...], budget: int, limits: Limits
-) -> QuestionError:
-    """The error of a space whose structures fit the budget, but are not held by it otherwise."""
-    if limits == ANY:
-        return QuestionError(
-            f"space {space}: no structure of it can be divided by allocator "
-            f"{', '.join(allocators)}; add allocator level, or a construction that leaves the axis "
-            "to its copies."
-        )
+def nothing_held(space: str, budget: int, limits: Limits) -> NothingFitsError:
+    """The error of a space whose structures fit the budget, and break a limit."""
     rank = f"ranks up to {limits.max_rank} and " if limits.max_rank is not None else ""
     return NothingFitsError(
         f"nothing in space {space} has {rank}from {format_count(limits.min_params)} to "
@@ -50,35 +39,50 @@ def nothing_held(
     )
 
 
-def of_sites(space: str, names: tuple[str, ...], given: Geometries) -> dict[str, Geometry]:
-    """The geometry of each of the sites that a space names; `QuestionError` where there is none."""
-    if callable(given):
-        return {name: given(name) for name in names}
-    if isinstance(given, Mapping):
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise QuestionError(
-                f"space {space} adapts {missing[0]}; there is a geometry of "
-                f"{', '.join(given) or 'nothing'}."
-            )
-        return {name: given[name] for name in names}
-    is_that = len(names) == 1 and are_sites(given.projections, names[0])
-    if not is_that and names != (DEFAULT_SITES,):
-        raise QuestionError(
-            f"space {space} adapts {', '.join(names)}; with one geometry of your own, leave sites "
-            "out."
+def fitting(space: "SearchSpace") -> "SearchSpace":
+    """With the structures alone that the model holds within the budget, and the allocators of
+    the space divide; of methods that were named all must be so.
+    """
+    smallest: dict[str, int] = {}
+    for text in space.structures:
+        try:
+            of_sites = [space.structure(text, one, {}).smallest for one in space.sites(text)]
+            smallest[text] = min(of_sites)
+        except QuestionError as error:
+            if text in space.own and not space.leaves_out:
+                raise QuestionError(f"method {text} is not for this model: {error}") from error
+            if text not in space.own:
+                raise
+    over = [text for text, size in smallest.items() if size > space.budget]
+    if over and space.own and not space.leaves_out:
+        raise NothingFitsError(
+            f"method {over[0]} needs at least {smallest[over[0]]:,} parameters on this model; "
+            f"the budget is {space.budget:,}."
         )
-    return {names[0]: given}
+    fitting = {text: space.structures[text] for text in smallest if text not in over}
+    if not fitting:
+        raise NothingFitsError(nothing_fits(space.structures, smallest, space.budget))
+    divided = {text: pair for text, pair in fitting.items() if space.combinations(text)}
+    lost = [text for text in fitting if text not in divided]
+    if not divided or (lost and space.own and not space.leaves_out):
+        if space.limits != ANY:
+            raise nothing_held(space.name, space.budget, space.limits)
+        names = ", ".join(values_of(space.parameter(lost[0], "allocator")))
+        what = f"method {lost[0]}" if space.own else "no structure of it"
+        raise QuestionError(
+            f"space {space.name}: {what} can be divided by allocator {names}; add "
+            "allocator level, or a construction that leaves the axis to its copies."
+        )
+    return replace(space, structures=divided)
 
 
-def nothing_fits(structures: Mapping[str, Pair], smallest: Mapping[str, int], budget: int) -> str:
-    """The line for a budget below the smallest of all structures."""
-    least: dict[str, tuple[int, str]] = {}
-    for text, (construction, _) in structures.items():
-        found = smallest[text], text
-        least[construction] = min(least.get(construction, found), found)
-    parts = [f"{text} {format_count(size)}" for size, text in least.values()]
-    return (
-        f"nothing fits {format_count(budget)} parameters; the smallest of each construction: "
-        f"{', '.join(parts)}."
-    )
+def sized(space: "SearchSpace") -> "SearchSpace":
+    """With sizes from the smallest structure, or the least that is allowed, to the budget."""
+    smallest = [
+        space.structure(text, sites, {}).smallest
+        for text in space.structures
+        for sites, _ in space.combinations(text)
+    ]
+    least = max(min(smallest), space.limits.min_params) / space.budget
+    sizes = Range(least, 1.0, log=True) if least < 1 else Choice((1.0,))
+    return replace(space, parameters={**space.parameters, "size": sizes})

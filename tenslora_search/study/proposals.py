@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tenslora_search.runs.events import Proposed
 from tenslora_search.runs.replay import Record
 from tenslora_search.study.samplers import Point, Proposer, Seen
+from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 
 MOST_NUDGES = 300
@@ -66,7 +67,7 @@ class Proposals:
         """What a sampler proposed, as the space's prior and the structure's sizes have it."""
         space = self.space
         believed = space.prior.followed(point, space.searched, n_trials, generator)
-        return space.settled(believed, generator)
+        return settled(space, believed, generator)
 
     def _known_left(self, keys: set[str]) -> list[Point]:
         """The known methods that are still to be proposed."""
@@ -87,7 +88,7 @@ class Proposals:
             while self.space.key(spec) in keys and n_nudges <= MOST_NUDGES:
                 reach = 0.02 * 1.1**n_nudges
                 moved = self.space.nudged(point, generator, reach=reach)
-                point = self.space.settled(moved, generator)
+                point = settled(self.space, moved, generator)
                 spec = self.space.trial(point, self.seed + number)
                 n_nudges += 1
             if n_nudges > MOST_NUDGES:

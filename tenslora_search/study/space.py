@@ -8,9 +8,8 @@ never reach the trial.
 """
 
 import json
-import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,31 +17,27 @@ from typing import Any
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured, level_ranks
+from tenslora_search.spec.form import Rule
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import NothingFitsError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.feasible import Row, row_of
+from tenslora_search.study.geometries import Geometries, geometries_by_sites
 from tenslora_search.study.known import known_points
 from tenslora_search.study.limits import ANY, Limits
-from tenslora_search.study.opening import Geometries, narrowed, nothing_fits, nothing_held, of_sites
+from tenslora_search.study.opening import fitting, narrowed, sized
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
 from tenslora_search.study.prior import Prior
-from tenslora_search.study.space_file import TABLES, WHOLE, Pair, Parameter, declared
+from tenslora_search.study.roles import ROLES as ROLES
+from tenslora_search.study.roles import bond_roles as bond_roles
+from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
-
-ROLES = ("input", "output", "head", "projection", "layer")
-"""What a weight may be about; a bond without a mode of its own (r_1 of a train) takes the role of
-its place in the chain.
-"""
+from tenslora_search.study.space_values import WHOLE
 
 Point = Mapping[str, Any]
-SLACK = 1.5
-"""A size that a structure cannot fill is told from one that it fills but for its coarse steps: its
-largest member is so much smaller.
-"""
 
 
 @dataclass(frozen=True)
@@ -54,13 +49,17 @@ class SearchSpace:
     """by the name of the sites, in the space's order"""
     budget: int
     structures: Mapping[str, Pair]
-    """by their text: those of which the smallest member fits on some sites"""
+    """by their text, or by method: those of which the smallest member fits on some sites"""
     parameters: Mapping[str, Parameter]
     """besides structure; a parameter with one value only is a constant"""
     knobs: Mapping[str, Knob]
     """of the entries that the space names, by the parameter's name"""
     measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
     """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """of a space over methods: for each the parameters that stand in for those of all"""
+    leaves_out: bool = False
+    """whether methods that cannot be are left out: those that no user has named"""
     limits: Limits = ANY
     prior: Prior = field(default_factory=Prior)
 
@@ -71,44 +70,32 @@ class SearchSpace:
         geometries: Geometries,
         budget: int,
         measured: Mapping[str, Measured] | None = None,
+        methods: Sequence[str] | None = None,
         *,
         min_budget: int | None = None,
         max_rank: int | None = None,
     ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
-        high a range.
+        high a range. `methods` (names of METHODS, or "all") narrow it.
 
         `geometries` has, or gives, the geometry of each entry of SITES that the space names; one
         geometry alone is that of its only sites. No trial has fewer than `min_budget` parameters,
         or an update of a larger rank than `max_rank`. Where the space says no size, it is one from
         the smallest structure up to the budget. `QuestionError` for a wrong key or value,
-        `NothingFitsError` if no configuration is within the budget and these limits.
+        `NothingFitsError` if no configuration, or none of a method which was named, is within the
+        budget and these limits.
         """
-        said = declared(space)
-        geometry_of = of_sites(said.name, values_of(said.parameters["sites"]), geometries)
-        parameters = {"size": WHOLE, **said.parameters}
-        parameters |= {role: Range(0.0, 1.0) for role in ROLES}
+        said = declared(space, methods)
+        of_sites = geometries_by_sites(said.name, said.sites, geometries)
         limits = Limits(min_budget or 1, max_rank)
-        parameters = narrowed(said.name, parameters, limits)
+        parameters = {"size": WHOLE, **narrowed(said.name, said.parameters, limits)}
+        parameters |= {role: Range(0.0, 1.0) for role in ROLES}
         every = cls(
-            said.name, geometry_of, budget, said.structures, parameters, said.knobs,
-            measured or {}, limits, said.prior,
+            said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},
+            said.own, said.leaves_out, limits, said.prior,
         )  # fmt: skip
-        smallest = {
-            text: min(every.structure(pair, sites, {}).smallest for sites in geometry_of)
-            for text, pair in said.structures.items()
-        }
-        fitting = {text: pair for text, pair in said.structures.items() if smallest[text] <= budget}
-        if not fitting:
-            raise NothingFitsError(nothing_fits(said.structures, smallest, budget))
-        held = {text: pair for text, pair in fitting.items() if every._combinations(pair)}
-        if not held:
-            raise nothing_held(said.name, values_of(said.parameters["allocator"]), budget, limits)
-        if "size" not in said.parameters:
-            least = max(min(smallest[text] for text in held), limits.min_params)
-            sizes = Range(least / budget, 1.0, log=True) if least < budget else Choice((1.0,))
-            every = replace(every, parameters={**every.parameters, "size": sizes})
-        return replace(every, structures=held)
+        held = fitting(every)
+        return held if "size" in said.parameters else sized(held)
 
     @property
     def geometry(self) -> Geometry:
@@ -118,17 +105,25 @@ class SearchSpace:
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """The probes that its allocators take numbers from, each once."""
-        names = {
-            name: None for pair in self.structures.values() for _, name in self._combinations(pair)
+        found = {
+            self._allocator(name, self.values(text, {}))[1].needs: None
+            for text in self.structures
+            for _, name in self.combinations(text)
         }
-        found = [self._allocator(name, self.usual)[1].needs for name in names]
-        return tuple(dict.fromkeys(need for need in found if need))
+        return tuple(need for need in found if need)
 
     @cached_property
     def searched(self) -> dict[str, Parameter]:
-        """What a sampler chooses: the structure and all parameters that are no constants."""
+        """What a sampler chooses: the structure, or the method, and all parameters that are no
+        constants.
+        """
         varying = {name: one for name, one in self.parameters.items() if not is_constant(one)}
-        return {"structure": Choice(tuple(self.structures)), **varying}
+        return {self.kind: Choice(tuple(self.structures)), **varying}
+
+    @property
+    def kind(self) -> str:
+        """What a point says first: its method, or its structure."""
+        return "method" if self.own else "structure"
 
     def trial(self, point: Point, seed: int) -> TrialSpec:
         """The trial that a point stands for; its adapter is canonical and within the budget.
@@ -137,13 +132,14 @@ class SearchSpace:
         structure that its allocator cannot divide takes the first of the space's that can, on the
         point's sites if it fits there.
         """
-        values = {**self.usual, **point}
+        text = point[self.kind]
         plain = dict.fromkeys(ROLES, 0.5) | {"allocator": LEVEL.name}
-        ways = values, {**values, **plain}, {**values, **plain, **self._usual_knobs}
-        found = next(filter(None, map(self._divided, ways)), None)
-        assert found is not None, f"nothing of {values['structure']} keeps to {self.limits}"
+        ways = point, {**point, **plain}, {**point, **plain, **self._usual_knobs}
+        found = next(filter(None, (self._divided(text, way) for way in ways)), None)
+        assert found is not None, f"nothing of {text} keeps to {self.limits}"
         allocator, adapter = found
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
+        values = self.values(text, point)
         numbers: dict[str, Any] = {
             knob.name: self._number(knob, knob.name, values) for knob in knobs(TrialSpec)
         }
@@ -155,14 +151,14 @@ class SearchSpace:
             seed=seed,
         )
 
-    def _divided(self, values: Point) -> tuple[Named, AdapterSpec] | None:
+    def _divided(self, text: str, point: Point) -> tuple[Named, AdapterSpec] | None:
         """The allocator and the canonical adapter of a point; None if it breaks a limit."""
-        pair = self.structures[values["structure"]]
-        possible = self._combinations(pair)
+        values = self.values(text, point)
+        possible = self.combinations(text)
         asked = values["sites"], values["allocator"]
         alike = [one for one in possible if one[0] == asked[0]]
         sites, name = asked if asked in possible else [*alike, *possible][0]
-        structure = self.structure(pair, sites, values)
+        structure = self.structure(text, sites, values)
         allocator, entry = self._allocator(name, values)
         weights = [values[role] for role in bond_roles(structure)]
         measured = self.measured.get(entry.needs, Measured())
@@ -179,54 +175,35 @@ class SearchSpace:
         told_apart = adapter.is_per_copy or not entry.over
         return allocator if told_apart else LEVEL, adapter
 
-    def structure(self, pair: Pair, sites: str, values: Point) -> Structure:
+    def structure(self, text: str, sites: str, point: Point) -> Structure:
         """With the knobs of a point; the usual ones where these make even ranks of 1 too large."""
-        construction, decomposition = pair
-        values = {**self.usual, **values}
+        construction, decomposition = self.structures[text]
         found = [
             Structure.of(
                 construction,
                 decomposition,
                 self.geometries[sites],
-                options=self._entry("decomposition", decomposition, one).options,
-                after=self._entry("map", one["map"], one),
+                options=self._entry("decomposition", decomposition, values).options,
+                after=self._entry("map", values["map"], values),
             )
-            for one in (values, {**values, **self._usual_knobs})
+            for values in (
+                self.values(text, point),
+                self.values(text, {**point, **self._usual_knobs}),
+            )
         ]
         return found[0] if found[0].smallest <= self.budget else found[1]
+
+    def rules(self, text: str, point: Point) -> list[Rule]:
+        """All that a structure or method may be trained by with a point's knobs."""
+        values = self.values(text, point)
+        names = values_of(self.parameter(text, "rule"))
+        form = self.structure(text, self.sites(text)[0], point).networks[0].form
+        found: list[Rule] = [self._entry("rule", name, values).make(RULES) for name in names]
+        return [*found, form.rule] if form.rule else found
 
     def seeds(self) -> list[dict[str, Any]]:
         """Points to try first: known methods at several sizes, LoRA at the largest first."""
         return known_points(self)
-
-    def least(self, point: Point) -> float:
-        """The share of the budget that the smallest member of a point's structure has."""
-        values = {**self.usual, **point}
-        structure = self.structure(self.structures[values["structure"]], values["sites"], values)
-        return structure.smallest / self.budget
-
-    def reach(self, point: Point) -> tuple[float, float]:
-        """The smallest and the largest size that a point's structure can have with its weights."""
-        size = self.parameters["size"]
-        assert isinstance(size, Range)
-        low, high = (
-            self.trial({**point, "size": end}, 0).adapter.n_params / self.budget
-            for end in (size.low, size.high)
-        )
-        return min(size.high, max(size.low, low)), min(size.high, max(size.low, high))
-
-    def settled(self, point: Point, generator: random.Random) -> dict[str, Any]:
-        """The point; where its structure cannot have its size, with another one, drawn anew,
-        log-uniform, from those that it can have.
-        """
-        size = self.parameters["size"]
-        if not isinstance(size, Range):
-            return dict(point)
-        low, high = self.reach(point)
-        if low >= high or low * (1 - 1e-9) <= point["size"] <= high * SLACK:
-            return dict(point)
-        drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
-        return {**point, "size": min(size.high, max(size.low, drawn))}
 
     def nudged(self, point: Point, generator: random.Random, reach: float) -> dict[str, Any]:
         """A point near another: numbers moved by up to `reach` of their range; beyond 1 everything
@@ -259,12 +236,36 @@ class SearchSpace:
         return json.dumps(replace(trial, seed=0, allocator=LEVEL).to_json(), sort_keys=True)
 
     def table(self) -> list[Row]:
-        """Each structure that fits in numbers, on each of the sites on which it does."""
+        """Each structure or method that fits in numbers, on each of the sites on which it does."""
         return [
-            row_of(self.structure(pair, sites, {}), self.budget, sites)
-            for pair in self.structures.values()
-            for sites in dict.fromkeys(sites for sites, _ in self._combinations(pair))
+            self._row(text, sites)
+            for text in self.structures
+            for sites in dict.fromkeys(sites for sites, _ in self.combinations(text))
         ]
+
+    def _row(self, text: str, sites: str) -> Row:
+        row = row_of(self.structure(text, sites, {}), self.budget, sites)
+        if not self.own:
+            return row
+        point = {self.kind: text, "size": 1.0, "sites": sites, **dict.fromkeys(ROLES, 0.5)}
+        values = self.values(text, point)
+        is_measured = not self._allocator(values["allocator"], values)[1].needs
+        largest = self.trial(point, 0).adapter.n_params if is_measured else row.largest
+        return row._replace(method=text, largest=max(row.smallest, largest))
+
+    def values(self, text: str, point: Point) -> dict[str, Any]:
+        """Every parameter of a point, for its structure or method: what the point leaves out as
+        usual, and the method's own in place of those of all.
+        """
+        values = {**self.usual, **point, self.kind: text}
+        return values | {key: values[name] for key, name in self.own.get(text, {}).items()}
+
+    def parameter(self, text: str, key: str) -> Parameter:
+        """Of a structure or method."""
+        return self.parameters[self.own.get(text, {}).get(key, key)]
+
+    def sites(self, text: str) -> tuple[str, ...]:
+        return values_of(self.parameter(text, "sites"))
 
     @cached_property
     def usual(self) -> dict[str, Any]:
@@ -280,26 +281,27 @@ class SearchSpace:
             for name, knob in self.knobs.items()
         }  # fmt: skip
 
-    def _combinations(self, pair: Pair) -> list[tuple[str, str]]:
+    def combinations(self, text: str) -> list[tuple[str, str]]:
         """The sites and allocators of the space that a structure can have within budget and
         limits.
         """
-        if pair not in self._possible:
-            self._possible[pair] = self._found_combinations(pair)
-        return self._possible[pair]
+        if text not in self._possible:
+            self._possible[text] = self._found_combinations(text)
+        return self._possible[text]
 
     @cached_property
-    def _possible(self) -> dict[Pair, list[tuple[str, str]]]:
+    def _possible(self) -> dict[str, list[tuple[str, str]]]:
         return {}
 
-    def _found_combinations(self, pair: Pair) -> list[tuple[str, str]]:
+    def _found_combinations(self, text: str) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
-        for sites in self.geometries:
-            structure = self.structure(pair, sites, {})
+        values = self.values(text, {})
+        for sites in self.sites(text):
+            structure = self.structure(text, sites, {})
             if structure.smallest > self.budget or not self._can_keep(structure):
                 continue
-            for name in values_of(self.parameters["allocator"]):
-                if self._allocator(name, self.usual)[1].can_divide(structure):
+            for name in values_of(self.parameter(text, "allocator")):
+                if self._allocator(name, values)[1].can_divide(structure):
                     found.append((sites, name))
         return found
 
@@ -331,16 +333,8 @@ class SearchSpace:
         closer than that is the same trial.
         """
         value = values[name]
-        if isinstance(self.parameters[name], Choice) or not isinstance(knob.among, Range):
+        one = self.parameter(values[self.kind], name)
+        if isinstance(one, Choice) or not isinstance(knob.among, Range):
             return value
         rounded = min(knob.among.high, max(knob.among.low, float(f"{value:.2g}")))
         return round(rounded) if isinstance(knob.default, int) else rounded
-
-
-def bond_roles(structure: Structure) -> list[str]:
-    """For each bond the role whose weight it takes."""
-    roles: list[str] = []
-    for place, bond in enumerate(structure.bonds):
-        mode = bond.removeprefix("r_").replace("head_dim", "output")
-        roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
-    return roles

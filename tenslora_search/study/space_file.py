@@ -1,23 +1,32 @@
 """Declared: what a space's TOML file says, checked; constants, lists and ranges as parameters."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from tenslora_search.spec.allocators import ALLOCATORS
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
-from tenslora_search.spec.knobs import Choice, Knob, Range, check_whole, knobs
+from tenslora_search.spec.knobs import Choice, Knob, knobs
 from tenslora_search.spec.maps import MAPS
+from tenslora_search.spec.methods import EVERY, METHODS, USUAL, Method, methods_named
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.scales import SCALES
 from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.table import QuestionError, Table, shortened, unknown
-from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.parameters import Parameter as Parameter
+from tenslora_search.study.parameters import values_of
 from tenslora_search.study.prior import Prior, prior_of
+from tenslora_search.study.space_values import (
+    NUMBERS,
+    WHOLE,
+    knob_parameter,
+    listed,
+    number_parameter,
+    own_parameter,
+)
 
 Pair = tuple[str, str]
 """A construction and a decomposition."""
@@ -32,20 +41,7 @@ TABLES: Mapping[str, Table[Any]] = {
     "sites": SITES,
 }
 """What a space may name entries of; the knobs of those it names are parameters too."""
-WHOLE = Range(1e-9, 1.0, log=True)
-"""What a size may be: any share of the budget."""
-NUMBERS: Mapping[str, Range] = {
-    "size": WHOLE,
-    **{one.name: one.among for one in knobs(TrialSpec) if isinstance(one.among, Range)},
-}
-"""What numbers a space may say, and what they may be: the size as a share of the budget, and the
-numbers of a trial.
-"""
-TEXTS = ("about", "structure", "prior")
-LEAST_LOW = 1e-12
-"""A range on a logarithmic scale begins no lower."""
-LEAST_RATIO = 1 + 1e-6
-"""The ends of a range are at least this far apart, so that samplers can tell them apart."""
+TEXTS = ("about", "structure", "methods", "knobs", "prior")
 
 
 @dataclass(frozen=True)
@@ -54,54 +50,137 @@ class Declared:
 
     name: str
     structures: Mapping[str, Pair]
-    """by their text, CONSTRUCTION x DECOMPOSITION"""
+    """by their text, CONSTRUCTION x DECOMPOSITION; of a space over methods by the method"""
     parameters: Mapping[str, Parameter]
     """besides the structure; one with a single value is a constant; the size where it is said"""
     knobs: Mapping[str, Knob]
     """those of the entries that the space names, by the parameter's name"""
-    prior: Prior
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """by method, of a space over methods: the parameters that stand in for those of all"""
+    prior: Prior = field(default_factory=Prior)
     """what the space's `[prior]` believes"""
+    leaves_out: bool = False
+    """whether methods that a model cannot hold are left out: those that no user has named"""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Every entry of SITES that some structure or method may adapt."""
+        names = {
+            name: values_of(one)
+            for name, one in self.parameters.items()
+            if name == "sites" or name.endswith(".sites")
+        }
+        return tuple(dict.fromkeys(one for found in names.values() for one in found))
 
 
-def declared(space: str | Path) -> Declared:
+def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declared:
     """By name (`list spaces`) or from a TOML file; what it leaves out is as in `default`.
 
-    A list is a choice, a table with low and high a range. `QuestionError` for what is wrong.
+    A list is a choice, a table with low and high a range. `methods` stand in for those of the file,
+    or for its structures, rules, maps and allocators. `QuestionError` for what is wrong.
     """
     name, entries = read(space)
     said = _flat(entries)
     chosen = {**_flat(read("default")[1]), **said}
     what = f"space {name}"
+    wanted = methods if methods is not None else chosen.get("methods")
+    names = methods_named(wanted) if wanted is not None else ()
+    asked = _rows(names)
     named = {
         key: _names(f"{what}: {key}", chosen[key], table)
         for key, table in TABLES.items()
         if key in chosen
     }
     structures = _structures(what, chosen, named)
+    if asked:
+        structures = {one: (row.construction, row.decomposition) for one, row in asked.items()}
+        named |= {key: _of_rows(asked.values(), key) for key in USUAL}
     decompositions = list(dict.fromkeys(pair[1] for pair in structures.values()))
     found = _knobs({**named, "decomposition": decompositions})
     known = (*TEXTS, *TABLES, *NUMBERS, *found)
     for key in said:
-        if key not in known:
+        if key not in known and not _of_method(key):
             raise QuestionError(f"{what}: {_unknown_key(key, known)}")
     parameters: dict[str, Parameter] = {
-        key: Choice(tuple(named[key]))
-        for key in TABLES
+        key: Choice(tuple(names[:1] if asked and key in USUAL else names))
+        for key, names in named.items()
         if key not in ("construction", "decomposition")
     }
-    for key, limits in NUMBERS.items():
+    usual = _are_usual(what, chosen)
+    for key in (*NUMBERS, *found):
         if key == "size" and key not in chosen:
             continue  # from the smallest structure on, which the model decides
-        parameters[key] = _number_parameter(f"{what}: {key}", chosen.get(key), key, limits)
-    for key, knob in found.items():
-        parameters[key] = (
-            _knob_parameter(f"{what}: {key}", chosen[key], knob)
-            if key in chosen
-            else _own_parameter(f"{what}: {key}", knob)
-        )
-    among = {"structure": Choice(tuple(structures)), "size": WHOLE, **parameters}
+        parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
+    among = {**parameters, "structure": Choice(tuple(structures)), "size": WHOLE}
+    among |= {"method": Choice(tuple(asked))} if asked else {}
     prior = prior_of(f"{what}: prior", _flat_prior(chosen.get("prior", {})), among)
-    return Declared(name, structures, parameters, found, prior)
+    plain = Declared(name, structures, parameters, found, prior=prior)
+    if not asked:
+        return plain
+    return replace(
+        _with_own(plain, what, said, asked), leaves_out=methods is None or names == (EVERY,)
+    )
+
+
+def _are_usual(what: str, chosen: Mapping[str, Any]) -> bool:
+    """Whether knobs that the space does not name keep the values that their entries give them."""
+    said = chosen.get("knobs", "searched")
+    if said not in ("searched", "usual"):
+        raise QuestionError(f"{what}: knobs are searched or usual; got {shortened(said)}.")
+    return said == "usual"
+
+
+def _rows(names: tuple[str, ...]) -> dict[str, Method]:
+    """The rows of methods, by name."""
+    return dict(METHODS) if names == (EVERY,) else {name: METHODS[name] for name in names}
+
+
+def _of_rows(rows: Iterable[Method], key: str) -> list[str]:
+    """The maps, rules or allocators that methods name, each once."""
+    return list(dict.fromkeys(row.choices[key] for row in rows))
+
+
+def _of_method(key: str) -> tuple[str, str] | None:
+    """The method and the key of `LoRTA.learning_rate`."""
+    name, dot, own = key.partition(".")
+    return (name, own) if dot and name in METHODS else None
+
+
+def _with_own(
+    plain: Declared, what: str, said: Mapping[str, Any], asked: Mapping[str, Method]
+) -> Declared:
+    """With the parameters that each method has of its own: those of its row, then of its table."""
+    parameters, knobs_of_all = dict(plain.parameters), dict(plain.knobs)
+    own: dict[str, dict[str, str]] = {}
+    for name, row in asked.items():
+        tables = {key: [value] for key, value in row.choices.items()}
+        given = {
+            part[1]: said[key] for key in said if (part := _of_method(key)) and part[0] == name
+        }
+        found = _knobs({**tables, "decomposition": [row.decomposition]})
+        known = ("scale", "sites", *NUMBERS, *found)
+        for key, value in {**tables, **given}.items():
+            if key not in (*known, *tables):
+                raise QuestionError(f"{what}: {name}: {_unknown_key(key, known)}")
+            parameters[f"{name}.{key}"] = _parameter_of(f"{what}: {name}", key, value, found)
+            own.setdefault(name, {})[key] = f"{name}.{key}"
+            if key in found:
+                knobs_of_all[f"{name}.{key}"] = found[key]
+    return replace(plain, parameters=parameters, knobs=knobs_of_all, own=own)
+
+
+def _parameter_of(
+    what: str, key: str, value: Any, found: Mapping[str, Knob], *, usual: bool = False
+) -> Parameter:
+    """What is said of a key; where nothing is (None), what the key is on its own."""
+    if key in TABLES:
+        return Choice(tuple(_names(f"{what}: {key}", value, TABLES[key])))
+    if key in NUMBERS:
+        return number_parameter(f"{what}: {key}", value, key, NUMBERS[key])
+    knob = found[key]
+    if value is not None:
+        return knob_parameter(f"{what}: {key}", value, knob)
+    return Choice((knob.default,)) if usual else own_parameter(f"{what}: {key}", knob)
 
 
 def space_files() -> dict[str, Path]:
@@ -138,7 +217,9 @@ def read(space: str | Path) -> tuple[str, dict[str, Any]]:
             )
         raise QuestionError(unknown("space", space, list(files)) + " Or give a TOML file.")
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        own = said.get("space")  # of a file that holds a whole search
+        return path.stem, cast("dict[str, Any]", own) if isinstance(own, dict) else said
     except (OSError, ValueError) as error:
         raise QuestionError(
             f"space {path} cannot be read: {shortened(str(error).splitlines()[0])}."
@@ -148,10 +229,16 @@ def read(space: str | Path) -> tuple[str, dict[str, Any]]:
 
 
 def _flat(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs of an entry as keys of their own: TOML reads `gate.xi = 1` as a table gate."""
+    """The knobs of an entry as keys of their own: TOML reads `gate.xi = 1` as a table gate. So do
+    the settings of a method.
+    """
     flat: dict[str, Any] = {}
+    own_words = (*TEXTS, *TABLES, *NUMBERS)
     for key, value in entries.items():
-        if isinstance(value, dict) and key not in (*TEXTS, *TABLES, *NUMBERS) and "." not in key:
+        if isinstance(value, dict) and key in METHODS:
+            own = _flat(cast("dict[str, Any]", value))
+            flat |= {f"{key}.{name}": one for name, one in own.items()}
+        elif isinstance(value, dict) and "." not in key and key not in own_words:
             own = cast("dict[str, Any]", value)
             flat |= {f"{key}.{name}": one for name, one in own.items()}
         else:
@@ -172,7 +259,7 @@ def _names(what: str, value: object, table: Mapping[str, object]) -> list[str]:
 
 
 def _texts(what: str, value: object) -> list[str]:
-    values = _listed(value)
+    values = listed(value)
     texts = [one for one in values if isinstance(one, str)]
     if len(texts) < len(values) or not values:
         raise QuestionError(f"{what} is a name or a list of names; got {shortened(value)}.")
@@ -217,70 +304,3 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
                 return f"{key} is a knob of {kind} {entry}, which this space does not name."
             return f"{kind} {entry}: {unknown('knob', name, own)}"
     return unknown("key", key, list(known))
-
-
-def _number_parameter(what: str, value: Any, key: str, limits: Range) -> Parameter:
-    if value is None:
-        default = next(one.default for one in knobs(TrialSpec) if one.name == key)
-        return Choice((default,))
-    return _parameter(what, value, limits, float)
-
-
-def _knob_parameter(what: str, value: Any, knob: Knob) -> Parameter:
-    if isinstance(knob.among, Range):
-        if not isinstance(value, dict):
-            for one in _listed(value):
-                check_whole(what, knob, one)
-        return _parameter(what, value, knob.among, type(knob.default))
-    values = _listed(value)
-    for one in values:
-        if one not in knob.among.values or isinstance(one, list | dict):
-            known = ", ".join(map(str, knob.among.values))
-            raise QuestionError(f"{what} is one of {known}; got {shortened(cast('object', one))}.")
-    if not values:
-        raise QuestionError(f"{what}: the list is empty; give one value or more.")
-    return Choice(tuple(dict.fromkeys(values)))
-
-
-def _own_parameter(what: str, knob: Knob) -> Parameter:
-    """What the entry itself says of its knob; a range is checked as a space's own are."""
-    among = knob.among
-    if isinstance(among, Range):
-        ends = {"low": among.low, "high": among.high}
-        _ = _parameter(what, ends, among, float)
-    return among
-
-
-def _parameter(what: str, value: Any, limits: Range, kind: type) -> Parameter:
-    """A range within the limits, or the values of a list, or a constant."""
-    if isinstance(value, dict):
-        ends = cast("dict[str, Any]", value)
-        if set(ends) != {"low", "high"}:
-            raise QuestionError(
-                f"{what}: a range is a table with low and high; got {shortened(ends)}."
-            )
-        low, high = (_number(what, ends[end], limits) for end in ("low", "high"))
-        least = LEAST_LOW if limits.log else limits.low
-        if low < least or low >= high or high < low * LEAST_RATIO:
-            needs = f"{least:g} <= low < high"
-            raise QuestionError(f"{what}: a range needs {needs}; got low {low:g}, high {high:g}.")
-        return Range(low, high, limits.log)
-    values = _listed(value)
-    if not values:
-        raise QuestionError(f"{what}: the list is empty; give one value or more.")
-    return Choice(tuple(dict.fromkeys(kind(_number(what, one, limits)) for one in values)))
-
-
-def _listed(value: Any) -> list[Any]:
-    """The values of a list, or the one there is."""
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
-def _number(what: str, value: Any, limits: Range) -> float:
-    """As a float; `nan` is between no numbers."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not limits.low <= value <= limits.high:
-        raise QuestionError(
-            f"{what} is a number from {limits.low:g} to {limits.high:g}; got {shortened(value)}."
-        )
-    return float(value)

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from tenslora_search.report.pareto import front
 from tenslora_search.runs.events import (
@@ -25,6 +26,7 @@ from tenslora_search.runs.events import (
 )
 from tenslora_search.runs.journal import Journal, Line
 from tenslora_search.runs.paths import inside
+from tenslora_search.runs.question import Question
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
@@ -86,6 +88,31 @@ class Study:
         if not events:
             self.journal.append(Opened(JOURNAL_VERSION))
         self._finish_judging()
+
+    @classmethod
+    def of(
+        cls,
+        question: Question,
+        space: SearchSpace,
+        folder: Path,
+        *,
+        setting: Setting | None = None,
+        listeners: Sequence[Callable[[Line], object]] = (),
+    ) -> Self:
+        """The study that a search's question asks for."""
+        return cls(
+            space,
+            folder,
+            n_trials=question.trials,
+            rungs=question.rungs,
+            eta=question.eta,
+            sampler=question.sampler,
+            pruner=question.pruner,
+            objective=question.objective,
+            seed=question.seed,
+            setting=setting,
+            listeners=listeners,
+        )
 
     @property
     def records(self) -> dict[int, Record]:
@@ -151,9 +178,7 @@ class Study:
                 self.dashboard.ended(self.records[number])
 
     def go_on(self, number: int) -> Segment | None:
-        """The next rung of one trial, for whoever trains it alone; None if it is not cleared for
-        it.
-        """
+        """The next rung of one trial that is trained alone; None if it is not cleared for it."""
         record = self.records[number]
         return self._start(self._group(record), [record]) if record.state == "waiting" else None
 
@@ -251,7 +276,8 @@ class Study:
         if score is None or not math.isfinite(score) or not is_good:
             reason = result.reason or "its score is not finite"
             return [Failed(number, step, reason, result.seconds)]
-        rung = Rung(number, step, score, loss, result.seconds, result.peak_memory_mb, state)
+        measured = result.seconds, result.peak_memory_mb, state, result.n_nonzero
+        rung = Rung(number, step, score, loss, *measured)
         return [rung, Complete(number, step, score)] if step == self.rungs[-1] else [rung]
 
     def _group(self, record: Record) -> Group:

@@ -15,9 +15,11 @@ class Trainer(Protocol):
     """A module with these functions. Each is pure: work that was lost may be done again."""
 
     def run(
-        self, segment: Segment, folder: Path, is_over: Callable[[], bool] | None = None
+        self, segment: Segment, folder: Path, is_over: Callable[..., bool] | None = None
     ) -> Sequence[TrialResult]:
-        """Trains and scores a segment's trials; their states as NUMBER.safetensors in `folder`."""
+        """Trains and scores a segment's trials; their states as NUMBER.safetensors in `folder`.
+        Between steps it asks `is_over`, and may tell it the step: `is_over(120)`.
+        """
         ...
 
     def probe(self, probe: Probe) -> Answer:

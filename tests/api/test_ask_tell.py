@@ -228,3 +228,15 @@ def test_wrong_questions(tmp_path, study):
         search(task="digits", budget="2k", out=study.run.folder, executor="inline")
     with ask_tell(**ASKED, trials=14, out=study.run.folder) as more:
         assert len(run_all(more)) >= 14
+
+
+def test_methods_narrow_the_proposals_and_are_part_of_the_question(tmp_path):
+    said = {**ASKED, "out": tmp_path / "own"}
+    with ask_tell(**said, methods="sora,lotr") as study:
+        assert {study.ask().spec.method for _ in range(6)} == {"SoRA", "LoTR"}
+    with pytest.raises(QuestionError, match="methods was"):
+        ask_tell(**said, methods=["sora"])
+    with pytest.raises(QuestionError, match="needs the probe"):
+        ask_tell(**said, methods="gelora", force=True)
+    with pytest.raises(QuestionError, match="no method named 'sorra'"):
+        ask_tell(**said, methods=["sorra"], force=True)

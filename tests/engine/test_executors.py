@@ -60,6 +60,8 @@ class Given:
         self.rows[segment.id] = list(results)
         self.files[segment.id] = sorted(path.name for path in folder.glob("*.safetensors"))
 
+    def stands_at(self, segment, step: int) -> None: ...
+
     def answered(self, probe, answer) -> None:
         self.out -= 1
         self.answers[probe.id] = answer

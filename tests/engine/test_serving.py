@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 from tenslora_search.api.results import Run
 from tenslora_search.api.search import search
+from tenslora_search.engine import serving
+from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.retest import MOST_RETESTED
 from tenslora_search.report.pareto import PICKS
 from tenslora_search.runs.segment import TrialResult
@@ -63,6 +65,25 @@ def fails(monkeypatch) -> set[str]:
 
     monkeypatch.setattr("tenslora_search.training.segment.run", run)
     return names
+
+
+def test_a_segment_tells_where_it_stands(tmp_path, monkeypatch, exported):
+    """Also when its worker was lost and it begins again."""
+    now = iter(range(1_000))
+    monkeypatch.setattr(serving.time, "monotonic", lambda: 6.0 * next(now))
+    told: list[Progress] = []
+
+    def run(segment, folder, is_over=None):
+        for step in (0, 3, 0, 6):
+            is_over(step)
+        raise ValueError("no more than that")
+
+    monkeypatch.setattr("tenslora_search.training.segment.run", run)
+    search(**ASKED, trials=1, retest=0, out=tmp_path / "run", progress=told.append)
+    beats = [one for one in told if one.steps is not None]
+    assert {one.steps for one in beats} <= {(0, 4), (3, 4), (6, 4)}
+    assert any(one.seconds_to_scores is not None for one in beats)
+    assert told[-1].steps is None
 
 
 def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, exported):

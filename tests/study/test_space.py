@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import level_ranks
+from tenslora_search.spec.allocators import Measured, level_ranks
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
@@ -20,6 +20,7 @@ from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import ROLES, SearchSpace, bond_roles
 from tenslora_search.study.space_file import TABLES, about_spaces, space_files
 from tenslora_search.study.study import Study
@@ -48,11 +49,18 @@ def of_sites(sites: str) -> Geometry:
     return Geometry.attention(32, 4, 3, inner=48, projections=projections_of(sites, "bert"))
 
 
+EVERY_MAP = projections_of("all", "bert")
+MEASURED = {
+    "intrinsic_dimension": Measured((1.0, 3.0, 2.0, 4.0), EVERY_MAP),
+    "gradient_energy": Measured((1.0, 2.0, 3.0) * len(EVERY_MAP), EVERY_MAP),
+}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(200, 60_000), st.integers(0, 10_000), st.sampled_from(sorted(space_files())))
 def test_no_point_of_a_packaged_space_is_over_the_budget(budget, seed, name):
     try:
-        space = SearchSpace.load(name, of_sites, budget)
+        space = SearchSpace.load(name, of_sites, budget, MEASURED)
     except NothingFitsError:
         return
     generator = random.Random(seed)
@@ -369,10 +377,10 @@ def test_a_size_that_a_structure_cannot_have_is_drawn_anew_from_those_it_can():
     space = SearchSpace.load("default", Geometry.attention(768, 12, 12), 300_000)
     generator = random.Random(0)
     small = {**space.seeds()[0], "size": space.parameters["size"].low}
-    sizes = [space.settled(small, generator)["size"] for _ in range(20)]
+    sizes = [settled(space, small, generator)["size"] for _ in range(20)]
     assert len(set(sizes)) == 20
     assert min(sizes) >= 0.99 * 12 * 3 * 2 * 768 / 300_000
-    assert space.settled({**small, "size": 0.5}, generator)["size"] == 0.5
+    assert settled(space, {**small, "size": 0.5}, generator)["size"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -390,7 +398,7 @@ def test_no_point_is_below_the_least_size_or_above_the_largest_rank(tmp_path, li
     generator = random.Random(1)
     for point in [*space.seeds(), *(space.nudged(FREE, generator, 2) for _ in range(12))]:
         point = {**space.seeds()[0], **point}
-        adapter = space.trial(space.settled(point, generator), 0).adapter
+        adapter = space.trial(settled(space, point, generator), 0).adapter
         assert limits.get("min_budget", 1) <= adapter.n_params <= budget
         assert adapter.is_low_rank or "max_rank" not in limits
         assert adapter.slice_rank <= limits.get("max_rank", 1_000)

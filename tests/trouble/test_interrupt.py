@@ -49,7 +49,7 @@ def test_a_preempted_job_leaves_a_report_and_no_scratch(start, tmp_path, executo
     asked = [*SMALL, "--trials", "24", "--executor", executor, "--pack", "2", "--out", str(folder)]
     running = start(*asked)
     wait_for(lambda: any(event["event"] == "segment" for event in events(folder)), running)
-    os.kill(running.pid, number)
+    os.killpg(running.pid, number)  # as Slurm and `docker stop` send it: to all of the group
     out, err = running.communicate(timeout=120)
     assert (running.returncode, err) == (128 + number, "")
     assert "report:" in out

@@ -11,19 +11,20 @@ from .conftest import SMALL, events, scores, wait_for
 pytestmark = pytest.mark.slow
 
 
-def busy_workers(session: int) -> list[int]:
-    """Processes of the driver's session that are training a segment, by the title Ray gives
-    them."""
+def parent(number: int) -> int:
+    stat = Path(f"/proc/{number}/stat").read_bytes()
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def busy_workers(driver: int) -> list[int]:
+    """Processes of the driver's raylet that are training a segment, by the title Ray gives them."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 title = (entry / "cmdline").read_bytes()
-                if (
-                    b"ray::" in title
-                    and b"train" in title
-                    and os.getsid(int(entry.name)) == session
-                ):
+                is_busy = b"ray::" in title and b"train" in title
+                if is_busy and parent(parent(int(entry.name))) == driver:
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -37,7 +38,7 @@ def kill_one(workers: list[int]) -> bool:
     return bool(workers)
 
 
-def test_a_killed_segment_runs_again(start, command, tmp_path):
+def test_a_killed_segment_runs_again(start, here, tmp_path):
     asked = [
         *SMALL[:-6],
         "--max-steps",
@@ -49,7 +50,7 @@ def test_a_killed_segment_runs_again(start, command, tmp_path):
         "--pack",
         "3",
     ]
-    assert command(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
+    assert here(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "ray"))
     wait_for(lambda: bool(busy_workers(killed.pid)), killed)
     wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "ray")), killed)

@@ -136,8 +136,8 @@ function frontChart(run, chooser) {
     }
     if (complete.some((one) => !onFront.has(one.number) && !run.looks.has(one.method))) add(SHAPES.circle, "mark dominated", "dominated");
     if (complete.length < shown.length) add(SHAPES.small, "mark open", "paused or failed, at its last rung");
-    if (again.length && isSelect) add(SHAPES.diamond, "mark report", "report: mean and standard deviation over fresh seeds");
-    if (again.length && !isSelect) add("M0 -7V7M-4 -7h8M-4 7h8", "bar", "standard deviation over fresh seeds");
+    if (again.length && y !== "report_score") add(SHAPES.diamond, "mark report", "report: mean and standard deviation over fresh seeds");
+    if (again.length && y === "report_score") add("M0 -7V7M-4 -7h8M-4 7h8", "bar", "standard deviation over fresh seeds");
     if (limit) add("M0 -8V8", "budget", "budget");
     if (isCut) entries.push(el("span", { class: "soft" }, "Marks on the lower edge lie below it."));
     return entries;
