@@ -77,8 +77,10 @@ def study_lines(space: SearchSpace, counts: list[int], pack: int) -> list[str]:
 def of_study(space: SearchSpace, points: list[Point], count: int, pack: int) -> tuple[float, float]:
     """Seconds to propose a pack and to record it, after so many trials."""
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(space, Path(folder), n_trials=count + pack, rungs=RUNGS, sampler="random")
+        n_trials = count + 2 * pack
+        study = Study(space, Path(folder), n_trials=n_trials, rungs=RUNGS, sampler="random")
         fill(study, points, count, pack)
+        study.next_segment(pack)  # a study that goes on has read its trials once
         found: list[Segment | None] = []
         proposing = timed(lambda: found.append(study.next_segment(pack)))
         segment = found[0]

@@ -6,6 +6,7 @@ and without a network, and raises AssertionError with a sentence that says what 
 
 import json
 import math
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -138,18 +139,27 @@ def check_sampler(name: str) -> None:
 
 
 def _proposed(proposer: Callable[..., list], space: SearchSpace) -> list[dict[str, Any]]:
-    """Two batches: of a search that begins, and of one with trials of each state."""
+    """Three batches: of a search that begins, of one with trials of each state, and of one with
+    enough of them for a model.
+    """
     first = proposer((), 3)
     _check(len(first) == 3, f"of 3 points that were asked for, {len(first)} were proposed")
-    states = ("complete", "paused", "failed", "running", "waiting", "complete")
-    seen = [
-        Seen(
-            number, first[number % 3], space.trial(first[number % 3], number).adapter.n_params,
-            {} if state in ("failed", "running", "waiting") else {10: 0.5 + number / 20}, state,
-        )
-        for number, state in enumerate(states)
-    ]  # fmt: skip
-    return [*first, *proposer(seen, 2)]
+    generator = random.Random(0)
+
+    def seen(points: Sequence[dict[str, Any]]) -> list[Seen]:
+        states = ("complete", "paused", "failed", "running", "waiting", "complete")
+        return [
+            Seen(
+                number, point, space.trial(point, number).adapter.n_params,
+                {10: generator.random()} if state in ("complete", "paused") else {}, state,
+            )
+            for number, (point, state) in enumerate(zip(points, cycle(states), strict=False))
+        ]  # fmt: skip
+
+    many = [space.nudged(first[0], generator, 2.0) for _ in range(60)]
+    found = [*first, *proposer(seen(first * 2), 2), *proposer(seen(many), 4)]
+    _check(len(found) == 9, f"of 9 points that were asked for, {len(found)} were proposed")
+    return found
 
 
 def check_pruner(name: str) -> None:

@@ -76,7 +76,8 @@ def tpe(space: SearchSpace, seed: int, objective: str) -> Proposer:
 
 def random(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """Points drawn uniformly: the baseline."""
-    return of_optuna(space, RandomSampler(seed=seed), objective)
+    draw = of_optuna(space, RandomSampler(seed=seed), objective)
+    return lambda seen, count: draw((), count)
 
 
 def nsga2(space: SearchSpace, seed: int, objective: str) -> Proposer:
