@@ -142,22 +142,17 @@ def _proposed(proposer: Callable[..., list], space: SearchSpace) -> list[dict[st
     """Three batches: of a search that begins, of one with trials of each state, and of one with
     enough of them for a model.
     """
-    first = proposer((), 3)
-    _check(len(first) == 3, f"of 3 points that were asked for, {len(first)} were proposed")
-    generator = random.Random(0)
+    first, generator = proposer((), 3), random.Random(0)
+    states = ("complete", "paused", "failed", "running", "waiting", "complete")
 
-    def seen(points: Sequence[dict[str, Any]]) -> list[Seen]:
-        states = ("complete", "paused", "failed", "running", "waiting", "complete")
-        return [
-            Seen(
-                number, point, space.trial(point, number).adapter.n_params,
-                {10: generator.random()} if state in ("complete", "paused") else {}, state,
-            )
-            for number, (point, state) in enumerate(zip(points, cycle(states), strict=False))
-        ]  # fmt: skip
+    def told(number: int, point: dict[str, Any]) -> Seen:
+        state, size = states[number % 6], space.trial(point, number).adapter.n_params
+        scores = {10: generator.random()} if state in ("complete", "paused") else {}
+        return Seen(number, point, size, scores, state)
 
-    many = [space.nudged(first[0], generator, 2.0) for _ in range(60)]
-    found = [*first, *proposer(seen(first * 2), 2), *proposer(seen(many), 4)]
+    many = [*first, *(space.nudged(first[0], generator, 2.0) for _ in range(57))]
+    seen = [told(number, point) for number, point in enumerate(many)]
+    found = [*first, *proposer(seen[:6], 2), *proposer(seen, 4)]
     _check(len(found) == 9, f"of 9 points that were asked for, {len(found)} were proposed")
     return found
 
