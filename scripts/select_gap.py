@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 from record_curves import configurations
 
-from tenslora_search.data import encode, near
+from tenslora_search.data import near
+from tenslora_search.data import parts as cutting
 from tenslora_search.data.columns import find_columns
 from tenslora_search.data.parts import Part, three_parts
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import read_local
 from tenslora_search.data.task import load_task
 from tenslora_search.nn.places import geometry_of
@@ -40,13 +42,13 @@ CUTS = ("row by row", "near rows together")
 @contextmanager
 def cut_by(how: str) -> Iterator[None]:
     """Rows are kept together as the package does, or equal ones alone."""
-    kept, version = encode.near_groups, encode.NEAR
+    kept, version = cutting.near_groups, cutting.NEAR
     if how == CUTS[0]:
-        encode.near_groups, encode.NEAR = (lambda columns, equal: equal), "equal rows"
+        cutting.near_groups, cutting.NEAR = (lambda columns, equal: equal), "equal rows"
     try:
         yield
     finally:
-        encode.near_groups, encode.NEAR = kept, version
+        cutting.near_groups, cutting.NEAR = kept, version
 
 
 def overlap(name: str, folder: Path, seed: int) -> dict[str, tuple[float, float]]:
@@ -59,7 +61,7 @@ def overlap(name: str, folder: Path, seed: int) -> dict[str, tuple[float, float]
         parts = {}
         for split in ("train", "validation"):
             frame = source.frames[split]
-            rows = encode.Rows.of(frame, roles, source, split)
+            rows = Rows.of(frame, roles, source, split)
             parts[split] = Part(rows, frame[roles.labels[0]].to_numpy())
         with cut_by(how):
             taken, _ = three_parts(source, task.goal, parts, "validation", seed, None, None)

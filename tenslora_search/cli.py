@@ -47,6 +47,7 @@ def search(
     objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    retain: options.Retain = None,
     retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
@@ -68,12 +69,8 @@ def search(
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {
-        "executor": executor,
-        "pack": options.pack_of(pack),
-        "gpus_per_worker": gpus_per_worker,
-    }
-    means["time_limit"] = limit
+    means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
+    means |= {"gpus_per_worker": gpus_per_worker}
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
@@ -91,8 +88,8 @@ def _print_version() -> None:
 
 ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
-    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled", "eta", "retest_methods", "min_budget", "max_rank", "group",
+    "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
+    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

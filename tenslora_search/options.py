@@ -27,7 +27,10 @@ Data = Annotated[
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
+    typer.Option(
+        metavar="ROLE=NAME",
+        help="text, text_pair, image, label, prompt, completion, messages, ... column",
+    ),
 ]
 Group = Annotated[
     str | None,
@@ -36,24 +39,20 @@ Group = Annotated[
 Goal = Annotated[
     str | None,
     typer.Option(
-        "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
+        "--goal",
+        "--labels",
+        metavar="classes|numbers|labels|next_token|choice|sequence",
+        help="of own data [found out]",
     ),
 ]
 Metric = Annotated[
-    str | None,
-    typer.Option(
-        help="accuracy, f1_macro, f1_micro, balanced_accuracy, roc_auc, matthews, ... [by goal]"
-    ),
+    str | None, typer.Option(help="accuracy, f1_macro, minus_loss, ...: see list metrics [by goal]")
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
 ]
 MinBudget = Annotated[
     str | None, typer.Option(metavar="N|5k", help="trainable parameters at least [1]")
-]
-MaxRank = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="of an update as LoRA, which servers limit [any]"),
 ]
 Space = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
@@ -71,17 +70,26 @@ Executor = Annotated[str, typer.Option(metavar="ray|inline")]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
 Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|TASK", help="text not to be forgotten: the retest measures its loss"
+    ),
+]
 RetestMethods = Annotated[
     bool, typer.Option("--retest-methods", help="each method's best at three sizes too, for tables")
 ]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
-MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [128]")]
+MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [by task]")]
 Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
+]
+MaxRank = Annotated[
+    int | None, typer.Option(metavar="N", help="of any map's pair, as servers limit it")
 ]
 
 

@@ -41,10 +41,13 @@ def near_groups(columns: Sequence[Sequence[Any]], equal: Groups) -> Groups:
     columns: (n_columns, n) texts, or one column of encoded images.
     """
     first = np.unique(equal, return_index=True)[1]  # one of each group of equal rows
+    told = [column for column in columns if isinstance(column[0], str)]
     if isinstance(columns[0][0], bytes):
         near = _image_groups([columns[0][place] for place in first])
+    elif not told:
+        return equal
     else:
-        texts = max(columns, key=lambda column: sum(len(cell.split()) for cell in column))
+        texts = max(told, key=lambda column: sum(len(cell.split()) for cell in column))
         near = _text_groups([texts[place] for place in first])
     return in_order(near[np.searchsorted(equal[first], equal)])
 

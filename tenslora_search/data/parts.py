@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from tenslora_search.data.encode import Rows
+from tenslora_search.data.encode import kept
 from tenslora_search.data.goals import GOALS
-from tenslora_search.data.near import in_order
+from tenslora_search.data.near import in_order, near_groups
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source
 from tenslora_search.data.splits import cut, held_out_size
+from tenslora_search.hub.cache import cache_folder
 from tenslora_search.spec.table import QuestionError
+
+NEAR = "1"  # part of the cache's key: of what counts as nearly the same
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,18 @@ class Part:
 
     def grouped(self, cache: Path | str | None) -> NDArray:
         """A number a row; rows of one number stay on one side of a cut."""
-        return self.rows.groups(cache) if self.groups is None else in_order(self.groups)
+        return near_rows(self.rows, cache) if self.groups is None else in_order(self.groups)
+
+
+def near_rows(rows: Rows, cache: Path | str | None = None) -> NDArray:
+    """A number a row, from 0 in order of appearance; rows that are equal or nearly the same (see
+    near.py) have equal numbers. Kept in the cache.
+    """
+
+    def make() -> dict[str, torch.Tensor]:
+        return {"groups": torch.from_numpy(near_groups(rows.columns, rows.groups()))}
+
+    return kept(f"groups {NEAR}", rows, cache_folder(cache) / "encoded", make)["groups"].numpy()
 
 
 def group_column(source: Source, name: str) -> NDArray:
@@ -60,11 +76,13 @@ def three_parts(
     train = found["train"]
     if report_name:
         own = train.rows.unlike(found[report_name].rows)
-        if len(np.unique(train.targets[own], axis=0)) < 2:
+        is_labelled = not train.rows.kind
+        if len(np.unique(train.targets[own], axis=0)) < 1 + is_labelled:
             n_repeated = len(train.rows) - len(own)
             raise QuestionError(
                 f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
-                f"({source.origin}); what else there is holds less than two different labels."
+                f"({source.origin}); what else there is holds "
+                f"{'less than two different labels' if is_labelled else 'nothing'}."
             )
         train = train.take(own)
     wanted = ("select",) if report_name else ("report", "select")

@@ -1,10 +1,8 @@
-"""SearchSpace: what may be proposed, read from spaces/*.toml; every point of it fits the budget by
-arithmetic.
+"""SearchSpace: what may be proposed, read from spaces/*.toml; every point of it fits the budget.
 
 A point is flat, so that any sampler can model it: a structure (construction x decomposition), a
-size as a share of the budget, one weight an axis, a learning rate, the knobs of every entry, and so
-on. An allocator turns weights and size into ranks. Knobs of entries that the point did not choose
-never reach the trial.
+size as a share of the budget, one weight an axis, a learning rate, the knobs of every entry. An
+allocator turns weights and size into ranks. Knobs of entries not chosen never reach the trial.
 """
 
 import json

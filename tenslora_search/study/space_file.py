@@ -84,7 +84,7 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     chosen = {**_flat(read("default")[1]), **said}
     what = f"space {name}"
     wanted = methods if methods is not None else chosen.get("methods")
-    names = methods_named(wanted) if wanted is not None else ()
+    names = () if wanted is None else methods_named(wanted)
     asked = _rows(names)
     named = {
         key: _names(f"{what}: {key}", chosen[key], table)
@@ -111,15 +111,12 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
         if key == "size" and key not in chosen:
             continue  # from the smallest structure on, which the model decides
         parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
+    is_lenient = methods is None or names == (EVERY,)
     among = {**parameters, "structure": Choice(tuple(structures)), "size": WHOLE}
     among |= {"method": Choice(tuple(asked))} if asked else {}
     prior = prior_of(f"{what}: prior", _flat_prior(chosen.get("prior", {})), among)
-    plain = Declared(name, structures, parameters, found, prior=prior)
-    if not asked:
-        return plain
-    return replace(
-        _with_own(plain, what, said, asked), leaves_out=methods is None or names == (EVERY,)
-    )
+    plain = Declared(name, structures, parameters, found, prior=prior, leaves_out=is_lenient)
+    return _with_own(plain, what, said, asked) if asked else plain
 
 
 def _are_usual(what: str, chosen: Mapping[str, Any]) -> bool:
