@@ -3,7 +3,6 @@
 import operator
 import random
 import statistics
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -488,7 +487,7 @@ def test_no_pair_is_of_a_larger_rank_than_servers_take(decomposition, tmp_path):
     path.write_text(f'construction = ["none", "qkv_depth"]\ndecomposition = "{decomposition}"\n')
     geometry = Geometry.attention(32, 4, 3)
     free = SearchSpace.load(path, geometry, 20_000)
-    held = replace(free, max_rank=5)
+    held = SearchSpace.load(path, geometry, 20_000, max_rank=5)
     found = []
     for point in ({"structure": one, "size": 1.0} for one in free.structures):
         assert free.trial(point, 0).adapter.slice_rank > 5
