@@ -92,19 +92,7 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
     if not rows:
         return
     sizes, scores = [one.n_params for one in rows], [one.worth for one in rows]
-    errors = [2 * one.estimate_error for one in rows]
-    if not any(map(math.isnan, errors)):
-        ends = [*sizes, max(record.file.budget, sizes[-1])]
-        low = [
-            *(one - wide for one, wide in zip(scores, errors, strict=True)),
-            scores[-1] - errors[-1],
-        ]
-        high = [
-            *(one + wide for one, wide in zip(scores, errors, strict=True)),
-            scores[-1] + errors[-1],
-        ]
-        about = {"color": OURS, "alpha": 0.15, "lw": 0, "label": "front, estimated, 95 %"}
-        axes.fill_between(ends, low, high, step="post", zorder=1, **about)
+    _draw_band(axes, rows, record.file.budget)
     ours = [one for one in rows if one.method not in baselines()]
     axes.step(sizes, scores, where="post", color=OURS, lw=1, zorder=2, label="front")
     _marks(axes, ours, "front, other methods", marker="o", color=OURS, ms=5.5, zorder=3)
@@ -127,6 +115,18 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
     high = max([*scores, *(one.report_score + wide for one, wide in pairs)])
     margin = (high - low) * 0.06 or 0.02
     axes.set_ylim(low - margin, high + margin)
+
+
+def _draw_band(axes: Any, rows: Sequence[Row], budget: int) -> None:
+    """What the front is between in 95 % of all cases, where its members have estimates."""
+    errors = [2 * one.estimate_error for one in rows]
+    if any(map(math.isnan, errors)):
+        return
+    low = [one.worth - wide for one, wide in zip(rows, errors, strict=True)]
+    high = [one.worth + wide for one, wide in zip(rows, errors, strict=True)]
+    ends = [*(one.n_params for one in rows), max(budget, rows[-1].n_params)]
+    about = {"color": OURS, "alpha": 0.15, "lw": 0, "label": "front, estimated, 95 %"}
+    axes.fill_between(ends, [*low, low[-1]], [*high, high[-1]], step="post", zorder=1, **about)
 
 
 def _draw_axes(axes: Any, record: RunRecord) -> None:

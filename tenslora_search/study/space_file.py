@@ -108,13 +108,10 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     }
     usual = _are_usual(what, chosen)
     for key in (*NUMBERS, *found):
-        if key == "size" and key not in chosen:
-            continue  # from the smallest structure on, which the model decides
-        parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
+        if key != "size" or key in chosen:  # else from the smallest structure on
+            parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
     is_lenient = methods is None or names == (EVERY,)
-    among = {**parameters, "structure": Choice(tuple(structures)), "size": WHOLE}
-    among |= {"method": Choice(tuple(asked))} if asked else {}
-    prior = prior_of(f"{what}: prior", _flat_prior(chosen.get("prior", {})), among)
+    prior = _prior(what, chosen.get("prior", {}), parameters, (structures, asked))
     plain = Declared(name, structures, parameters, found, prior=prior, leaves_out=is_lenient)
     return _with_own(plain, what, said, asked) if asked else plain
 
@@ -243,8 +240,19 @@ def _flat(entries: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _flat_prior(said: object) -> object:
-    return _flat(cast("dict[str, Any]", said)) if isinstance(said, dict) else said
+def _prior(
+    what: str,
+    said: object,
+    parameters: Mapping[str, Parameter],
+    names: tuple[Iterable[str], Iterable[str]],
+) -> Prior:
+    """What is believed, of the structures and methods by their `names` too."""
+    kinds = {
+        kind: Choice(tuple(one)) for kind, one in zip(("structure", "method"), names, strict=True)
+    }
+    among: dict[str, Parameter] = {**kinds, "size": WHOLE, **parameters}
+    flat = _flat(cast("dict[str, Any]", said)) if isinstance(said, dict) else said
+    return prior_of(f"{what}: prior", flat, among)
 
 
 def _names(what: str, value: object, table: Mapping[str, object]) -> list[str]:
