@@ -57,10 +57,8 @@ def search(
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
-    if context.invoked_subcommand is not None:
-        return None
-    if version:
-        return _print_version()
+    if context.invoked_subcommand is not None or version:
+        return _print_version() if context.invoked_subcommand is None else None
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     asked = {name: context.params[name] for name in ASKED}

@@ -80,9 +80,8 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     or for its structures, rules, maps and allocators. `QuestionError` for what is wrong.
     """
     name, entries = read(space)
-    said = _flat(entries)
+    what, said = f"space {name}", _flat(entries)
     chosen = {**_flat(read("default")[1]), **said}
-    what = f"space {name}"
     wanted = methods if methods is not None else chosen.get("methods")
     names = () if wanted is None else methods_named(wanted)
     asked = _rows(names)
