@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tenslora_search.data import goals
 from tenslora_search.data import task as module
+from tenslora_search.data.goals import base
 from tenslora_search.data.task import load_task
 from tenslora_search.spec.table import QuestionError
 
@@ -23,8 +23,8 @@ def texts(monkeypatch) -> dict[str, list]:
         found.append(list(zip(*rows.columns, strict=True)))
         return encode(rows, *arguments, **options)
 
-    encode = goals.encode
-    monkeypatch.setattr(goals, "encode", spy)
+    encode = base.encode
+    monkeypatch.setattr(base, "encode", spy)
     return found
 
 
