@@ -39,26 +39,26 @@ def search(
     budget: options.Budget = None, task: options.Task = None, model: options.Model = None,
     data: options.Data = None, column: options.Column = None, goal: options.Goal = None,
     metric: options.Metric = None, drop_unlabelled: options.DropUnlabelled = False,
-    space: options.Space = None, methods: options.Methods = None, trials: options.Trials = None,
-    time_limit: options.TimeLimit = None, sampler: options.Sampler = None,
-    pruner: options.Pruner = None, objective: options.Objective = None, pack: options.Pack = "auto",
+    space: options.Space = None, methods: options.Methods = None, group: options.Group = None,
+    min_budget: options.MinBudget = None, max_rank: options.MaxRank = None,
+    trials: options.Trials = None, time_limit: options.TimeLimit = None,
+    sampler: options.Sampler = None, pruner: options.Pruner = None,
+    objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
     retain: options.Retain = None, retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
     eta: options.Eta = None, fit_rows: options.FitRows = None,
-    count_head: options.CountHead = False, max_rank: options.MaxRank = None,
-    out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
-    quiet: options.Quiet = False, log_level: options.LogLevel = None, track: options.Track = None,
+    count_head: options.CountHead = False, out: options.Out = None, force: options.Force = False,
+    as_json: options.AsJson = False, quiet: options.Quiet = False,
+    log_level: options.LogLevel = None, track: options.Track = None,
     dry_run: options.DryRun = False, version: options.Version = False,
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
-    if context.invoked_subcommand is not None:
-        return None
-    if version:
-        return _print_version()
+    if context.invoked_subcommand is not None or version:
+        return _print_version() if context.invoked_subcommand is None else None
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     asked = {name: context.params[name] for name in ASKED}
@@ -84,7 +84,7 @@ def _print_version() -> None:
 ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
     "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
-    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods",
+    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

@@ -32,6 +32,10 @@ Column = Annotated[
         help="text, text_pair, image, label, prompt, completion, messages, ... column",
     ),
 ]
+Group = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="rows of one value stay together [near rows do]"),
+]
 Goal = Annotated[
     str | None,
     typer.Option(
@@ -47,6 +51,9 @@ Metric = Annotated[
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
 ]
+MinBudget = Annotated[
+    str | None, typer.Option(metavar="N|5k", help="trainable parameters at least [1]")
+]
 Space = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
 ]
@@ -55,7 +62,7 @@ Methods = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
-Sampler = Annotated[str | None, typer.Option(help="who proposes: tpe, random, nsga2, gp [tpe]")]
+Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
 Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]

@@ -67,12 +67,13 @@ def ask_tell(
     """A search whose trials you train yourself; in an `out` that holds the same one it goes on.
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
-    `Geometry.attention(...)`). `options`: trials, space, methods, sampler, pruner, objective, seed,
-    and max_steps and eta, which make the rungs: trials are reported at some steps before max_steps
-    and stopped early; without it each trial has one score, its last. Scores are on a scale like
-    accuracy's, 0 to 1, higher is better: what the report calls alike or within the noise is
-    measured on it. `plugins`: files that add entries (docs/plugins.md). `QuestionError` for a wrong
-    question; `NothingFitsError` if no configuration is within the budget.
+    `Geometry.attention(...)`). `options`: trials, space, methods, min_budget, max_rank, sampler,
+    pruner, objective, seed, and max_steps and eta, which make the rungs: trials are reported at
+    some steps before max_steps and stopped early; without it each trial has one score, its last.
+    Scores are on a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or
+    within the noise is measured on it. `plugins`: files that add entries (docs/plugins.md).
+    `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the
+    budget.
 
     >>> study = ask_tell(budget="2k", geometry=geometry, out=folder, trials=2)
     >>> study.tell(study.ask(), score=0.5)

@@ -247,6 +247,7 @@ def _run_file(question: Question, data: "TaskData") -> RunFile:
         columns=dict(data.columns),
         unused_columns=tuple(data.unused),
         rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
+        grouped=dict(data.grouped),
         geometry=space.geometry,
         geometries=dict(space.geometries),
         rungs=question.rungs,

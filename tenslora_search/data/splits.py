@@ -33,8 +33,18 @@ def cut(
         members = generator.permutation(np.flatnonzero(group_strata == stratum))
         if len(members) < 2:
             continue
-        ends = np.cumsum(group_sizes[members])
-        quota = n_rows * ends[-1] / len(groups)
-        n_taken = np.clip(np.searchsorted(ends, quota, side="right"), 1, len(members) - 1)
-        taken[members[:n_taken]] = True
+        quota = n_rows * group_sizes[members].sum() / len(groups)
+        chosen = _within(members, group_sizes[members], quota)[: len(members) - 1]
+        taken[chosen or [members[group_sizes[members].argmin()]]] = True
     return taken[groups]
+
+
+def _within(members: NDArray, sizes: NDArray, quota: float) -> list[int]:
+    """The members, in their order, that find room below the quota."""
+    chosen: list[int] = []
+    total = 0
+    for member, size in zip(members.tolist(), sizes.tolist(), strict=True):
+        if total + size <= quota:
+            chosen.append(member)
+            total += size
+    return chosen

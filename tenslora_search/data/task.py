@@ -8,12 +8,11 @@ inputs are never on both sides of it, and rows of train that the report split re
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.columns import Columns, find_columns
@@ -25,10 +24,11 @@ from tenslora_search.data.labels import (
     label_cells,
     unlabelled,
 )
+from tenslora_search.data.parts import Part, group_column, three_parts
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
-from tenslora_search.data.splits import cut, held_out_size
+from tenslora_search.data.splits import cut
 from tenslora_search.data.worded import right_answers
 from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
@@ -56,6 +56,8 @@ class TaskData:
     digest: str
     columns: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    grouped: Mapping[str, str | int] = field(default_factory=dict)
+    """what stayed on one side of the cut: `by` a column, or near rows, and how many"""
 
     @cached_property
     def glance(self) -> Split:
@@ -70,29 +72,20 @@ class TaskData:
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Rows and what is to be learnt of them."""
-
-    rows: Rows
-    targets: NDArray
-
-    def take(self, index: NDArray) -> "_Part":
-        return _Part(self.rows.take(index), self.targets[index])
-
-
 def load_task(
     name: str | None = None, *, data: Path | str | None = None, model: str, seed: int = 0,
     max_length: int = 128, columns: Mapping[str, str | Sequence[str]] | None = None,
     goal: str | None = None, metric: str | None = None, drop_unlabelled: bool = False,
-    cache: Path | str | None = None, fit_rows: int | None = None,
+    cache: Path | str | None = None, fit_rows: int | None = None, group: str | None = None,
     expected: Mapping[str, str | None] | None = None,
 ) -> TaskData:  # fmt: skip
     """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
     `goal` says what is learnt, where the data do not; `columns` names columns by role; `fit_rows`
-    caps the rows of fit (one of each class stays); `expected` has the digests of "data" and "model"
-    that a search began with. `QuestionError` for anything wrong with the question or the data.
+    caps the rows of fit (one of each class stays); `group` names a column whose equal values stay
+    on one side of a cut, instead of rows that are nearly the same; `expected` has the digests of
+    "data" and "model" that a search began with. `QuestionError` for anything wrong with the
+    question or the data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
@@ -102,12 +95,16 @@ def load_task(
     splits = ["train", *filter(None, [report])]
     found = {split: _part(source, roles, split, targets) for split in splits}
     check_model(task, roles, chosen, model)
-    taken = _three_parts(source, chosen, found, report, seed, fit_rows)
+    if group is not None:
+        found["train"] = replace(found["train"], groups=group_column(source, group))
+    taken, grouped = three_parts(source, chosen, found, report, seed, fit_rows, cache)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
     learnt = GOALS[chosen].of(targets.names, metric, taken["fit"].targets)
     parts = _encoded(taken, learnt, model, max_length, cache)
-    about = {"digest": digest, "columns": roles.roles, "unused": roles.unused}
+    unused = tuple(name for name in roles.unused if name != group)
+    about = {"digest": digest, "columns": roles.roles, "unused": unused}
+    about["grouped"] = {"by": group or "near", **grouped}
     return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
 
 
@@ -134,8 +131,8 @@ def read_rows(
     return source, roles, report, chosen, targets
 
 
-def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part:
-    return _Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
+def _part(source: Source, roles: Columns, split: str, targets: Targets) -> Part:
+    return Part(Rows.of(source.frames[split], roles, source, split), targets.of[split])
 
 
 def _targets(
@@ -240,70 +237,8 @@ def check_model(task: Task | None, roles: Columns, goal: str, model: str) -> Non
     check_writes(goal, model_writes(model), model)
 
 
-def _three_parts(
-    source: Source,
-    goal: str,
-    found: Mapping[str, _Part],
-    report_name: str | None,
-    seed: int,
-    fit_rows: int | None,
-) -> dict[str, _Part]:
-    """fit, select and report."""
-    train = found["train"]
-    if report_name:
-        own = train.rows.unlike(found[report_name].rows)
-        is_labelled = not train.rows.kind
-        if len(np.unique(train.targets[own], axis=0)) < 1 + is_labelled:
-            n_repeated = len(train.rows) - len(own)
-            raise QuestionError(
-                f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
-                f"({source.origin}); what else there is holds "
-                f"{'less than two different labels' if is_labelled else 'nothing'}."
-            )
-        train = train.take(own)
-    wanted = ("select",) if report_name else ("report", "select")
-    cuts = _cut(train, goal, wanted, np.random.default_rng(seed), fit_rows)
-    parts = {part: train.take(index) for part, index in cuts.items()}
-    return {**parts, "report": found[report_name]} if report_name else parts
-
-
-def _cut(
-    train: _Part,
-    goal: str,
-    wanted: Sequence[str],
-    generator: np.random.Generator,
-    fit_rows: int | None,
-) -> dict[str, np.ndarray]:
-    """Row numbers, ascending, of the parts wanted and of fit, which is what they leave."""
-    groups, strata_of = train.rows.groups(), GOALS[goal].strata
-    left = np.arange(len(groups))
-    parts: dict[str, np.ndarray] = {}
-
-    def take(n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        numbers = np.unique(groups[left], return_inverse=True)[1]
-        chosen = cut(numbers, strata_of(train.targets[left]), n_rows, generator)
-        return left[chosen], left[~chosen]
-
-    for part in wanted:
-        parts[part], left = take(held_out_size(len(groups)))
-        if not len(parts[part]):
-            raise QuestionError(
-                f"train has {len(groups):,} rows, {groups.max() + 1:,} of them different: too few "
-                f"to cut a {part} split from; "
-                "a class needs 3 different rows, or 2 where there is a test split."
-            )
-    if fit_rows is not None:
-        if fit_rows < 1:
-            raise QuestionError(f"fit_rows must be 1 or more; got {fit_rows}.")
-        if fit_rows < len(left):
-            capped = take(fit_rows)[0]
-            left = capped if len(capped) else left
-    parts["fit"] = left
-    return parts
-
-
 def _encoded(
-    taken: Mapping[str, _Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
+    taken: Mapping[str, Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
 ) -> dict[str, Split]:
     """The parts as tensors."""
     processor = load_processor(model)
@@ -315,7 +250,7 @@ def _encoded(
     }
 
 
-def _digest(roles: Columns, targets: Targets, taken: Mapping[str, _Part]) -> str:
+def _digest(roles: Columns, targets: Targets, taken: Mapping[str, Part]) -> str:
     digest = hashlib.sha256(repr((roles.kind, targets.names)).encode("utf-8", "replace"))
     for part in ("fit", "select", "report"):
         digest.update(taken[part].rows.digest.encode() + taken[part].targets.tobytes())

@@ -150,11 +150,17 @@ def picks_sentence(record: RunRecord) -> str | None:
     again = [one for one in front(record.rows) if one.n_retests]
     if not again:
         return None
+    how = "by select, the score that guided the search, of one seed"
+    if any(not math.isnan(one.estimate) for one in again):
+        how = (
+            "by the estimate: a select score over seeds, by a model of all scores of all trials; "
+            "the luckiest seed counts no more than its neighbours let it"
+        )
     known = run_noise(record)
     n_retests = min(one.n_retests for one in again)
     wide = f" of up to {known.margin(n_retests, n_retests):.4f}" if known else ""
     return (
-        "All picks go by select, the score that guided the search, of one seed. Report, on rows "
+        f"All picks go {how}. Report, on rows "
         "and seeds that no choice has seen, may order them otherwise: differences"
         f"{wide} there are noise."
     )

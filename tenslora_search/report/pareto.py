@@ -29,8 +29,9 @@ S = TypeVar("S", bound=Scored)
 
 
 def front(trials: Iterable[S]) -> list[S]:
-    """The non-dominated complete trials, best select score first; of equals the one proposed
-    first."""
+    """The complete trials that no other beats in size and worth (rows: the estimate where there is
+    one), best first; of equals the one proposed first.
+    """
     leaders = [one for one, gain in _with_gain(trials) if gain > 0]
     return leaders[::-1]
 
@@ -71,7 +72,9 @@ def _is_number(score: float | None) -> bool:
 
 
 def _score(one: Scored) -> float:
-    return -math.inf if one.score is None else one.score
+    """A row's worth; a study's own records know their score alone."""
+    worth: float | None = getattr(one, "worth", one.score)
+    return -math.inf if worth is None else worth
 
 
 def hypervolume(trials: Iterable[Row], *, floor: float, budget: int) -> float:
@@ -109,20 +112,20 @@ def _area(points: Sequence[tuple[int, float]], floor: float, budget: int) -> flo
 
 
 def best(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
-    """The highest select score."""
-    return max(rows, key=lambda one: one.score).number
+    """The highest estimate, or select score where there is none."""
+    return max(rows, key=lambda one: one.worth).number
 
 
 def knee(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
     """Where the front bends: farthest above the line between its ends, over log parameters."""
     logs = [math.log(one.n_params) for one in rows]
-    scores = [one.score for one in rows]
+    scores = [one.worth for one in rows]
     width, height = max(logs) - min(logs), max(scores) - min(scores)
     if not width or not height:
         return best(rows)
 
     def above(one: Row) -> float:
-        return (one.score - min(scores)) / height - (math.log(one.n_params) - min(logs)) / width
+        return (one.worth - min(scores)) / height - (math.log(one.n_params) - min(logs)) / width
 
     return max(rows, key=above).number
 
@@ -132,11 +135,12 @@ def smallest(rows: Sequence[Row], typical: float = OWN_SCORE) -> int:
     (`typical` where no retest has measured it).
 
     A select score is that of one seed, so its standard error is the standard deviation over seeds,
-    pooled over the retests.
+    pooled over the retests; an estimate knows its own.
     """
-    known = noise(rows)
-    least = max(one.score for one in rows) - (known.std if known else typical)
-    near = [one for one in rows if one.score >= least]
+    known, top = noise(rows), max(rows, key=lambda one: one.worth)
+    error = known.std if known else typical
+    least = top.worth - (error if math.isnan(top.estimate_error) else top.estimate_error)
+    near = [one for one in rows if one.worth >= least]
     return min(near, key=lambda one: one.n_params).number
 
 

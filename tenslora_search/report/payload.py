@@ -15,7 +15,8 @@ from tenslora_search.report.rows import Row, Value, measures_of, settings_of
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
     "extra_macs", "lora_rank", "lora_bytes", "peak_memory_mb", "seconds", "score", "report_score",
-    "report_std", "n_retests", "step", "reason",
+    "report_std", "n_retests", "step", "reason", "estimate", "estimate_error",
+    "on_front",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",

@@ -63,7 +63,7 @@ def front_figures(record: RunRecord, folder: Path) -> None:
 
 def _marks(axes: Any, rows: Sequence[Row], label: str, **look: object) -> None:
     if rows:
-        sizes, scores = [one.n_params for one in rows], [one.score for one in rows]
+        sizes, scores = [one.n_params for one in rows], [one.worth for one in rows]
         axes.plot(sizes, scores, linestyle="none", label=label, **look)
 
 
@@ -91,7 +91,8 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
     rows = sorted(front(record.rows), key=lambda one: one.n_params)
     if not rows:
         return
-    sizes, scores = [one.n_params for one in rows], [one.score for one in rows]
+    sizes, scores = [one.n_params for one in rows], [one.worth for one in rows]
+    _draw_band(axes, rows, record.file.budget)
     ours = [one for one in rows if one.method not in baselines()]
     axes.step(sizes, scores, where="post", color=OURS, lw=1, zorder=2, label="front")
     _marks(axes, ours, "front, other methods", marker="o", color=OURS, ms=5.5, zorder=3)
@@ -116,6 +117,18 @@ def _draw_front(axes: Any, record: RunRecord) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
+def _draw_band(axes: Any, rows: Sequence[Row], budget: int) -> None:
+    """What the front is between in 95 % of all cases, where its members have estimates."""
+    errors = [2 * one.estimate_error for one in rows]
+    if any(map(math.isnan, errors)):
+        return
+    low = [one.worth - wide for one, wide in zip(rows, errors, strict=True)]
+    high = [one.worth + wide for one, wide in zip(rows, errors, strict=True)]
+    ends = [*(one.n_params for one in rows), max(budget, rows[-1].n_params)]
+    about = {"color": OURS, "alpha": 0.15, "lw": 0, "label": "front, estimated, 95 %"}
+    axes.fill_between(ends, [*low, low[-1]], [*high, high[-1]], step="post", zorder=1, **about)
+
+
 def _draw_axes(axes: Any, record: RunRecord) -> None:
     sizes = [one.n_params for one in record.rows]
     is_narrow = bool(sizes) and max(sizes) < 30 * min(sizes)
@@ -125,7 +138,9 @@ def _draw_axes(axes: Any, record: RunRecord) -> None:
     axes.xaxis.set_minor_formatter(
         lambda value, _: short(value) if str(value)[0] in "25" and is_narrow else ""
     )
-    axes.set_ylabel(_one_line(record.file.metric, MOST_LABEL), parse_math=False)
+    is_estimated = any(not math.isnan(one.estimate) for one in record.rows)
+    metric = record.file.metric + (", estimated where complete" if is_estimated else "")
+    axes.set_ylabel(_one_line(metric, MOST_LABEL), parse_math=False)
     axes.set_title(_one_line(record.title, MOST_TITLE), fontsize=9, parse_math=False)
     axes.grid(alpha=0.2, lw=0.6)
 

@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from tenslora_search.report.cutting import MOST_IN_ROW, cut, cut_all
+from tenslora_search.report.estimates import FEWEST, estimates
 from tenslora_search.report.rows import FIELDS, Row, Value
 from tenslora_search.runs.events import Event, Retest, Rung, SegmentDone, read_events
 from tenslora_search.runs.fields import FieldError, value_of
@@ -111,19 +112,52 @@ def read_run(folder: str | Path) -> RunRecord:
         told.apply(event)
     records = told.records
     adapters = [_adapter(record) for record in records.values()]
+    rows = [
+        _row(record, adapter, file)
+        for record, adapter in zip(records.values(), adapters, strict=True)
+    ]
     return RunRecord(
         folder,
         file,
-        tuple(
-            _row(record, adapter, file)
-            for record, adapter in zip(records.values(), adapters, strict=True)
-        ),
+        tuple(with_estimates(rows, records, len(events))),
         records,
         tuple(event for event in events if isinstance(event, Rung)),
         tuple(_scored_at(events)),
         told.seconds,
         tuple(adapter.n_params if adapter else None for adapter in adapters),
     )
+
+
+class Told(NamedTuple):
+    """A trial as the model of scores takes it."""
+
+    point: Mapping[str, Any]
+    n_params: int
+    scores: Mapping[int, float]
+
+
+_estimates: dict[tuple[Any, ...], list[tuple[float, float, float]]] = {}
+"""Of the run that was read last: a report reads it several times."""
+
+
+def with_estimates(rows: Sequence[Row], records: Mapping[int, Record], n_events: int) -> list[Row]:
+    """The rows, each complete one with its estimate; as they are where there are too few trials."""
+    complete = [one for one in rows if one.is_complete]
+    known = [Told(one.point, one.n_params, one.curve) for one in records.values() if one.curve]
+    if len(known) < FEWEST or not complete:
+        return list(rows)
+    key = (n_events, len(rows), *(tuple(one.scores.items()) for one in known))
+    if key not in _estimates:
+        _estimates.clear()
+        points = [records[one.number].point for one in complete]
+        _estimates[key] = estimates(known, points, [one.n_params for one in complete])
+    found = dict(zip((one.number for one in complete), _estimates[key], strict=False))
+    return [replace(one, **_named(found.get(one.number))) for one in rows]
+
+
+def _named(found: tuple[float, float, float] | None) -> dict[str, Any]:
+    names = ("estimate", "estimate_error", "on_front")
+    return dict(zip(names, found, strict=True)) if found else {}
 
 
 STATES = {"paused": "paused", "complete": "complete", "failed": "failed"}

@@ -61,6 +61,17 @@ class Row:
     """of that checkpoint, without the task head"""
     n_nonzero: int = 0
     """trained numbers that training has left in terms that are not zero; 0 before the first rung"""
+    estimate: float = math.nan
+    """its score on select at the end, over seeds, by a model of all scores (estimates.py)"""
+    estimate_error: float = math.nan
+    """the estimate's standard error"""
+    on_front: float = math.nan
+    """how likely no trial that is not larger scores higher"""
+
+    @property
+    def worth(self) -> float:
+        """What it is judged by: its estimate; its own score where there is none."""
+        return self.score if math.isnan(self.estimate) else self.estimate
 
     @property
     def is_complete(self) -> bool:

@@ -39,6 +39,8 @@ OWN_LOOP = (
     "pruner",
     "objective",
     "seed",
+    "min_budget",
+    "max_rank",
 )
 """The options of `ask_tell`."""
 
@@ -88,6 +90,10 @@ class Question:
     max_rank: Count | None = None
     """of the pair of any map, which is the rank that a server of adapters sees"""
     eta: Eta = 3
+    min_budget: Count | None = None
+    """trainable parameters at least, counted as the budget's"""
+    group: Name | None = None
+    """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
 
     @classmethod
     def of(
@@ -129,7 +135,7 @@ class Question:
         chosen["model"] = _resolved(chosen["model"], BACKBONES)
         if "retain" in chosen:
             chosen["retain"] = _resolved(chosen["retain"], TASKS)
-        return cls(budget=parse_count(budget), task=task, data=path, **chosen)
+        return cls(budget=_budget(budget, chosen), task=task, data=path, **chosen)
 
     @classmethod
     def of_own_loop(cls, *, budget: str | int, model: str | Path, **options: Any) -> "Question":
@@ -138,7 +144,7 @@ class Question:
         """
         own: dict[str, Any] = {"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
         return cls(
-            budget=parse_count(budget),
+            budget=_budget(budget, own),
             model=str(model),
             **own,
         )
@@ -157,6 +163,8 @@ class Question:
                 raise QuestionError(unknown("option", name, tuple(names)))
         for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank"):
             _at_least(name, chosen.get(name, 1), 1)
+        if "min_budget" in chosen:
+            chosen["min_budget"] = parse_count(chosen["min_budget"])
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
         if chosen.get("seed", 0) >= 2**32:
@@ -193,7 +201,8 @@ class Question:
     def task_options(self) -> dict[str, Any]:
         """The arguments of `load_task` besides the model."""
         names = (
-            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length", "seed"
+            "data", "columns", "goal", "metric", "drop_unlabelled", "fit_rows", "max_length",
+            "seed", "group",
         )  # fmt: skip
         return {"name": self.task, **{name: getattr(self, name) for name in names}}
 
@@ -222,6 +231,13 @@ class Question:
                 f"is {self.budget:,}."
             )
         return budget
+
+    def limits(self, head_params: int) -> dict[str, int | None]:
+        """What `SearchSpace.load` is told besides the budget of an adapter."""
+        least = self.min_budget
+        if least is not None and self.count_head:
+            least = max(1, least - head_params)
+        return {"min_budget": least, "max_rank": self.max_rank}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -253,6 +269,14 @@ def _resolved(name: str, known: Mapping[str, Any]) -> str:
     """A name that is known as it is, else the whole path where there is such a file or folder."""
     path = Path(name).expanduser()
     return str(path.resolve()) if name not in known and exists(path) else name
+
+
+def _budget(budget: str | int, chosen: Mapping[str, Any]) -> int:
+    """The budget as a number; `QuestionError` for one below the least number of parameters."""
+    most, least = parse_count(budget), chosen.get("min_budget", 1)
+    if least > most:
+        raise QuestionError(f"--min-budget {least:,} is above the budget, {most:,}.")
+    return most
 
 
 def _data_path(data: str | Path | None) -> str | None:

@@ -64,6 +64,10 @@ class RunFile:
     unused_columns: tuple[str, ...] = ()
     rows: Mapping[str, Number] | None = None
     """of fit, select, report"""
+    grouped: Mapping[str, str | int] | None = None
+    """what stayed on one side of the cut of fit and select: `by` a column, or near rows, and how
+    many `rows` in `groups`
+    """
     hardware: Hardware | None = None
     probes: Mapping[str, tuple[float, ...]] | None = None
     """answers of workers, by probe"""

@@ -8,6 +8,7 @@ entry with its knobs set. typer reads options off annotations in the same way.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ class Knob(NamedTuple):
     default: Value
 
 
+@cache
 def knobs(entry: Callable[..., object]) -> tuple[Knob, ...]:
     """The knobs of an entry of a table, in the order of its signature."""
     return tuple(_knobs(entry))

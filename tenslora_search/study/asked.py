@@ -23,8 +23,10 @@ def space_of(
     trial of so many steps can be: a chain with more links than steps. Methods that nobody
     has named are left out.
     """
-    every = SearchSpace.load(question.space, geometries, budget, measured, question.methods)
-    space = replace(every, max_rank=question.max_rank)
+    limits = question.limits(question.budget - budget)
+    space = SearchSpace.load(
+        question.space, geometries, budget, measured, question.methods, **limits
+    )
     knobs = {name: space.parameters[name] for name in space.knobs}
     most = {name: _largest(one) for name, one in knobs.items()}
     chains = {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tenslora_search.runs.events import Proposed
 from tenslora_search.runs.replay import Record
 from tenslora_search.study.samplers import Point, Proposer, Seen
+from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 
 MOST_NUDGES = 300
@@ -34,6 +35,7 @@ class Proposals:
     ) -> None:
         self.space, self.n_trials, self.seed = space, n_trials, seed
         self._sampler, self._objective = sampler, objective
+        self._keys: dict[int, str] = {}
         self._known = {space.key(space.trial(point, 0)): point for point in space.seeds()}
         self.exhausted = False
         """whether the space, or the sampler, has no others"""
@@ -45,7 +47,9 @@ class Proposals:
         count = min(count, 0 if self.exhausted else self.n_trials - len(records))
         if count <= 0:
             return
-        keys = {self.space.key(record.spec) for record in records.values()}
+        for number in range(len(self._keys), len(records)):
+            self._keys[number] = self.space.key(records[number].spec)
+        keys = set(self._keys.values())
         known = self._known_left(keys)[:count]
         if known:
             yield self._proposed(known, len(records), keys, random.Random(self.seed))
@@ -53,9 +57,17 @@ class Proposals:
             drawn = self.seed if keys <= set(self._known) else _mixed(self.seed, len(records))
             propose = self._sampler(self.space, drawn, self._objective)
             points = propose([_seen(one) for one in records.values()], count - len(known))
-            sampled = self._proposed(points, len(records), keys, random.Random(drawn))
+            generator = random.Random(drawn)
+            points = [self._settled(one, len(records), generator) for one in points]
+            sampled = self._proposed(points, len(records), keys, generator)
             self.exhausted = self.exhausted or len(points) < count - len(known)
             yield sampled
+
+    def _settled(self, point: Point, n_trials: int, generator: random.Random) -> Point:
+        """What a sampler proposed, as the space's prior and the structure's sizes have it."""
+        space = self.space
+        believed = space.prior.followed(point, space.searched, n_trials, generator)
+        return settled(space, believed, generator)
 
     def _known_left(self, keys: set[str]) -> list[Point]:
         """The known methods that are still to be proposed."""
@@ -75,7 +87,8 @@ class Proposals:
             spec = self.space.trial(point, self.seed + number)
             while self.space.key(spec) in keys and n_nudges <= MOST_NUDGES:
                 reach = 0.02 * 1.1**n_nudges
-                point = self.space.nudged(point, generator, reach=reach)
+                moved = self.space.nudged(point, generator, reach=reach)
+                point = settled(self.space, moved, generator)
                 spec = self.space.trial(point, self.seed + number)
                 n_nudges += 1
             if n_nudges > MOST_NUDGES:

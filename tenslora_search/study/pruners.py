@@ -7,10 +7,13 @@ single-objective mirror of the study, made anew each time, because a study with 
 neither report nor prune.
 """
 
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 
+import numpy as np
 import optuna
 from optuna.pruners import (
     BasePruner,
@@ -81,8 +84,9 @@ def wilcoxon(eta: int, n_rungs: int) -> Judge:
 
 
 def front(eta: int, n_rungs: int) -> Judge:
-    """The best 1/eta of each third of the sizes climb on; a larger adapter must be better by more
-    than the noise.
+    """The best of each third of the sizes climb on: 1/eta where scores at this rung agree with
+    later ones, as far as the run has shown, more where they mislead. A larger adapter must be
+    better by more than what the later scores do not bear out.
     """
     return lambda standings, rung: _front(standings, rung, eta)
 
@@ -100,11 +104,9 @@ PRUNERS: Table[Callable[[int, int], Judge]] = Table(
     },
 )
 
-NOISE = 0.01
-"""Two scores closer than this are taken for equal by the `front` pruner: about the spread over
-seeds on 1,000 rows.
-"""
 N_BANDS = 3
+USUAL_AGREEMENT, USUAL_COUNTS = 0.7, 4
+"""The correlation of a rung with the end before a run shows any; it counts as so many trials."""
 
 
 def _mirrored(pruner: Callable[[], BasePruner], eta: int) -> Judge:
@@ -157,25 +159,63 @@ def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
         (one for one in standings if len(one.scores) > rung),
         key=lambda one: (one.n_params, one.number),
     )
+    agreement = agreement_of(peers, rung)
     n_bands = min(N_BANDS, max(1, len(peers) // eta))
     kept: set[int] = set()
     for band in range(n_bands):
         members = peers[band * len(peers) // n_bands : (band + 1) * len(peers) // n_bands]
-        allowed = max(1, round(len(members) / eta))
-        for one in members:
+        allowed = max(1, round(len(members) * eta**-agreement))
+        spread = _spread([one.scores[rung] for one in members])
+        ahead = _n_ahead(members, rung, spread * math.sqrt(1 - agreement**2))
+        for one, n_ahead in zip(members, ahead, strict=True):
             is_here = len(one.scores) == rung + 1 and not one.is_complete
-            if is_here and sum(_beats(other, one, rung) for other in members) < allowed:
+            if is_here and n_ahead < allowed:
                 kept.add(one.number)
     return kept
 
 
-def _beats(one: Standing, other: Standing, rung: int) -> bool:
-    """Whether `one` is better: clearly by score, or within the noise and not larger."""
-    gain = one.scores[rung] - other.scores[rung]
-    if abs(gain) > NOISE:
-        return gain > 0
-    return (one.n_params, -one.scores[rung], one.number) < (
-        other.n_params,
-        -other.scores[rung],
-        other.number,
+def agreement_of(peers: Sequence[Standing], rung: int) -> float:
+    """The correlation of scores at a rung with the last ones of those that went on, from 0 to 1.
+
+    Only the better ones went on, among which scores are closer than among all; the correlation is
+    corrected for that: r k / sqrt(1 + r^2 (k^2 - 1)), k the ratio of the standard deviations
+    (Thorndike, Personnel Selection, 1949, case 2).
+    """
+    highest = max((len(one.scores) for one in peers), default=0)
+    ended = [one for one in peers if len(one.scores) == highest > rung + 1]
+    n = len(ended)
+    early, late = [one.scores[rung] for one in ended], [one.scores[-1] for one in ended]
+    if n < 3 or len(set(early)) < 2 or len(set(late)) < 2:
+        return USUAL_AGREEMENT
+    found = statistics.correlation(early, late)
+    ratio = statistics.stdev([one.scores[rung] for one in peers]) / statistics.stdev(early)
+    ratio = max(1.0, ratio)
+    whole = found * ratio / math.sqrt(1 + found**2 * (ratio**2 - 1))
+    shrunk = (n * whole + USUAL_COUNTS * USUAL_AGREEMENT) / (n + USUAL_COUNTS)
+    return min(1.0, max(0.0, shrunk))
+
+
+def _spread(scores: Sequence[float]) -> float:
+    """A standard deviation that failures do not widen: half of all lie within 1.35 of it."""
+    if len(scores) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(scores, n=4, method="inclusive")
+    return (high - low) / 1.35
+
+
+def _n_ahead(members: Sequence[Standing], rung: int, noise: float) -> list[int]:
+    """For each how many others are better: clearly by score, or within the noise and smaller, or
+    as large and not worse.
+    """
+    order = sorted(
+        range(len(members)),
+        key=lambda k: (members[k].n_params, -members[k].scores[rung], members[k].number),
     )
+    place = np.empty(len(members), dtype=np.int64)
+    place[order] = np.arange(len(members))
+    scores = np.array([one.scores[rung] for one in members])
+    found: list[int] = []
+    for mine, own in zip(scores, place, strict=True):
+        gain = scores - mine
+        found.append(int(((gain > noise) | ((abs(gain) <= noise) & (place < own))).sum()))
+    return found

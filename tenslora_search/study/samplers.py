@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tenslora_search.runs.replay import State
 from tenslora_search.spec.table import Table
+from tenslora_search.study.lattice import propose
 from tenslora_search.study.space import Choice, Range, SearchSpace
 
 Point = dict[str, Any]
@@ -75,7 +76,8 @@ def tpe(space: SearchSpace, seed: int, objective: str) -> Proposer:
 
 def random(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """Points drawn uniformly: the baseline."""
-    return of_optuna(space, RandomSampler(seed=seed), objective)
+    draw = of_optuna(space, RandomSampler(seed=seed), objective)
+    return lambda seen, count: draw((), count)
 
 
 def nsga2(space: SearchSpace, seed: int, objective: str) -> Proposer:
@@ -86,6 +88,13 @@ def nsga2(space: SearchSpace, seed: int, objective: str) -> Proposer:
 def gp(space: SearchSpace, seed: int, objective: str) -> Proposer:
     """A Gaussian process with expected (hypervolume) improvement; some 0.3 s a proposal."""
     return of_optuna(space, GPSampler(seed=seed, n_startup_trials=16), objective)
+
+
+def lattice(space: SearchSpace, seed: int, objective: str) -> Proposer:
+    """Whole packs by the area that they are expected to add to the front, from a model over all
+    rungs; exact counts, running trials and noise included.
+    """
+    return lambda seen, count: propose(space, seed, objective, seen, count)
 
 
 class _Nsga2(NSGAIISampler):
@@ -112,7 +121,7 @@ def _scored(study: Study) -> list[FrozenTrial]:
 
 
 SAMPLERS: Table[Callable[[SearchSpace, int, str], Proposer]] = Table(
-    "sampler", {entry.__name__: entry for entry in (tpe, random, nsga2, gp)}
+    "sampler", {entry.__name__: entry for entry in (tpe, random, nsga2, gp, lattice)}
 )
 """(space, seed, objective) -> who proposes."""
 

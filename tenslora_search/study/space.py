@@ -13,24 +13,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
+from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured, level_ranks
 from tenslora_search.spec.form import Rule
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
-from tenslora_search.spec.methods import METHODS, USUAL
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
-from tenslora_search.study.feasible import Row, nothing_fits, row_of
+from tenslora_search.study.feasible import Row, row_of
 from tenslora_search.study.geometries import Geometries, geometries_by_sites
+from tenslora_search.study.known import known_points
+from tenslora_search.study.limits import ANY, Limits
+from tenslora_search.study.opening import fitting, narrowed, sized
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
-from tenslora_search.study.ranks import adapter_of
+from tenslora_search.study.prior import Prior
 from tenslora_search.study.roles import ROLES as ROLES
 from tenslora_search.study.roles import bond_roles as bond_roles
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
+from tenslora_search.study.space_values import WHOLE
 
 Point = Mapping[str, Any]
 
@@ -55,7 +58,8 @@ class SearchSpace:
     """of a space over methods: for each the parameters that stand in for those of all"""
     leaves_out: bool = False
     """whether methods that cannot be are left out: those that no user has named"""
-    max_rank: int | None = None  # of any map's pair, as servers limit it
+    limits: Limits = ANY
+    prior: Prior = field(default_factory=Prior)
 
     @classmethod
     def load(
@@ -65,57 +69,31 @@ class SearchSpace:
         budget: int,
         measured: Mapping[str, Measured] | None = None,
         methods: Sequence[str] | None = None,
+        *,
+        min_budget: int | None = None,
+        max_rank: int | None = None,
     ) -> "SearchSpace":
         """By name (`list spaces`) or from a TOML file; a list is a choice, a table with low and
         high a range. `methods` (names of METHODS, or "all") narrow it.
 
         `geometries` has, or gives, the geometry of each entry of SITES that the space names; one
-        geometry alone is that of its only sites. `QuestionError` for a wrong key or value,
-        `NothingFitsError` if even the smallest configuration is over the budget, or that of a
-        method which was named.
+        geometry alone is that of its only sites. No trial has fewer than `min_budget` parameters,
+        or an update of a larger rank than `max_rank`. Where the space says no size, it is one from
+        the smallest structure up to the budget. `QuestionError` for a wrong key or value,
+        `NothingFitsError` if no configuration, or none of a method which was named, is within the
+        budget and these limits.
         """
         said = declared(space, methods)
         of_sites = geometries_by_sites(said.name, said.sites, geometries)
-        parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
+        limits = Limits(min_budget or 1, max_rank)
+        parameters = {"size": WHOLE, **narrowed(said.name, said.parameters, limits)}
+        parameters |= {role: Range(0.0, 1.0) for role in ROLES}
         every = cls(
             said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},
-            said.own, said.leaves_out,
+            said.own, said.leaves_out, limits, said.prior,
         )  # fmt: skip
-        return every._fitting()
-
-    def _fitting(self) -> "SearchSpace":
-        """With the structures alone that the model holds within the budget, and the allocators of
-        the space divide; of methods that were named all must be so.
-        """
-        smallest: dict[str, int] = {}
-        for text in self.structures:
-            try:
-                of_sites = [self.structure(text, one, {}).smallest for one in self._sites(text)]
-                smallest[text] = min(of_sites)
-            except QuestionError as error:
-                if text in self.own and not self.leaves_out:
-                    raise QuestionError(f"method {text} is not for this model: {error}") from error
-                if text not in self.own:
-                    raise
-        over = [text for text, size in smallest.items() if size > self.budget]
-        if over and self.own and not self.leaves_out:
-            raise NothingFitsError(
-                f"method {over[0]} needs at least {smallest[over[0]]:,} parameters on this model; "
-                f"the budget is {self.budget:,}."
-            )
-        fitting = {text: self.structures[text] for text in smallest if text not in over}
-        if not fitting:
-            raise NothingFitsError(nothing_fits(self.structures, smallest, self.budget))
-        divided = {text: pair for text, pair in fitting.items() if self._combinations(text)}
-        lost = [text for text in fitting if text not in divided]
-        if not divided or (lost and self.own and not self.leaves_out):
-            names = ", ".join(values_of(self._parameter(lost[0], "allocator")))
-            what = f"method {lost[0]}" if self.own else "no structure of it"
-            raise QuestionError(
-                f"space {self.name}: {what} can be divided by allocator {names}; add "
-                "allocator level, or a construction that leaves the axis to its copies."
-            )
-        return replace(self, structures=divided)
+        held = fitting(every)
+        return held if "size" in said.parameters else sized(held)
 
     @property
     def geometry(self) -> Geometry:
@@ -126,9 +104,9 @@ class SearchSpace:
     def needs(self) -> tuple[str, ...]:
         """The probes that its allocators take numbers from, each once."""
         found = {
-            self._allocator(name, self._values(text, {}))[1].needs: None
+            self._allocator(name, self.values(text, {}))[1].needs: None
             for text in self.structures
-            for _, name in self._combinations(text)
+            for _, name in self.combinations(text)
         }
         return tuple(need for need in found if need)
 
@@ -153,21 +131,13 @@ class SearchSpace:
         point's sites if it fits there.
         """
         text = point[self.kind]
-        values = self._values(text, point)
-        possible = self._combinations(text)
-        asked = values["sites"], values["allocator"]
-        alike = [one for one in possible if one[0] == asked[0]]
-        sites, name = asked if asked in possible else [*alike, *possible][0]
-        structure = self.structure(text, sites, values)
-        allocator, entry = self._allocator(name, values)
-        weights = [values[role] for role in bond_roles(structure)]
-        size = min(self.budget, round(self.budget * values["size"]))
-        measured = self.measured.get(entry.needs, Measured())
-        by = entry, weights, measured, values["scale"]
-        adapter = adapter_of(structure, size, *by, self.max_rank)
-        if entry.over and not adapter.is_per_copy:
-            allocator = LEVEL  # it told no copies apart
+        plain = dict.fromkeys(ROLES, 0.5) | {"allocator": LEVEL.name}
+        ways = point, {**point, **plain}, {**point, **plain, **self._usual_knobs}
+        found = next(filter(None, (self._divided(text, way) for way in ways)), None)
+        assert found is not None, f"nothing of {text} keeps to {self.limits}"
+        allocator, adapter = found
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"
+        values = self.values(text, point)
         numbers: dict[str, Any] = {
             knob.name: self._number(knob, knob.name, values) for knob in knobs(TrialSpec)
         }
@@ -178,6 +148,30 @@ class SearchSpace:
             allocator=allocator,
             seed=seed,
         )
+
+    def _divided(self, text: str, point: Point) -> tuple[Named, AdapterSpec] | None:
+        """The allocator and the canonical adapter of a point; None if it breaks a limit."""
+        values = self.values(text, point)
+        possible = self.combinations(text)
+        asked = values["sites"], values["allocator"]
+        alike = [one for one in possible if one[0] == asked[0]]
+        sites, name = asked if asked in possible else [*alike, *possible][0]
+        structure = self.structure(text, sites, values)
+        allocator, entry = self._allocator(name, values)
+        weights = [values[role] for role in bond_roles(structure)]
+        measured = self.measured.get(entry.needs, Measured())
+
+        def make(size: int) -> AdapterSpec:
+            ranks = entry.divide(structure, size, weights, measured)
+            return AdapterSpec.over(structure, ranks, scale=values["scale"])
+
+        size = min(self.budget, round(self.budget * values["size"]))
+        adapter = self.limits.nearest(make, size, self.budget)
+        if adapter is None:
+            return None
+        adapter = adapter.canonical()
+        told_apart = adapter.is_per_copy or not entry.over
+        return allocator if told_apart else LEVEL, adapter
 
     def structure(self, text: str, sites: str, point: Point) -> Structure:
         """With the knobs of a point; the usual ones where these make even ranks of 1 too large."""
@@ -191,34 +185,23 @@ class SearchSpace:
                 after=self._entry("map", values["map"], values),
             )
             for values in (
-                self._values(text, point),
-                self._values(text, {**point, **self._usual_knobs}),
+                self.values(text, point),
+                self.values(text, {**point, **self._usual_knobs}),
             )
         ]
         return found[0] if found[0].smallest <= self.budget else found[1]
 
     def rules(self, text: str, point: Point) -> list[Rule]:
         """All that a structure or method may be trained by with a point's knobs."""
-        values = self._values(text, point)
-        names = values_of(self._parameter(text, "rule"))
-        form = self.structure(text, self._sites(text)[0], point).networks[0].form
+        values = self.values(text, point)
+        names = values_of(self.parameter(text, "rule"))
+        form = self.structure(text, self.sites(text)[0], point).networks[0].form
         found: list[Rule] = [self._entry("rule", name, values).make(RULES) for name in names]
         return [*found, form.rule] if form.rule else found
 
     def seeds(self) -> list[dict[str, Any]]:
-        """Points to try first: LoRA at the largest size, the other known methods that the space
-        holds at that size, LoRA at smaller sizes.
-        """
-        size = self.parameters["size"]
-        most = size.high if isinstance(size, Range) else max(size.values)
-        smaller = [share for share in (1 / 4, 1 / 16) if share < most and has(size, share)]
-        known = [point for name in METHODS if (point := self._point_of(name))]
-        points = [{**point, "size": most} for point in known]
-        lora = self._point_of("LoRA")
-        if lora:
-            least = [{**lora, "size": share} for share in smaller]
-            points = points[:1] + least[:1] + points[1:] + least[1:]
-        return [{name: point[name] for name in self.searched} for point in points]
+        """Points to try first: known methods at several sizes, LoRA at the largest first."""
+        return known_points(self)
 
     def nudged(self, point: Point, generator: random.Random, reach: float) -> dict[str, Any]:
         """A point near another: numbers moved by up to `reach` of their range; beyond 1 everything
@@ -234,9 +217,14 @@ class SearchSpace:
         return moved
 
     def holds(self, point: Point) -> bool:
-        """Whether a point, of an earlier search perhaps, is one that may be proposed here."""
-        return point.keys() == self.searched.keys() and all(
-            has(one, point[name]) for name, one in self.searched.items()
+        """Whether a point, of an earlier search perhaps, is one that may be proposed here; of a
+        range of sizes, which the model decides, whatever its ends are.
+        """
+        accepted = dict(self.searched)
+        if isinstance(accepted.get("size"), Range):
+            accepted["size"] = WHOLE
+        return point.keys() == accepted.keys() and all(
+            has(one, point[name]) for name, one in accepted.items()
         )
 
     def key(self, trial: TrialSpec) -> str:
@@ -250,7 +238,7 @@ class SearchSpace:
         return [
             self._row(text, sites)
             for text in self.structures
-            for sites in dict.fromkeys(sites for sites, _ in self._combinations(text))
+            for sites in dict.fromkeys(sites for sites, _ in self.combinations(text))
         ]
 
     def _row(self, text: str, sites: str) -> Row:
@@ -258,27 +246,27 @@ class SearchSpace:
         if not self.own:
             return row
         point = {self.kind: text, "size": 1.0, "sites": sites, **dict.fromkeys(ROLES, 0.5)}
-        values = self._values(text, point)
+        values = self.values(text, point)
         is_measured = not self._allocator(values["allocator"], values)[1].needs
         largest = self.trial(point, 0).adapter.n_params if is_measured else row.largest
         return row._replace(method=text, largest=max(row.smallest, largest))
 
-    def _values(self, text: str, point: Point) -> dict[str, Any]:
+    def values(self, text: str, point: Point) -> dict[str, Any]:
         """Every parameter of a point, for its structure or method: what the point leaves out as
         usual, and the method's own in place of those of all.
         """
-        values = {**self._usual, **point, self.kind: text}
+        values = {**self.usual, **point, self.kind: text}
         return values | {key: values[name] for key, name in self.own.get(text, {}).items()}
 
-    def _parameter(self, text: str, key: str) -> Parameter:
+    def parameter(self, text: str, key: str) -> Parameter:
         """Of a structure or method."""
         return self.parameters[self.own.get(text, {}).get(key, key)]
 
-    def _sites(self, text: str) -> tuple[str, ...]:
-        return values_of(self._parameter(text, "sites"))
+    def sites(self, text: str) -> tuple[str, ...]:
+        return values_of(self.parameter(text, "sites"))
 
     @cached_property
-    def _usual(self) -> dict[str, Any]:
+    def usual(self) -> dict[str, Any]:
         """Constants, the first of choices, the middles of ranges, the defaults of knobs."""
         middles = {name: middle(one) for name, one in self.parameters.items()}
         return {**middles, **self._usual_knobs}
@@ -291,18 +279,38 @@ class SearchSpace:
             for name, knob in self.knobs.items()
         }  # fmt: skip
 
-    def _combinations(self, text: str) -> list[tuple[str, str]]:
-        """The sites and allocators of the space that a structure can have within the budget."""
+    def combinations(self, text: str) -> list[tuple[str, str]]:
+        """The sites and allocators of the space that a structure can have within budget and
+        limits.
+        """
+        if text not in self._possible:
+            self._possible[text] = self._found_combinations(text)
+        return self._possible[text]
+
+    @cached_property
+    def _possible(self) -> dict[str, list[tuple[str, str]]]:
+        return {}
+
+    def _found_combinations(self, text: str) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
-        values = self._values(text, {})
-        for sites in self._sites(text):
+        values = self.values(text, {})
+        for sites in self.sites(text):
             structure = self.structure(text, sites, {})
-            if structure.smallest > self.budget:
+            if structure.smallest > self.budget or not self._can_keep(structure):
                 continue
-            for name in values_of(self._parameter(text, "allocator")):
+            for name in values_of(self.parameter(text, "allocator")):
                 if self._allocator(name, values)[1].can_divide(structure):
                     found.append((sites, name))
         return found
+
+    def _can_keep(self, structure: Structure) -> bool:
+        """Whether something of a structure keeps to the limits."""
+        weights = [0.5] * len(structure.bonds)
+
+        def make(size: int) -> AdapterSpec:
+            return AdapterSpec.over(structure, level_ranks(structure, size, weights))
+
+        return self.limits.nearest(make, self.budget, self.budget) is not None
 
     def _allocator(self, name: str, values: Point) -> tuple[Named, Allocator]:
         """By name with a point's knobs, and what it is."""
@@ -323,27 +331,8 @@ class SearchSpace:
         closer than that is the same trial.
         """
         value = values[name]
-        one = self._parameter(values[self.kind], name)
+        one = self.parameter(values[self.kind], name)
         if isinstance(one, Choice) or not isinstance(knob.among, Range):
             return value
         rounded = min(knob.among.high, max(knob.among.low, float(f"{value:.2g}")))
         return round(rounded) if isinstance(knob.default, int) else rounded
-
-    def _point_of(self, name: str) -> dict[str, Any] | None:
-        """The point of a known method, its other parameters as usual; None if it is not held."""
-        if self.own:
-            return {**self._usual, self.kind: name} if name in self.structures else None
-        method = METHODS[name]
-        pairs = [
-            text
-            for text, pair in self.structures.items()
-            if pair == (method.construction, method.decomposition)
-        ]
-        point = {**self._usual, self.kind: pairs[0] if pairs else None}
-        for key, wanted in method.choices.items():
-            choice = values_of(self.parameters[key])
-            if wanted in choice:
-                point[key] = wanted
-            elif wanted != USUAL.get(key):
-                return None
-        return point if pairs else None

@@ -18,8 +18,10 @@ from tenslora_search.spec.sites import SITES
 from tenslora_search.spec.table import QuestionError, Table, shortened, unknown
 from tenslora_search.study.parameters import Parameter as Parameter
 from tenslora_search.study.parameters import values_of
+from tenslora_search.study.prior import Prior, prior_of
 from tenslora_search.study.space_values import (
     NUMBERS,
+    WHOLE,
     knob_parameter,
     listed,
     number_parameter,
@@ -39,7 +41,7 @@ TABLES: Mapping[str, Table[Any]] = {
     "sites": SITES,
 }
 """What a space may name entries of; the knobs of those it names are parameters too."""
-TEXTS = ("about", "structure", "methods", "knobs")
+TEXTS = ("about", "structure", "methods", "knobs", "prior")
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Declared:
     structures: Mapping[str, Pair]
     """by their text, CONSTRUCTION x DECOMPOSITION; of a space over methods by the method"""
     parameters: Mapping[str, Parameter]
-    """besides the structure; one with a single value is a constant"""
+    """besides the structure; one with a single value is a constant; the size where it is said"""
     knobs: Mapping[str, Knob]
     """those of the entries that the space names, by the parameter's name"""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """by method, of a space over methods: the parameters that stand in for those of all"""
+    prior: Prior = field(default_factory=Prior)
+    """what the space's `[prior]` believes"""
     leaves_out: bool = False
     """whether methods that a model cannot hold are left out: those that no user has named"""
 
@@ -76,9 +80,8 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     or for its structures, rules, maps and allocators. `QuestionError` for what is wrong.
     """
     name, entries = read(space)
-    said = _flat(entries)
+    what, said = f"space {name}", _flat(entries)
     chosen = {**_flat(read("default")[1]), **said}
-    what = f"space {name}"
     wanted = methods if methods is not None else chosen.get("methods")
     names = () if wanted is None else methods_named(wanted)
     asked = _rows(names)
@@ -104,9 +107,11 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     }
     usual = _are_usual(what, chosen)
     for key in (*NUMBERS, *found):
-        parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
+        if key != "size" or key in chosen:  # else from the smallest structure on
+            parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
     is_lenient = methods is None or names == (EVERY,)
-    plain = Declared(name, structures, parameters, found, leaves_out=is_lenient)
+    prior = _prior(what, chosen.get("prior", {}), parameters, (structures, asked))
+    plain = Declared(name, structures, parameters, found, prior=prior, leaves_out=is_lenient)
     return _with_own(plain, what, said, asked) if asked else plain
 
 
@@ -232,6 +237,21 @@ def _flat(entries: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def _prior(
+    what: str,
+    said: object,
+    parameters: Mapping[str, Parameter],
+    names: tuple[Iterable[str], Iterable[str]],
+) -> Prior:
+    """What is believed, of the structures and methods by their `names` too."""
+    kinds = {
+        kind: Choice(tuple(one)) for kind, one in zip(("structure", "method"), names, strict=True)
+    }
+    among: dict[str, Parameter] = {**kinds, "size": WHOLE, **parameters}
+    flat = _flat(cast("dict[str, Any]", said)) if isinstance(said, dict) else said
+    return prior_of(f"{what}: prior", flat, among)
 
 
 def _names(what: str, value: object, table: Mapping[str, object]) -> list[str]:

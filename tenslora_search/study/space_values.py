@@ -8,8 +8,10 @@ from tenslora_search.spec.table import QuestionError, shortened
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.parameters import Parameter
 
+WHOLE = Range(1e-9, 1.0, log=True)
+"""What a size may be: any share of the budget."""
 NUMBERS: Mapping[str, Range] = {
-    "size": Range(1e-9, 1.0, log=True),
+    "size": WHOLE,
     **{one.name: one.among for one in knobs(TrialSpec) if isinstance(one.among, Range)},
 }
 """What numbers a space may say, and what they may be: the size as a share of the budget, and the

@@ -6,6 +6,7 @@ and without a network, and raises AssertionError with a sentence that says what 
 
 import json
 import math
+import random
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,18 +141,22 @@ def check_sampler(name: str) -> None:
 
 
 def _proposed(proposer: Callable[..., list], space: SearchSpace) -> list[dict[str, Any]]:
-    """Two batches: of a search that begins, and of one with trials of each state."""
-    first = proposer((), 3)
-    _check(len(first) == 3, f"of 3 points that were asked for, {len(first)} were proposed")
+    """Three batches: of a search that begins, of one with trials of each state, and of one with
+    enough of them for a model.
+    """
+    first, generator = proposer((), 3), random.Random(0)
     states = ("complete", "paused", "failed", "running", "waiting", "complete")
-    seen = [
-        Seen(
-            number, first[number % 3], space.trial(first[number % 3], number).adapter.n_params,
-            {} if state in ("failed", "running", "waiting") else {10: 0.5 + number / 20}, state,
-        )
-        for number, state in enumerate(states)
-    ]  # fmt: skip
-    return [*first, *proposer(seen, 2)]
+
+    def told(number: int, point: dict[str, Any]) -> Seen:
+        state, size = states[number % 6], space.trial(point, number).adapter.n_params
+        scores = {10: generator.random()} if state in ("complete", "paused") else {}
+        return Seen(number, point, size, scores, state)
+
+    many = [*first, *(space.nudged(first[0], generator, 2.0) for _ in range(57))]
+    seen = [told(number, point) for number, point in enumerate(many)]
+    found = [*first, *proposer(seen[:6], 2), *proposer(seen, 4)]
+    _check(len(found) == 9, f"of 9 points that were asked for, {len(found)} were proposed")
+    return found
 
 
 def check_pruner(name: str) -> None:

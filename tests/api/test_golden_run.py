@@ -1,52 +1,59 @@
-"""A search of digits in this process is the one that `tests/golden/run` holds; and that folder, of
-0.1.0, is read today.
+"""What the search of digits in `tests/golden/run` trained scores the same today; and that folder,
+of 0.1.0, is read today. What a search decides is held by tests/study/test_study.py.
 """
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tenslora_search import load_run, search
+from tenslora_search.engine.asking import setting_of
+from tenslora_search.engine.retest import RETEST_SEEDS
+from tenslora_search.runs.events import Proposed, Retest, Rung, SegmentDone, read_events
+from tenslora_search.runs.run_file import RunFile
+from tenslora_search.runs.segment import Entrant, Segment
+from tenslora_search.training.segment import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
 ASKED = {"task": "digits", "budget": "4k", "trials": 16, "max_steps": 160, "retest": 1, "seed": 3}
 TOLERANCE = 1e-6
 
 
-def told(path: Path) -> list[dict]:
-    """The events of a journal but for times."""
-    untimed = ("seconds", "peak_memory_mb")
-    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        {name: value for name, value in event.items() if name not in untimed} for event in events
+def test_the_same_seed_gives_the_same_curves(tmp_path):
+    """Every segment of the journal, trained again in its order, and the retest."""
+    events, file = read_events(GOLDEN / "trials.jsonl"), RunFile.read(GOLDEN)
+    specs = {one.number: one.trial_spec() for one in events if isinstance(one, Proposed)}
+    setting, seed = setting_of(file.question, file), file.question.seed
+    found, expected, states = {}, {}, {}
+
+    def train(name, entrants, to_step, from_step=0, **more):
+        given = {"setting": setting, "data_seed": seed, "from_step": from_step, **more}
+        return run(Segment(name, tuple(entrants), to_step=to_step, **given), tmp_path / name)
+
+    for one in events:
+        if isinstance(one, Rung):
+            expected[one.number, one.step] = (one.score, one.loss)
+        elif isinstance(one, SegmentDone):
+            entrants = [Entrant(n, specs[n], states.get(n)) for n in one.numbers]
+            for result in train(one.id, entrants, one.to_step, one.from_step):
+                found[result.number, result.step] = (result.score, result.loss)
+                states[result.number] = str(tmp_path / one.id / f"{result.number}.safetensors")
+    again = [one for one in events if isinstance(one, Retest)]
+    fresh = [
+        Entrant(one.number, replace(specs[one.number], seed=specs[one.number].seed + RETEST_SEEDS))
+        for one in again
     ]
-
-
-def trained(spec: dict) -> dict:
-    """What of a specification decides what is trained."""
-    adapter = {
-        name: spec["adapter"][name]
-        for name in ("construction", "decomposition", "ranks", "scale", "alpha")
-    }
-    return adapter | {
-        name: spec[name] for name in ("learning_rate", "head_learning_rate", "rule", "seed")
-    }
-
-
-def test_the_same_command_gives_the_same_run(tmp_path):
-    run = search(**ASKED, executor="inline", out=tmp_path / "run")
-    found, expected = told(run.folder / "trials.jsonl"), told(GOLDEN / "trials.jsonl")
-    assert [(one["event"], one.get("number")) for one in found] == [
-        (one["event"], one.get("number")) for one in expected
-    ]
-    for one, other in zip(found, expected, strict=True):
-        if one["event"] == "proposed":
-            assert trained(one["spec"]) == trained(other["spec"])
-        for name in ("step", "score", "report_score", "loss", "n_params", "state"):
-            if name in other:
-                assert one[name] == pytest.approx(other[name], abs=TOLERANCE), one
+    for one, result in zip(
+        again, train("retest-1", fresh, file.rungs[-1], data_seed=seed + 1, split="report"),
+        strict=True,
+    ):  # fmt: skip
+        expected[one.number, "report"] = (one.report_score,)
+        found[one.number, "report"] = (result.score,)
+    assert found.keys() == expected.keys()
+    for place, numbers in expected.items():
+        assert found[place] == pytest.approx(numbers, abs=TOLERANCE), place
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tenslora_search.study.pruners import NOISE, PRUNERS, Standing
+from tenslora_search.study.pruners import PRUNERS, Standing, agreement_of
 
 ETA, N_RUNGS = 3, 3
 
@@ -88,10 +88,39 @@ def test_front_keeps_small_ones_and_asks_large_ones_for_more_than_noise():
     assert any(number < 9 for number in kept), (
         "a small adapter is not judged by a large one's score"
     )
-    close = [Standing(0, 100, (0.8,)), Standing(1, 10_000, (0.8 + NOISE / 2,))]
-    assert judge(close, 0) == {0}
-    clear = [Standing(0, 100, (0.8,)), Standing(1, 10_000, (0.8 + NOISE * 2,))]
-    assert judge(clear, 0) == {1}
+
+
+def climbed(n: int, noise: float, seed: int = 0) -> list[Standing]:
+    """Of 3 n trials at the lowest rung the better n went on to the end."""
+    generator = random.Random(seed)
+    early = sorted((generator.random() for _ in range(3 * n)), reverse=True)
+    return [
+        Standing(k, 1000, (one, one + generator.gauss(0, noise)) if k < n else (one,), k < n)
+        for k, one in enumerate(early)
+    ]
+
+
+def test_agreement_is_that_of_all_although_only_the_better_went_on():
+    assert agreement_of(climbed(60, 0.01), 0) > 0.95
+    assert agreement_of(climbed(600, 0.3), 0) == pytest.approx(0.69, abs=0.08)
+    assert agreement_of(climbed(60, 3.0), 0) < 0.4
+    assert agreement_of(fresh([0.1, 0.2]), 0) == 0.7
+
+
+def test_front_prunes_less_where_a_rung_misleads():
+    judge = PRUNERS["front"](ETA, N_RUNGS)
+    new = [Standing(200 + k, 1000, (k / 30,)) for k in range(30)]
+    kept = [len(judge([*climbed(30, noise), *new], 0)) for noise in (0.01, 5.0)]
+    assert kept[0] < 0.75 * kept[1]
+
+
+def test_of_scores_within_the_noise_the_smaller_adapter_climbs():
+    judge = PRUNERS["front"](ETA, N_RUNGS)
+    crowd = [Standing(2 + k, 500, (0.5 + 0.1 * k,)) for k in range(3)]
+    close = [Standing(0, 100, (0.7,)), Standing(1, 10_000, (0.701,))]
+    clear = [Standing(0, 100, (0.7,)), Standing(1, 10_000, (0.99,))]
+    assert 1 not in judge([*close, *crowd], 0)
+    assert 1 in judge([*clear, *crowd], 0)
 
 
 def test_gaps_in_the_numbers_do_no_harm(judge):

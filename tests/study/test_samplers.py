@@ -1,6 +1,7 @@
 """What the samplers make of the trials that they are told."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,11 @@ def told(n_trials):
     ]
 
 
+def draws(count):
+    """Points drawn at random."""
+    return SAMPLERS["random"](SPACE, 7, "score")([], count)
+
+
 def mean_miss(sampler, objective):
     """Of 24 points by each of three seeds: by chance alone it varies by some 0.08."""
     seen = told(100)
@@ -35,6 +41,32 @@ def mean_miss(sampler, objective):
 @pytest.mark.parametrize("objective", ["score", "front"])
 def test_nsga2_draws_from_the_best_that_it_was_told(objective):
     assert mean_miss("nsga2", objective) < mean_miss("random", objective) - 0.4
+
+
+@pytest.mark.parametrize("objective", ["score", "front"])
+def test_lattice_proposes_new_points_of_the_space_near_the_best(objective):
+    seen = told(60)
+    points = SAMPLERS["lattice"](SPACE, 0, objective)(seen, 12)
+    assert statistics.mean(map(miss, points)) < statistics.mean(map(miss, draws(12))) - 0.4
+    trials = [SPACE.trial(point, 0) for point in points]
+    assert len({SPACE.key(one) for one in trials}) == 12
+    assert all(SPACE.holds(point) for point in points)
+    assert points == SAMPLERS["lattice"](SPACE, 0, objective)(seen, 12)
+
+
+def test_lattice_spreads_over_sizes_and_keeps_away_from_what_runs_and_what_failed():
+    seen = told(60)
+    bad = [replace(one, scores={}, state="failed") for one in seen if one.point["input"] > 0.8]
+    others = [one for one in seen if one.point["input"] <= 0.8]
+    first = SAMPLERS["lattice"](SPACE, 0, "front")([*others, *bad], 6)
+    sizes = [SPACE.trial(point, 0).adapter.n_params for point in first]
+    running = [
+        Seen(60 + k, point, size, {}, "running")
+        for k, (point, size) in enumerate(zip(first, sizes, strict=True))
+    ]
+    again = SAMPLERS["lattice"](SPACE, 0, "front")([*others, *bad, *running], 6)
+    assert not [point for point in again if point in first]
+    assert sum(point["input"] > 0.8 for point in [*first, *again]) <= 2
 
 
 def test_nsga2_proposes_the_same_by_seed():

@@ -2,7 +2,7 @@
 
 import operator
 import random
-from dataclasses import replace
+import statistics
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import ROLES, SearchSpace, bond_roles
 from tenslora_search.study.space_file import TABLES, about_spaces, space_files
 from tenslora_search.study.study import Study
@@ -362,6 +363,101 @@ def test_the_geometry_follows_the_sites_of_the_point(tmp_path):
     assert small.trial({**usual, "sites": "qkvo"}, 0).adapter.geometry == of_sites("qv")
 
 
+def test_sizes_go_from_the_smallest_structure_to_the_budget_and_known_methods_take_several():
+    space = SearchSpace.load("default", Geometry.attention(768, 12, 12), 300_000)
+    least = min(row.smallest for row in space.table())
+    assert space.parameters["size"] == Range(least / 300_000, 1.0, log=True)
+    counts = [space.trial(point, 0).adapter.n_params for point in space.seeds()]
+    assert counts[0] == max(counts)
+    assert min(counts) < 4_000
+    assert sum(count > 150_000 for count in counts) < len(counts) / 2
+
+
+def test_a_size_that_a_structure_cannot_have_is_drawn_anew_from_those_it_can():
+    space = SearchSpace.load("default", Geometry.attention(768, 12, 12), 300_000)
+    generator = random.Random(0)
+    small = {**space.seeds()[0], "size": space.parameters["size"].low}
+    sizes = [settled(space, small, generator)["size"] for _ in range(20)]
+    assert len(set(sizes)) == 20
+    assert min(sizes) >= 0.99 * 12 * 3 * 2 * 768 / 300_000
+    assert settled(space, {**small, "size": 0.5}, generator)["size"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("limits", "budget"),
+    [
+        ({"max_rank": 3}, 6_000),
+        ({"min_budget": 4_000}, 6_000),
+        ({"max_rank": 4, "min_budget": 2_000}, 6_000),
+    ],
+)
+def test_no_point_is_below_the_least_size_or_above_the_largest_rank(tmp_path, limits, budget):
+    path = tmp_path / "mine.toml"
+    path.write_text(EVERYTHING.replace("size = [0.5, 1.0]", ""))
+    space = SearchSpace.load(path, of_sites, budget, **limits)
+    generator = random.Random(1)
+    for point in [*space.seeds(), *(space.nudged(FREE, generator, 2) for _ in range(12))]:
+        point = {**space.seeds()[0], **point}
+        adapter = space.trial(settled(space, point, generator), 0).adapter
+        assert limits.get("min_budget", 1) <= adapter.n_params <= budget
+        assert adapter.is_low_rank or "max_rank" not in limits
+        assert adapter.slice_rank <= limits.get("max_rank", 1_000)
+
+
+def test_limits_that_nothing_keeps_to_are_one_line(tmp_path):
+    with pytest.raises(NothingFitsError, match="ranks up to 1 and from 5,000 to 6,000 param"):
+        SearchSpace.load("lora", PLAIN, 6_000, max_rank=1, min_budget=5_000)
+    path = tmp_path / "mine.toml"
+    path.write_text('map = "sinter"\n')
+    with pytest.raises(QuestionError, match="--max-rank is about updates that are a low-rank"):
+        SearchSpace.load(path, PLAIN, 6_000, max_rank=4)
+
+
+PRIOR = """
+[prior]
+weight = 6
+structure = ["depth x tucker2"]
+learning_rate = 1e-3
+"""
+
+
+def test_a_prior_is_followed_at_first_and_fades(tmp_path):
+    space = loaded(tmp_path, PRIOR)
+    generator = random.Random(0)
+    points = [space.nudged(FREE, generator, 2) for _ in range(400)]
+
+    def share(n_trials: int) -> float:
+        found = [space.prior.followed(one, space.searched, n_trials, generator) for one in points]
+        assert all(space.holds({**space.seeds()[0], **one}) for one in found)
+        rates = [one["learning_rate"] for one in found if one["structure"] == "depth x tucker2"]
+        assert statistics.median(rates) == pytest.approx(1e-3, rel=0.3)
+        return len(rates) / len(points)
+
+    assert share(0) == 1
+    assert share(6) == pytest.approx(0.5, abs=0.1)
+    assert share(300) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prior = 3", "prior is a table of values; got 3"),
+        (
+            "[prior]\nlearning_rat = 1e-3",
+            "no key named 'learning_rat'. Did you mean 'learning_rate'",
+        ),
+        ("[prior]\nlearning_rate = 1.0", "learning_rate holds 0.0002 to 0.01; got 1.0"),
+        ('[prior]\nstructure = "none x tuker"', "got 'none x tuker'"),
+        ("[prior]\nweight = -1", "weight is a number of trials from 0 to 1e+06; got -1"),
+        ("[prior]\nsize = []", "size is an empty list"),
+    ],
+)
+def test_a_wrong_prior_is_one_line(tmp_path, text, said):
+    with pytest.raises(QuestionError) as error:
+        loaded(tmp_path, text)
+    assert said in str(error.value)
+
+
 def test_every_packaged_space_says_what_it_is():
     assert next(iter(space_files())) == "default"
     assert all(about_spaces().values())
@@ -391,7 +487,7 @@ def test_no_pair_is_of_a_larger_rank_than_servers_take(decomposition, tmp_path):
     path.write_text(f'construction = ["none", "qkv_depth"]\ndecomposition = "{decomposition}"\n')
     geometry = Geometry.attention(32, 4, 3)
     free = SearchSpace.load(path, geometry, 20_000)
-    held = replace(free, max_rank=5)
+    held = SearchSpace.load(path, geometry, 20_000, max_rank=5)
     found = []
     for point in ({"structure": one, "size": 1.0} for one in free.structures):
         assert free.trial(point, 0).adapter.slice_rank > 5

@@ -232,9 +232,9 @@ def test_optuna_sees_the_same_study(tmp_path, kind):
 
 def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
     """Which the climbing of a search taken further brings about."""
-    serve(open_study(tmp_path, n_trials=10)).close()
+    serve(open_study(tmp_path, n_trials=10, seed=2)).close()
     pruned = {number for number, trial in shown(tmp_path).items() if trial.state.name == "PRUNED"}
-    study = serve(open_study(tmp_path, n_trials=30))
+    study = serve(open_study(tmp_path, n_trials=30, seed=2))
     study.close()
     again = {number for number in pruned if study.records[number].state == "complete"}
     assert again

@@ -35,11 +35,12 @@ function nonDominated(trials, x, y) {
 function frontChart(run, chooser) {
   const place = byId("front-chart"), legend = byId("legend"), across = byId("across"), up = byId("up");
   for (const [name, label] of Object.entries(run.axes)) across.append(el("option", { value: name }, label));
+  if (run.trials.some((one) => one.estimate != null)) up.append(el("option", { value: "estimate" }, `estimated select ${run.metric}`));
   up.append(el("option", { value: "score" }, `select ${run.metric}`));
   if (run.trials.some((one) => one.report_score != null)) up.append(el("option", { value: "report_score" }, `report ${run.metric}`));
 
   function render() {
-    const x = across.value, y = up.value, isLog = !LINEAR.includes(x);
+    const x = across.value, y = up.value, isSelect = y !== "report_score", isLog = !LINEAR.includes(x);
     const shown = run.trials.filter((one) => one[x] > 0 && one[y] != null);
     const leading = nonDominated(shown, x, y), onFront = new Set(leading.map((one) => one.number));
     const again = shown.filter((one) => one.report_score != null && (y === "report_score" || onFront.has(one.number) || one.method === "LoRA"));
@@ -75,17 +76,22 @@ function frontChart(run, chooser) {
     }
     if (leading.length) {
       const line = leading.map((one, k) => (k ? `H${px(one[x]).toFixed(1)}V${py(one[y]).toFixed(1)}` : `M${px(one[x]).toFixed(1)} ${py(one[y]).toFixed(1)}`));
+      if (y === "estimate") svg.append(...leading.map((one, k) => {
+        const from = px(one[x]), to = k + 1 < leading.length ? px(leading[k + 1][x]) : width - EDGE.right;
+        const high = py(one.estimate + 2 * one.estimate_error), low = py(one.estimate - 2 * one.estimate_error);
+        return draw("rect", { class: "band", x: from, width: to - from, y: high, height: low - high });
+      }));
       svg.append(draw("path", { class: "frontline", d: line.join("") }));
     }
     const order = (one) => (onFront.has(one.number) ? 3 : run.looks.has(one.method) ? 2 : one.state === "complete" ? 1 : 0);
     for (const one of [...shown].sort((a, b) => order(a) - order(b))) svg.append(mark(one, at(one), onFront.has(one.number), one[y] < bottom));
     for (const one of again) {
       const where = px(one[x]).toFixed(1), spread = one.report_std ?? 0, low = py(one.report_score - spread), high = py(one.report_score + spread);
-      if (y === "score") svg.append(draw("line", { class: "link", x1: where, x2: where, y1: py(one.score), y2: py(one.report_score) }));
+      if (isSelect) svg.append(draw("line", { class: "link", x1: where, x2: where, y1: py(one[y]), y2: py(one.report_score) }));
       if (spread) svg.append(draw("path", { class: "bar", d: `M${where} ${low}V${high}M${where - 4} ${low}h8M${where - 4} ${high}h8` }));
-      if (y === "score") svg.append(draw("path", { class: "mark report", d: SHAPES.diamond, transform: `translate(${where} ${py(one.report_score)})` }));
+      if (isSelect) svg.append(draw("path", { class: "mark report", d: SHAPES.diamond, transform: `translate(${where} ${py(one.report_score)})` }));
     }
-    if (x === "n_params" && y === "score") svg.append(...labels(px, py, width));
+    if (x === "n_params" && isSelect) svg.append(...labels(px, py, width, y));
     place.replaceChildren(svg);
     legend.replaceChildren(...legendOf(shown, onFront, again, limit, y, shown.some((one) => one[y] < bottom)));
     markChosen();
@@ -112,12 +118,12 @@ function frontChart(run, chooser) {
   }
 
   // The names of the picks, above their marks.
-  function labels(px, py, width) {
+  function labels(px, py, width, y) {
     const names = new Map();
     for (const [name, number] of Object.entries(run.picks)) names.set(number, [...(names.get(number) ?? []), name]);
     return [...names].map(([number, words]) => {
       const one = run.byNumber.get(number), where = px(one.n_params), anchor = where > width * 0.8 ? "end" : "middle";
-      return draw("text", { class: "pick", x: where, y: py(one.score) - 10, "text-anchor": anchor }, words.join(", "));
+      return draw("text", { class: "pick", x: where, y: py(one[y]) - 10, "text-anchor": anchor }, words.join(", "));
     });
   }
 
@@ -130,8 +136,8 @@ function frontChart(run, chooser) {
     }
     if (complete.some((one) => !onFront.has(one.number) && !run.looks.has(one.method))) add(SHAPES.circle, "mark dominated", "dominated");
     if (complete.length < shown.length) add(SHAPES.small, "mark open", "paused or failed, at its last rung");
-    if (again.length && y === "score") add(SHAPES.diamond, "mark report", "report: mean and standard deviation over fresh seeds");
-    if (again.length && y !== "score") add("M0 -7V7M-4 -7h8M-4 7h8", "bar", "standard deviation over fresh seeds");
+    if (again.length && y !== "report_score") add(SHAPES.diamond, "mark report", "report: mean and standard deviation over fresh seeds");
+    if (again.length && y === "report_score") add("M0 -7V7M-4 -7h8M-4 7h8", "bar", "standard deviation over fresh seeds");
     if (limit) add("M0 -8V8", "budget", "budget");
     if (isCut) entries.push(el("span", { class: "soft" }, "Marks on the lower edge lie below it."));
     return entries;

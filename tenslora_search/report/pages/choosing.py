@@ -82,11 +82,12 @@ def chart(record: RunRecord) -> Markup | None:
 
 def members(record: RunRecord) -> Markup | None:
     """The front as a table, with its scores on fresh seeds and whether they differ beyond the
-    noise.
+    noise; where there are estimates, how likely each is on it.
     """
     rows, words = front(record.rows), against_best(record)
     if not rows:
         return None
+    is_estimated = any(map(_has_estimate, rows))
     measures = measures_of(rows)
     cells = [
         (
@@ -95,6 +96,7 @@ def members(record: RunRecord) -> Markup | None:
             outside(row.ranks),
             f"{row.n_params:,}",
             f"{row.score:.4f}",
+            *((estimate(row), f"{row.on_front:.0%}") if is_estimated else ()),
             report_score(row),
             row.n_retests or "-",
             words.get(row.number, "-"),
@@ -102,14 +104,39 @@ def members(record: RunRecord) -> Markup | None:
         )
         for row in rows
     ]
-    names = (*MEMBERS, *map(heading, measures))
-    return join(tag("h2", "The front"), table(names, cells, n_text=3, class_="sortable"))
+    names = (
+        *MEMBERS[:5],
+        *(ESTIMATED if is_estimated else ()),
+        *MEMBERS[5:],
+        *map(heading, measures),
+    )
+    about = tag("p", ABOUT_ESTIMATES, class_="soft") if is_estimated else None
+    shown = table(names, cells, n_text=3, class_="sortable")
+    return join(tag("h2", "The front"), shown, about)
 
 
 MEMBERS = (
     "trial", "method", "ranks", "parameters", "select", "report (fresh seeds)", "seeds",
     "beside the best",
 )  # fmt: skip
+
+
+ESTIMATED = ("estimate", "likely on the front")
+ABOUT_ESTIMATES = (
+    "The estimate is the select score at the end, on average over seeds, with its standard error, "
+    "by a model of all scores of all trials at all rungs (a Gaussian process over configuration, "
+    "size and step); the front and the picks go by it. How likely a trial is on the front is its "
+    "share of the fronts drawn from that model; the chart's band is 95 % of them for each member."
+)
+
+
+def _has_estimate(row: Row) -> bool:
+    return not is_unknown(row.estimate)
+
+
+def estimate(row: Row) -> str:
+    """0.8706 ± 0.0036: the estimate and its standard error."""
+    return f"{row.estimate:.4f} ± {row.estimate_error:.4f}" if _has_estimate(row) else "-"
 
 
 def side_by_side(record: RunRecord) -> Markup | None:
@@ -179,6 +206,7 @@ def _card(title: str, about: str, row: Row) -> Markup:
         tag("h3", title),
         tag("p", about, class_="soft"),
         tag("p", f"{row.score:.4f}", tag("small", " select"), class_="score"),
+        tag("p", f"estimate {estimate(row)}", class_="soft") if _has_estimate(row) else None,
         tag("p", again, class_="soft"),
         tag("p", tag("b", f"{row.n_params:,}"), " parameters"),
         tag("p", outside(f"{row.method}, ranks {row.ranks}")),

@@ -1,0 +1,62 @@
+"""known_points(): the methods people know, as the first points of a search, at several sizes."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from tenslora_search.spec.knobs import Range
+from tenslora_search.spec.methods import METHODS, USUAL
+from tenslora_search.study.parameters import has, values_of
+from tenslora_search.study.sizes import reach
+
+if TYPE_CHECKING:
+    from tenslora_search.study.space import SearchSpace
+
+STEP = (math.sqrt(5) - 1) / 2
+"""Multiples of the golden ratio, modulo 1, fall evenly between 0 and 1 however many there are."""
+SMALLER = (1 / 4, 1 / 16)
+"""Shares of the budget at which LoRA is tried too."""
+
+
+def known_points(space: "SearchSpace") -> list[dict[str, Any]]:
+    """LoRA at the largest size and at smaller ones; the other known methods that the space holds,
+    each at one size: together they cover the range of sizes evenly in its logarithm.
+    """
+    size = space.parameters["size"]
+    most = size.high if isinstance(size, Range) else max(size.values)
+    known = {name: point for name in METHODS if (point := _point_of(space, name))}
+    lora = known.pop("LoRA", None)
+    points = [
+        {**point, "size": _spread(space, point, k * STEP % 1)}
+        for k, point in enumerate(known.values(), start=1)
+    ]
+    if lora:
+        smaller = [share for share in SMALLER if share < most and has(size, share)]
+        least = [{**lora, "size": share} for share in smaller]
+        points = [{**lora, "size": most}, *least[:1], *points, *least[1:]]
+    return [{name: point[name] for name in space.searched} for point in points]
+
+
+def _spread(space: "SearchSpace", point: dict[str, Any], height: float) -> Any:
+    """The size at a height between 0 and 1 of those that the point's structure can have."""
+    size = space.parameters["size"]
+    if not isinstance(size, Range):
+        return values_of(size)[int(height * len(values_of(size)))]
+    low, high = reach(space, point)
+    return low ** (1 - height) * high**height
+
+
+def _point_of(space: "SearchSpace", name: str) -> dict[str, Any] | None:
+    """The point of a known method, its other parameters as usual; None if it is not held."""
+    if space.own:
+        return {**space.usual, space.kind: name} if name in space.structures else None
+    method = METHODS[name]
+    wanted_pair = (method.construction, method.decomposition)
+    pairs = [text for text, pair in space.structures.items() if pair == wanted_pair]
+    point = {**space.usual, space.kind: pairs[0] if pairs else None}
+    for key, wanted in method.choices.items():
+        choice = values_of(space.parameters[key])
+        if wanted in choice:
+            point[key] = wanted
+        elif wanted != USUAL.get(key):
+            return None
+    return point if pairs else None
