@@ -31,6 +31,8 @@ class Setting:
     max_steps: int = 1
     trainer: str = "packs"
     """in TRAINERS"""
+    space: str = ""
+    """that the trials are of: it decides which maps they adapt, and what is done to the update"""
 
 
 @dataclass(frozen=True, slots=True)
