@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tenslora_search.export.peft import save_peft
     from tenslora_search.nn.attach import Adapter, attach
     from tenslora_search.nn.places import geometry_of
+    from tenslora_search.runs.config import load_config
     from tenslora_search.spec.adapter import AdapterSpec
     from tenslora_search.spec.geometry import Geometry
     from tenslora_search.spec.table import NothingFitsError, QuestionError
@@ -29,6 +30,7 @@ _HOMES = {
     "tenslora_search.export.peft": ("save_peft",),
     "tenslora_search.nn.attach": ("Adapter", "attach"),
     "tenslora_search.nn.places": ("geometry_of",),
+    "tenslora_search.runs.config": ("load_config",),
     "tenslora_search.spec.adapter": ("AdapterSpec",),
     "tenslora_search.spec.geometry": ("Geometry",),
     "tenslora_search.spec.table": ("NothingFitsError", "QuestionError"),
@@ -37,7 +39,7 @@ _HOMES = {
 __all__ = [
     "Adapter", "AdapterSpec", "AskTell", "Geometry", "Interrupted", "NothingFitsError", "Progress",
     "QuestionError", "Run", "Trial", "ask_tell", "attach", "geometry_of", "load_adapter",
-    "load_run", "merge", "save_merged", "save_native", "save_peft", "search",
+    "load_config", "load_run", "merge", "save_merged", "save_native", "save_peft", "search",
 ]  # fmt: skip
 
 

@@ -26,10 +26,10 @@ def without_result(run: Any) -> str:
 def print_dry_run(
     budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
-    """The space in numbers: what fits the budget, and how trials would be scored."""
+    """The local data that would be read, the space in numbers, and how trials would be scored."""
     from tenslora_search.api.checks import check_options
     from tenslora_search.runs.question import Question
-    from tenslora_search.study.space import SearchSpace
+    from tenslora_search.study.asked import space_of
 
     question = Question.of(budget=budget, **asked)
     check_options(question, **means)
@@ -41,9 +41,7 @@ def print_dry_run(
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    rows = SearchSpace.load(
-        question.space, question.geometry, of_adapter, methods=question.methods
-    ).table()
+    rows = space_of(question, question.geometry, of_adapter).table()
     found = _looked_at(question)
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
@@ -93,14 +91,13 @@ def print_result(run: Any, *, as_json: bool, quiet: bool, is_interrupted: bool =
     from tenslora_search.display import print_front
     from tenslora_search.report.pareto import front
     from tenslora_search.report.reading import read_run
+    from tenslora_search.report.result import result
 
+    record = read_run(run.folder)
     checked, over = run.proof
     if as_json:
-        rows = json.loads(run.front().to_json(orient="records"))
-        proof = {"checked": checked, "over": over}
-        print(json.dumps({"folder": str(run.folder), "front": rows, "proof": proof}, indent=2))
+        print(json.dumps(result(record), indent=2))
     elif not quiet:
-        record = read_run(run.folder)
         members, metric = front(record.rows), run.file.metric
         print_front(members, record.curves, metric, is_interrupted=is_interrupted)
         print(

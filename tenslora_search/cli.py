@@ -25,10 +25,9 @@ from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TENSLORA"},
     help="Which low-rank adapter should I train on this model and task, if I may train at most N "
     "parameters?",
     epilog="Exit codes: 0 done; 2 a wrong question; 3 nothing fits the budget; 4 no trial was "
@@ -38,7 +37,8 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def search(
-    context: typer.Context, plugin: options.Plugin = None, budget: options.Budget = None,
+    context: typer.Context, config: options.Config = None, plugin: options.Plugin = None,
+    budget: options.Budget = None,
     task: options.Task = None, model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
@@ -48,11 +48,14 @@ def search(
     objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
+    eta: options.Eta = None,
     fit_rows: options.FitRows = None, count_head: options.CountHead = False,
     out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
-    quiet: options.Quiet = False, dry_run: options.DryRun = False,
+    quiet: options.Quiet = False, log_level: options.LogLevel = None,
+    track: options.Track = None, dry_run: options.DryRun = False,
     version: options.Version = False,
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
@@ -64,16 +67,21 @@ def search(
     if budget is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
     asked = {name: context.params[name] for name in ASKED}
-    asked["columns"] = _columns(column or [])
+    asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {"executor": executor, "pack": _pack(pack), "gpus_per_worker": gpus_per_worker}
+    means = {
+        "executor": executor,
+        "pack": options.pack_of(pack),
+        "gpus_per_worker": gpus_per_worker,
+    }
     means["time_limit"] = limit
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
     places = {"ray_address": ray_address, "out": out, "force": force}
-    code = _search({"budget": budget, **places, **means, **asked}, as_json=as_json, quiet=quiet)
-    raise typer.Exit(code)
+    asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
+    level = options.level_of(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
+    raise typer.Exit(_search(asked, level, as_json=as_json, quiet=quiet))
 
 
 def _print_version() -> None:
@@ -85,18 +93,17 @@ def _print_version() -> None:
 ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
     "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled",
+    "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 
 
-def _search(asked: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) -> int:
     """Runs a search and prints what it found; the exit code."""
     from tenslora_search.api.finish import Interrupted
     from tenslora_search.api.search import search as run_search
 
     code = 0
-    level = logging.ERROR if quiet or as_json else logging.WARNING
     with _logging_from(level), _display(quiet=quiet or as_json) as progress:
         try:
             run = run_search(progress=progress, **asked)
@@ -122,7 +129,7 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
-    ranks: options.Ranks, method: options.Method = None,
+    method: options.Method = None, ranks: options.Ranks = "",
     construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
@@ -134,7 +141,7 @@ def count(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
-    structure = _structure(method, construction, decomposition)
+    structure = options.structure_of(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     sizes = {
         "hidden": hidden, "heads": heads, "layers": layers, "kv-heads": kv_heads,
@@ -153,7 +160,7 @@ def count(
             hidden, heads, layers,
             kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
         )  # fmt: skip
-    spec = AdapterSpec.of(*structure, _ranks(ranks), geometry)
+    spec = AdapterSpec.of(*structure, options.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
@@ -198,6 +205,52 @@ def report(
 
 
 @app.command()
+def table(
+    runs: options.RunFolders,
+    form: options.Form = "markdown",
+) -> None:
+    """Methods at equal sizes, with mean, spread and significance, for a paper: runs that differ in
+    their seeds alone are one table.
+    """
+    from tenslora_search.report.comparing import settings
+    from tenslora_search.report.methods import FORMS, cells
+    from tenslora_search.report.reading import read_run
+
+    write, records = FORMS[form], {str(run): read_run(run) for run in runs}
+    print("\n".join(write(cells(group)) for group in settings(records).values()), end="")
+
+
+@app.command()
+def track(
+    run: options.RunFolder,
+    to: options.TrackTo,
+) -> None:
+    """Send a run to MLflow, W&B or TensorBoard: one run a trial, under one parent."""
+    from tenslora_search.api.results import load_run
+    from tenslora_search.api.trackers import TRACKERS
+
+    print(TRACKERS[to](load_run(run)))
+
+
+@app.command()
+def gate(
+    new: options.NewRun,
+    old: options.OldRun,
+    slack: options.Slack = 1.1,
+    within: options.Within = 0.0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Exit with 1 if the front of NEW is worse than that of OLD beyond the noise of their retests:
+    for a pipeline that searches anew when data or models change.
+    """
+    from tenslora_search.report.gate import gate as compared
+
+    verdict = compared(new, old, slack=slack, within=within)
+    print(json.dumps(verdict.to_json(), indent=2) if as_json else verdict)
+    raise typer.Exit(0 if verdict.holds else 1)
+
+
+@app.command()
 def compare(
     runs: options.RunFolders,
     out: options.Page = Path("compare.html"),
@@ -214,6 +267,11 @@ def export(
     pick: options.Pick = "best",
     to: options.To = Path("adapter"),
     format: options.Format = "peft",
+    rank: options.Rank = None,
+    uniform_rank: options.UniformRank = False,
+    head: options.Head = True,
+    license: options.License = None,
+    push: options.Push = None,
 ) -> None:
     """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says
     how it is loaded.
@@ -222,7 +280,9 @@ def export(
 
     loaded = load_run(run)
     number = loaded.pick(pick)
-    print(f"trial {number}: {loaded.export(number, to, format)}")
+    asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
+    asked |= {"license": license, "push": push}
+    print(f"trial {number}: {loaded.export(number, to, format, **asked)}")
 
 
 def main() -> None:
@@ -285,52 +345,6 @@ def _display(*, quiet: bool) -> Any:
     if quiet:
         return silent()
     return live() if sys.stdout.isatty() else plain()
-
-
-def _columns(given: list[str]) -> dict[str, str | list[str]] | None:
-    """Column names by role; a role that is given twice has a list."""
-    columns: dict[str, list[str]] = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not name:
-            raise QuestionError(
-                f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
-            )
-        columns.setdefault(role, []).append(name)
-    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
-
-
-def _pack(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
-    return int(text)
-
-
-def _structure(
-    method: str | None, construction: str | None, decomposition: str | None
-) -> tuple[str, str]:
-    """The construction and the decomposition of a count: of a method, or as they are named."""
-    from tenslora_search.spec.methods import find_method
-
-    if method is not None:
-        if construction is not None or decomposition is not None:
-            raise QuestionError("count takes --method, or --construction and --decomposition.")
-        row = find_method(method)
-        return row.construction, row.decomposition
-    if construction is None or decomposition is None:
-        raise QuestionError("count needs --method, or --construction and --decomposition.")
-    return construction, decomposition
-
-
-def _ranks(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(rank) for rank in text.split(","))
-    except ValueError:
-        raise QuestionError(
-            f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
-        ) from None
 
 
 if __name__ == "__main__":

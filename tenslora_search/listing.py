@@ -36,9 +36,8 @@ def methods() -> Lines:
     found: Lines = {}
     for name, one in METHODS.items():
         more = [value for key, value in one.choices.items() if value != USUAL.get(key)]
-        found[name] = f"{', '.join([f'{one.construction} x {one.decomposition}', *more])}: " + (
-            one.note
-        )
+        point = ", ".join([f"{one.construction} x {one.decomposition}", *more])
+        found[name] = f"{point}: {one.note}" + (f" ({one.source})" if one.source else "")
     return found
 
 

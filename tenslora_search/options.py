@@ -1,9 +1,13 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
+import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from tenslora_search.runs.config import load_config
+from tenslora_search.spec.table import QuestionError
 
 # search
 Budget = Annotated[
@@ -32,7 +36,10 @@ Goal = Annotated[
     ),
 ]
 Metric = Annotated[
-    str | None, typer.Option(help="accuracy, f1_macro, f1_micro, matthews, ... [by goal]")
+    str | None,
+    typer.Option(
+        help="accuracy, f1_macro, f1_micro, balanced_accuracy, roc_auc, matthews, ... [by goal]"
+    ),
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
@@ -53,13 +60,52 @@ Executor = Annotated[str, typer.Option(metavar="ray|inline")]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
 Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")]
+RetestMethods = Annotated[
+    bool, typer.Option("--retest-methods", help="each method's best at three sizes too, for tables")
+]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
 MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [128]")]
+Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
+]
+
+
+def of_config(context: typer.Context, path: Path | None) -> Path | None:
+    """What the file says stands in for options that are neither typed nor in the environment."""
+    if path is None:
+        return None
+    said = load_config(path)
+    columns: dict[str, Any] = said.pop("columns", {})
+    roles = [
+        f"{role}={name}"
+        for role, names in columns.items()
+        for name in (names if isinstance(names, list) else [names])
+    ]
+    said |= {"column": roles, "plugin": said.pop("plugins", [])}
+    if isinstance(said.get("methods"), list):
+        said["methods"] = ",".join(said["methods"])
+    for name in ("time_limit", "pack"):
+        if name in said:
+            said[name] = str(said[name])
+    context.default_map = {**(context.default_map or {}), **said}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml", help="the options of a search in a file", is_eager=True,
+        callback=of_config,
+    ),
+]  # fmt: skip
+LogLevel = Annotated[str | None, typer.Option(metavar="debug|info|warning|error", help="[warning]")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="mlflow|wandb|tensorboard", help="a run a trial, under one parent"),
 ]
 Out = Annotated[
     str | None,
@@ -97,9 +143,88 @@ Projections = Annotated[str, typer.Option(help="of query, key, value, out, up, g
 PartsAsJson = Annotated[bool, typer.Option("--json", help="the parts too")]
 # report, compare, export
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+TrackTo = Annotated[str, typer.Option("--to", metavar="mlflow|wandb|tensorboard")]
+NewRun = Annotated[Path, typer.Argument(metavar="NEW", help="a run folder")]
+OldRun = Annotated[Path, typer.Argument(metavar="OLD", help="the run folder to hold up to")]
+Slack = Annotated[float, typer.Option(help="times as many parameters still count as as small")]
+Within = Annotated[float, typer.Option(help="a score may lose so much besides the noise")]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")]
+Form = Annotated[str, typer.Option(metavar="markdown|csv|latex")]
 Page = Annotated[Path, typer.Option(metavar="FILE", help="the page")]
 Pick = Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")]
 To = Annotated[Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")]
 Format = Annotated[str, typer.Option(metavar="peft|native|merged")]
+Rank = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="compress every map to this LoRA rank; says what it costs"),
+]
+UniformRank = Annotated[
+    bool, typer.Option("--uniform-rank", help="pad every map to one rank: 8, 16, 32, 64, ...")
+]
+Head = Annotated[
+    bool, typer.Option("--head/--no-head", help="the task head in the checkpoint, or beside it")
+]
+License = Annotated[
+    str | None, typer.Option(metavar="NAME", help="of the adapter, such as apache-2.0")
+]
+Push = Annotated[
+    str | None, typer.Option(metavar="ORG/NAME", help="upload to the hub too, private unless there")
+]
 What = Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")]
+
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def level_of(name: str | None, usual: int) -> int:
+    if name is not None and name.lower() not in LEVELS:
+        raise QuestionError(f"--log-level is {', '.join(LEVELS)}; got {name!r}.")
+    return usual if name is None else logging.getLevelNamesMapping()[name.upper()]
+
+
+def columns_of(given: list[str]) -> dict[str, str | list[str]] | None:
+    """Column names by role; a role that is given twice has a list."""
+    columns: dict[str, list[str]] = {}
+    for one in given:
+        role, equals, name = one.partition("=")
+        if not equals or not name:
+            raise QuestionError(
+                f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
+            )
+        columns.setdefault(role, []).append(name)
+    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
+
+
+def pack_of(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
+    return int(text)
+
+
+def ranks_of(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()  # of a decomposition without bonds
+    try:
+        return tuple(int(rank) for rank in text.split(","))
+    except ValueError:
+        raise QuestionError(
+            f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
+        ) from None
+
+
+def structure_of(
+    method: str | None, construction: str | None, decomposition: str | None
+) -> tuple[str, str]:
+    """The construction and the decomposition of a count: of a method, or as they are named."""
+    from tenslora_search.spec.methods import find_method
+
+    if method is not None:
+        if construction is not None or decomposition is not None:
+            raise QuestionError("count takes --method, or --construction and --decomposition.")
+        row = find_method(method)
+        return row.construction, row.decomposition
+    if construction is None or decomposition is None:
+        raise QuestionError("count needs --method, or --construction and --decomposition.")
+    return construction, decomposition

@@ -13,6 +13,7 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.methods import METHODS
 from tenslora_search.spec.structure import Structure
 
 SIZES = {
@@ -90,6 +91,39 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
 }
 """Architecture, task and config of a 2-layer model of width 32 for each family."""
+
+
+EVERYWHERE = ("cp", "tucker", "tensor_train")
+"""Decompositions that are tried over every construction. The others over a matrix, over all there
+is, and where a method has them: constructions differ in their modes alone.
+"""
+PAIRS = [
+    (construction, decomposition)
+    for construction in CONSTRUCTIONS
+    for decomposition in DECOMPOSITIONS
+    if decomposition in EVERYWHERE
+    or construction in ("none", "att_qkv_depth")
+    or any(method[:2] == (construction, decomposition) for method in METHODS.values())
+]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of tests over both tables, what both fixtures give, those of PAIRS."""
+
+    def is_kept(item) -> bool:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        asked = "".join(str(mark.args[0]) for mark in item.iter_markers("parametrize"))
+        if not {"construction", "decomposition"} <= given.keys() or "construction" in asked:
+            return True
+        return (given["construction"], given["decomposition"]) in PAIRS
+
+    items[:] = [item for item in items if is_kept(item)]
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[tuple[str, str]]:
+    return PAIRS
 
 
 @pytest.fixture(scope="session", params=list(CONSTRUCTIONS))
@@ -195,8 +229,8 @@ def perturb():
                         tensor.of_trial(name, parameter, trial)[mask] = torch.randn(
                             int(mask.sum()), generator=generator
                         )
-                left, right = tensor.pairs()
-                norm = (left @ right).flatten(1).norm(dim=1) / len(left[0].flatten(0, 1)) ** 0.5
+                whole = tensor.whole()
+                norm = whole.flatten(1).norm(dim=1) / len(whole[0].flatten(0, 1)) ** 0.5
                 last = list(tensor.factors.values())[-1]
                 last.mul_((size / norm).reshape(-1, *[1] * (last.ndim - 1)))
 

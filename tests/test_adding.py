@@ -225,6 +225,11 @@ def the_first(rows, typical):
     return rows[0].number
 
 
+def nowhere(run):
+    """Sends a run nowhere."""
+    return f"nowhere: {run.folder.name}"
+
+
 def constant(probe, load):
     """Always the same answer."""
     return (3.0,)
@@ -258,6 +263,7 @@ OTHERS = {
     "page": ("footnote", footnote),
     "comparison": ("alike", alike),
     "pick": ("the_first", the_first),
+    "tracker": ("nowhere", nowhere),
     "format": ("factors", FORMAT),
     "family": ("mine", replace(FAMILIES["bert"], model_types=("mine",))),
     "model": ("my-vit", replace(BACKBONES[OWN_MODEL])),
@@ -304,6 +310,7 @@ def test_the_others_take_part_in_a_search(tmp_path):
     assert run.proof == (2, 0)
     assert "a footnote to 2 trials" in (run.folder / "report.html").read_text()
     assert run.pick("the_first") == run.front()["number"].iloc[0]
+    assert table_of("tracker")["nowhere"](run) == f"nowhere: {run.folder.name}"
     card = run.export("the_first", tmp_path / "adapter", "factors") / "README.md"
     assert "library_name: a-library" in card.read_text()
     assert "1 runs" in compare([run.folder], tmp_path / "compare.html").read_text()

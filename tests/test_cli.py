@@ -17,6 +17,7 @@ import pytest
 from tenslora_search import answers, cli
 from tenslora_search.api.results import load_run
 from tenslora_search.listing import KINDS
+from tenslora_search.runs.config import load_config
 
 ROOT = Path(__file__).parents[1]
 SEARCHES = re.findall(
@@ -139,12 +140,30 @@ def test_dry_run_knows_wrong_names(command, option, known):
 
 @pytest.mark.parametrize("words", sorted(set(SEARCHES)))
 def test_the_searches_of_the_readme_are_right_questions(command, tmp_path, monkeypatch, words):
-    (tmp_path / "reviews.csv").write_text("text,label\n")
+    (tmp_path / "reviews.csv").write_text("text,label\ndull,bad\ngood,good\n")
     (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "train.csv").write_text("sentence,label\ndull,0\ngood,1\n")
     monkeypatch.chdir(tmp_path)
     code, out, err = command(*words.split(), "--dry-run")
     assert (code, err) == (0, "")
     assert "trials, scored after" in out
+
+
+def test_a_dry_run_reads_local_data(command, tmp_path):
+    rows = "".join(f"text {n},{'good' if n % 3 else 'bad'},x {n}\n" for n in range(30))
+    (tmp_path / "own.csv").write_text("text,label,title\n" + rows)
+    asked = ["--budget", "50k", "--data", str(tmp_path / "own.csv"), "--model", "minilm"]
+    code, out, _ = command(*asked, "--dry-run")
+    assert code == 0
+    assert "text from 'text', label from 'label'" in out
+    assert "train: 30 rows; 2 classes: bad 10, good 20" in out
+    code, _, err = command(*asked, "--column", "text=nope", "--dry-run")
+    assert (code, err.count("\n"), "no column 'nope' for text" in err) == (2, 1, True)
+    some = "".join(f"text {n},{'good' if n % 3 else ''}\n" for n in range(30))
+    (tmp_path / "own.csv").write_text("text,label\n" + some)
+    code, _, err = command(*asked, "--dry-run")
+    assert (code, "--drop-unlabelled" in err) == (2, True)
+    assert "10 without a label left out" in command(*asked, "--drop-unlabelled", "--dry-run")[1]
 
 
 def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monkeypatch):
@@ -161,7 +180,7 @@ def test_a_dry_run_subtracts_the_head_where_it_is_known(command, tmp_path, monke
         code, out, err = command("--budget", budget, *asked[2:], "--count-head")
         assert (code, out) == (3, "")
         assert line in err
-    (tmp_path / "mine.csv").write_text("text,label\n")
+    (tmp_path / "mine.csv").write_text("text,label\ndull,bad\ngood,good\n")
     mine = [
         "--budget",
         "50k",
@@ -250,6 +269,33 @@ def test_a_search_says_which_text_it_leaves_unread(command, caplog, tmp_path):
     assert logging.getLogger("tenslora_search").level == before
 
 
+def test_options_come_from_a_file_the_environment_and_what_is_typed(command, tmp_path, monkeypatch):
+    config = tmp_path / "nightly.toml"
+    config.write_text('budget = "6k"\ntask = "digits"\ntrials = 5\ntime-limit = "2h"\n')
+    asked = ("--config", str(config), "--dry-run")
+    assert "5 trials" in command(*asked)[1]
+    monkeypatch.setenv("TENSLORA_TRIALS", "7")
+    assert "7 trials" in command(*asked)[1]
+    assert "9 trials" in command(*asked, "--trials", "9")[1]
+    config.write_text("budget = 3\ntrails = 4\n")
+    code, _, err = command(*asked)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no option named 'trails'" in err
+    code, _, err = command("--budget", "6k", "--task", "digits", "--log-level", "loud")
+    assert (code, "--log-level is debug, info" in err) == (2, True)
+
+
+def test_the_gate(command, tmp_path):
+    old = shutil.copytree(ROOT / "tests" / "report" / "digits", tmp_path / "old")
+    code, out, _ = command("gate", str(old), str(old))
+    assert (code, out.splitlines()[-1]) == (0, "gate: holds (accuracy on report)")
+    lines = (old / "trials.jsonl").read_text()
+    new = shutil.copytree(old, tmp_path / "new")
+    (new / "trials.jsonl").write_text(lines.replace('"report_score":0.', '"report_score":0.0'))
+    code, out, _ = command("gate", str(new), str(old), "--json")
+    assert (code, json.loads(out)["holds"]) == (1, False)
+
+
 def printed(capsys, folder: Path) -> str:
     answers.print_result(load_run(folder), as_json=False, quiet=False)
     return capsys.readouterr().out
@@ -269,6 +315,12 @@ def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
     assert (code, err, result["proof"]) == (0, "", {"checked": 6, "over": 0})
     assert result["front"]
     assert command(*SMALL, "--out", str(folder), "--quiet") == (0, "", "")
+
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert load_config(folder / "search.toml")["executor"] == "inline"
+    again = command("--config", str(folder / "search.toml"), "--out", str(folder), "--quiet")
+    assert again == (0, "", "")
+    assert command("gate", str(folder), str(folder))[0] == 2  # one seed measures no noise
 
     assert f"adapters: {folder / 'adapters'}" in printed(capsys, folder)
     shutil.rmtree(folder / "adapters")  # as after Ctrl-C before anything was complete

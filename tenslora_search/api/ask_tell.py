@@ -21,6 +21,7 @@ from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import PLAIN, TrialSpec
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
@@ -87,9 +88,7 @@ def ask_tell(
     checked_folder(out, plugins, force=force)
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
-    space = SearchSpace.load(
-        question.space, geometry or question.geometry, question.budget, methods=question.methods
-    )
+    space = space_of(question, geometry or question.geometry, question.budget)
     _check_space(space)
     folder = Path(out)
     with ExitStack() as lock:

@@ -1,8 +1,9 @@
 """Run: a run folder's results and adapters; read from its files, wherever and whenever it was
 made."""
 
+import html
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 
     import pandas
 
+    from tenslora_search.data.batches import Split
     from tenslora_search.report.reading import RunRecord
     from tenslora_search.report.rows import Row
+
+USUAL: dict[str, Any] = {"rank": None, "uniform_rank": False, "head": True}
+"""Options of an export where they are left out."""
+
+
+def said(name: str, value: object) -> str:
+    """An option of an export as the command line has it."""
+    option = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{option}" if value else f"--no-{option}"
+    return f"--{option} {value}"
 
 
 class Run:
@@ -50,6 +63,12 @@ class Run:
 
         rows = self._record.rows
         return frame(front(rows), columns_of(rows))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the front as a table."""
+        columns = ["number", "method", "ranks", "n_params", "score", "report_score", "report_std"]
+        about = html.escape(f"{self.file.task}, {self.file.metric}: {self.folder}")
+        return f"<p>{about}</p>{self.front()[columns].to_html(index=False, na_rep='-')}"
 
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
         """The number of the front's trial with the highest score, of at most `max_params`
@@ -84,15 +103,31 @@ class Run:
         record = self._record
         return pick(front(record.rows), record.typical_noise("select"))
 
-    def export(self, which: str | int, to: str | Path, format: str = "peft") -> Path:
+    def export(
+        self,
+        which: str | int,
+        to: str | Path,
+        format: str = "peft",
+        *,
+        rank: int | None = None,
+        uniform_rank: bool = False,
+        head: bool = True,
+        license: str | None = None,
+        push: str | None = None,
+    ) -> Path:
         """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
         head and a model card.
 
         `format`: peft, native or merged. A trial of the front is exported as its first retest left
-        it, the weights whose report score is known. `QuestionError` for a trial that is not
-        complete, and for a folder of something else.
+        it, the weights whose report score is known. For servers of LoRA, in peft's format:
+        `uniform_rank` pads every map to one rank that they take, exactly; `rank` compresses every
+        map to at most that, and the card says what it costs on select; without `head` the task
+        head lies beside the checkpoint. `license` is named in the card; `push` uploads the folder
+        to a repository ORG/NAME of the hub. `QuestionError` for a trial that is not complete, and
+        for a folder of something else.
         """
         from tenslora_search.export.trained import export_trained
+        from tenslora_search.hub.push import push as upload
 
         number, to = self.pick(which), Path(to)
         record = self._record
@@ -111,15 +146,22 @@ class Run:
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: {name} is missing."
             )
-        facts = self._facts(trial, [one.report_score for one in retests], to, format)
-        return export_trained(
+        asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
+        options = {name: value for name, value in asked.items() if value != USUAL[name]}
+        facts = self._facts(trial, [one.report_score for one in retests], to, format, options)
+        export_trained(
             state,
             to,
             format,
             model=self.file.model,
-            facts=facts,
+            facts=replace(facts, license=license),
             model_digest=self.file.model_digest,
+            options=options,
+            select=self._select,
         )
+        if push is not None:
+            upload(to, push)
+        return to
 
     def report(self) -> Path:
         """Writes report.html, front.csv, trials.csv and front.png anew; the path of the first."""
@@ -136,13 +178,27 @@ class Run:
         record = self._record
         return len(record.rows), record.over_budget
 
+    def _select(self) -> "Split":
+        """The rows that trials were chosen by; `QuestionError` if they are not what they were."""
+        from tenslora_search.data.task import load_task
+
+        question, expected = self.file.question, {"data": self.file.data_digest}
+        return load_task(**question.task_options, model=question.model, expected=expected).select
+
     @property
     def _record(self) -> "RunRecord":
         from tenslora_search.report.reading import read_run
 
         return read_run(self.folder)
 
-    def _facts(self, trial: "Row", report_scores: list[float], to: Path, format: str) -> Any:
+    def _facts(
+        self,
+        trial: "Row",
+        report_scores: list[float],
+        to: Path,
+        format: str,
+        options: dict[str, Any],
+    ) -> Any:
         """What the model card says besides the specification."""
         from tenslora_search.data.goals import GOALS
         from tenslora_search.export.card import Facts
@@ -153,7 +209,8 @@ class Run:
             TASKS[question.task].kind if question.task else question.columns or ()
         )
         kind = model_kind(question.model)
-        export = f"--pick {trial.number} --format {format} --to {shlex.quote(str(to))}"
+        asked = "".join(f" {said(name, value)}" for name, value in options.items())
+        export = f"--pick {trial.number} --format {format}{asked} --to {shlex.quote(str(to))}"
         return Facts(
             number=trial.number,
             task=self.file.task,
@@ -170,6 +227,7 @@ class Run:
             budget=self.file.budget,
             head_params=self.file.head_params,
             goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),
+            dataset=TASKS[question.task].hub if question.task else None,
             command=printable(
                 f"{self._command(question)}\ntenslora-search export "
                 f"{shlex.quote(str(self.folder))} {export}"

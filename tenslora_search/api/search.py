@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,13 @@ from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
+from tenslora_search.api.trackers import TRACKERS
 from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.serving import Serving
 from tenslora_search.engine.source import Place
+from tenslora_search.runs.config import write_config
 from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
@@ -25,6 +27,7 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
 
@@ -43,7 +46,8 @@ def search(
     ray_address: str | None = None, gpus_per_worker: float | None = None,
     retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
     force: bool = False, progress: Callable[[Progress], None] | None = None,
-    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), **options: Any,
+    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (),
+    track: Sequence[str] = (), **options: Any,
 ) -> Run:  # fmt: skip
     """Searches for the best adapters within a budget of trainable parameters; returns the run, its
     report written.
@@ -54,9 +58,10 @@ def search(
     folder, in which the same question goes on where it stopped. `callbacks`: callables are called
     with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
     promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
-    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md). More
-    `options`: max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled,
-    count_head (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md).
+    `track`: mlflow, wandb or tensorboard, which have a run a trial at the end. More `options`:
+    max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled, count_head,
+    retest_methods (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
@@ -73,12 +78,21 @@ def search(
     check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
     folder = Path(out) if out is not None else default_folder(asked)
     listeners, others = _apart(callbacks, executor)
+    trackers = [TRACKERS[name] for name in track]
     last_words = LastWords()
     serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others, last_words))
-    return _searched(
-        asked, folder, serve, last_words, force=force, listeners=listeners, began=began,
+    said = {
+        "executor": executor, "ray_address": ray_address, "gpus_per_worker": gpus_per_worker,
+        "plugins": [str(Path(one).resolve()) for one in plugins], "track": list(track), **means,
+    }  # fmt: skip
+    run = _searched(
+        asked, folder, serve, last_words,
+        force=force, said=said, listeners=listeners, began=began,
         progress=progress, **means,
     )  # fmt: skip
+    for send in trackers:
+        send(run)
+    return run
 
 
 class Means(TypedDict):
@@ -108,6 +122,7 @@ def _searched(
     last_words: LastWords,
     *,
     force: bool,
+    said: Mapping[str, Any],
     **serving: Any,
 ) -> Run:
     """Opens the folder, serves what is to be done until it is done, and finishes."""
@@ -118,6 +133,7 @@ def _searched(
         serve = context.enter_context(executor)
         signals.listen()  # again: Ray has a handler of its own
         run_file = _prepared(folder, asked)
+        write_config(folder, asked, said)
         asking = Asking(folder, asked, run_file, _needs(asked, run_file))
         if not asking.done:
             serve(asking)
@@ -144,9 +160,7 @@ def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
 
 def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     """The probes that the allocators of the space take their numbers from."""
-    return SearchSpace.load(
-        question.space, geometries_of(run_file), run_file.budget, methods=question.methods
-    ).needs
+    return space_of(question, geometries_of(run_file), run_file.budget).needs
 
 
 def _prepared(folder: Path, question: Question) -> RunFile:
@@ -215,10 +229,9 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
     is_needed = data.goal.n_outputs > 0
     head_params = StackedHeads(model, [torch.Generator()], anew, is_needed=is_needed).n_params
     model_type = getattr(model.config, "model_type", None)
-    space = SearchSpace.load(
-        question.space,
+    space = space_of(
+        question,
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
-        methods=question.methods,
     )
     return space, head_params

@@ -64,6 +64,40 @@ def matthews(answers: ArrayLike, labels: ArrayLike) -> float:
     return _of_chosen(lambda chosen, truth: matthews_corrcoef(truth, chosen), answers, labels)
 
 
+def balanced_accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Mean over the classes that occur of the share of their rows that is found; answers
+    (n, n_classes), labels (n,).
+    """
+    from sklearn.metrics import recall_score
+
+    return _of_chosen(
+        lambda chosen, truth: recall_score(
+            truth, chosen, labels=np.unique(truth), average="macro", zero_division=0
+        ),
+        answers,
+        labels,
+    )
+
+
+def roc_auc(answers: ArrayLike, labels: ArrayLike) -> float:
+    """How often a row of a class gets more of it than a row of another: the area under the ROC
+    curve, each class or label against the rest, mean over those that occur beside others; 0.5 by
+    chance. Answers (n, n_classes) of labels (n,), or both (n, n_labels).
+    """
+    from sklearn.metrics import roc_auc_score
+
+    given, truth = np.asarray(answers, dtype=np.float64), np.asarray(labels)
+    if not np.isfinite(given).all():
+        return float("nan")
+    if truth.ndim == 1:
+        given = np.exp(given - given.max(axis=1, keepdims=True))
+        given /= given.sum(axis=1, keepdims=True)
+        truth = truth[:, None] == np.arange(given.shape[1])
+    mixed = [k for k in range(given.shape[1]) if 0 < truth[:, k].sum() < len(truth)]
+    areas = [roc_auc_score(truth[:, k].astype(int), given[:, k]) for k in mixed]
+    return float(np.mean(areas)) if areas else 0.5
+
+
 def pearson(answers: ArrayLike, labels: ArrayLike) -> float:
     """Linear correlation of answers (n,) and labels (n,); 0 when either is constant."""
     from scipy.stats import pearsonr
@@ -157,6 +191,8 @@ METRICS: Table[Metric] = _Metrics(
             _row(accuracy),
             _row(f1_macro, hub_name="f1"),
             _row(f1_micro, hub_name="f1"),
+            _row(balanced_accuracy),
+            _row(roc_auc),
             _row(matthews, hub_name="matthews_correlation"),
             _row(pearson),
             _row(spearman),

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenslora_search.data.digits import digits_frame
-from tenslora_search.data.docstrings import docstrings_frame
 from tenslora_search.data.readers import READERS
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
@@ -286,8 +284,22 @@ def _endings() -> str:
     return ", ".join(f".{kind}" for kind in READERS)
 
 
+def digits() -> "DataFrame":
+    """Pictures of the digits 5 to 9."""
+    from tenslora_search.data.digits import digits_frame
+
+    return digits_frame()
+
+
+def docstrings() -> "DataFrame":
+    """Sentences of the docstrings of installed libraries."""
+    from tenslora_search.data.docstrings import docstrings_frame
+
+    return docstrings_frame()
+
+
 MAKERS: "Table[Callable[[], DataFrame]]" = Table(
     "local task",
-    {"digits": digits_frame, "docstrings": docstrings_frame},
+    {entry.__name__: entry for entry in (digits, docstrings)},
     renamed=True,
 )

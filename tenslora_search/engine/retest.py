@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from tenslora_search.report.methods import best_of_methods
 from tenslora_search.report.pareto import leading
 from tenslora_search.report.reading import read_run
 from tenslora_search.runs.events import Event, Retest, RetestFailed
@@ -19,10 +20,12 @@ RETEST_SEEDS = 1_000_000
 
 
 class Retests:
-    """The segments of `n_seeds` retests of what leads the front of a study that is done."""
+    """The segments of `n_seeds` retests of what leads the front of a study that is done, and, with
+    `of_methods`, of what leads its method at some size.
+    """
 
-    def __init__(self, study: Study, n_seeds: int) -> None:
-        self.study, self.n_seeds = study, n_seeds
+    def __init__(self, study: Study, n_seeds: int, *, of_methods: bool = False) -> None:
+        self.study, self.n_seeds, self.of_methods = study, n_seeds, of_methods
         self.left: list[Segment] | None = None
         """None until they are planned"""
         self.n_planned = 0
@@ -95,6 +98,9 @@ class Retests:
         members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE, typical))
         if lora:
             members |= {max(lora, key=lambda one: one.score).number: None}
+        if self.of_methods:
+            leaders = best_of_methods(record.rows, record.file.budget).values()
+            members |= {one.number: None for one in leaders}
         self.left = []
         for seed in range(1, self.n_seeds + 1):
             numbers = [number for number in members if self._is_open(number, seed)]

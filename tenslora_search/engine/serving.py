@@ -18,8 +18,8 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 CPU_PACK = 8
@@ -55,10 +55,9 @@ class Serving:
     ) -> None:
         self.folder, self.question, self.run_file = folder, question, run_file
         self.progress, self.began, self.time_limit = progress, began, time_limit
-        self.space = SearchSpace.load(
-            question.space, geometries_of(run_file), run_file.budget, measured_of(run_file),
-            question.methods,
-        )  # fmt: skip
+        self.space = space_of(
+            question, geometries_of(run_file), run_file.budget, measured_of(run_file)
+        )
         self.study = Study.of(
             question,
             self.space,
@@ -66,7 +65,7 @@ class Serving:
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
-        self.retests = Retests(self.study, question.retest)
+        self.retests = Retests(self.study, question.retest, of_methods=question.retest_methods)
         self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
         self._is_probing, self._seconds_a_step = False, 0.0
         self._running: dict[str, Segment] = {}

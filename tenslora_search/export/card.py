@@ -13,7 +13,10 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from tenslora_search.data.goals import Goal
 from tenslora_search.data.metrics import METRICS
-from tenslora_search.export.formats import Format
+from tenslora_search.export.cost import Cost
+from tenslora_search.export.formats import HEAD_CODE, HEAD_IMPORTS, Format
+from tenslora_search.runs.provenance import versions
+from tenslora_search.spec.served import Served, served
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
@@ -45,6 +48,16 @@ class Facts:
     """what made the run and this folder"""
     label_offset: float = 0.0
     """of numbers whose head has no bias: what its output lacks to be a label"""
+    served: Served | None = None
+    """the LoRA checkpoint that was written; None: by the specification"""
+    cost: Cost | None = None
+    """of fewer ranks than the adapter has"""
+    dataset: str | None = None
+    """its id on the hub"""
+    license: str | None = None
+    """of the adapter, as hubs write it"""
+    is_headless: bool = False
+    """whether the task head lies beside the checkpoint, not in it"""
 
     @property
     def reads(self) -> Literal["text", "image"]:
@@ -62,6 +75,9 @@ class Facts:
         for name, value in numbers.items():
             if isinstance(value, bool) or not isinstance(value, int):
                 raise QuestionError(f"{name} of a run is a whole number; got {value!r:.60}.")
+        for name in ("dataset", "license"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
         for name in ("task", "metric", "kind", "command"):
             if not isinstance(value := getattr(self, name), str):
                 raise QuestionError(f"{name} of a run is a text; got {value!r:.60}.")
@@ -149,7 +165,9 @@ def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
         reader = "tokenizer = AutoTokenizer.from_pretrained(folder)"
     auto = facts.goal.auto[facts.reads]
     classes = ", ".join(sorted([auto, *names]))
-    load = format.load.format(auto=auto, base=base.code)
+    head = HEAD_CODE if facts.is_headless else ""
+    imports += HEAD_IMPORTS if head else ""
+    load = format.load.format(auto=auto, base=base.code, head=head)
     return (
         f"from transformers import {classes}\n{imports}\nfolder = {folder!r}  # this "
         f"one\n{reader}\n{load}"
@@ -172,17 +190,19 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     results = [
         EvalResult(
             task_type=task,
-            dataset_type=facts.task,
+            dataset_type=facts.dataset or facts.task,
             dataset_name=facts.task,
             dataset_split="report",
             metric_type=metric,
-            metric_name=f"{facts.metric} on report, these weights",
-            metric_value=score,
+            metric_name=f"{facts.metric} on report, {what}",
+            metric_value=value,
         )
-        for score in facts.report_scores[:1]
+        for what, value in _reported(facts.report_scores).items()
     ]
     return ModelCardData(
         base_model=base.hub,
+        datasets=facts.dataset,
+        license=facts.license,
         library_name=format.library,
         pipeline_tag=task,
         tags=[TAG, task, *(["lora"] if format.library == "peft" else [])],
@@ -190,6 +210,17 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
         model_name=title if results else None,
         eval_results=results or None,
     ).to_yaml()
+
+
+def _reported(scores: Sequence[float]) -> dict[str, float]:
+    """What a hub's table of results says: the score of these weights, and its spread over seeds."""
+    if not scores:
+        return {}
+    found = {"these weights": scores[0]}
+    if len(scores) > 1:
+        found[f"mean of {len(scores)} seeds"] = mean(scores)
+        found[f"standard deviation over {len(scores)} seeds"] = stdev(scores)
+    return found
 
 
 def _rows(facts: Facts, spec: TrialSpec) -> str:
@@ -209,12 +240,31 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
         ("trained parameters of the task head", f"{facts.head_params:,}"),
         (
             "ranks",
-            ", ".join(map(str, spec.adapter.ranks))
+            ", ".join(map(str, spec.adapter.ranks)) or "none"
             if len(spec.adapter.ranks) <= 16
             else "see below",
         ),
+        ("served as", _served(facts.served or served(spec.adapter))),
+        *(
+            [("compressed", facts.cost.said(facts.metric, facts.served.rank or 0))]
+            if facts.cost and facts.served
+            else []
+        ),
+        ("written with", ", ".join(f"{name} {one}" for name, one in versions(WRITERS).items())),
     ]
     return "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+WRITERS = ("tenslora-search", "torch", "transformers")
+"""The libraries whose versions decide whether a folder loads: names of modules are theirs."""
+
+
+def _served(what: Served) -> str:
+    """LoRA's rank, bytes and multiply-adds."""
+    macs = f"{what.extra_macs:,} more multiply-adds a token, none once merged"
+    if what.rank is None or what.bytes is None:
+        return f"a dense update, no LoRA: {macs}"
+    return f"LoRA of rank {what.rank}, {what.bytes:,} bytes: {macs}"
 
 
 def _about_the_weights(facts: Facts) -> str:
@@ -257,4 +307,16 @@ def _predict(facts: Facts) -> str:
         )
     offset = " + model.config.label_offset" if facts.label_offset else ""
     answer = facts.goal.answer_code(offset)
-    return f"```python\n{first}\nanswer = {answer}\n```\n"
+    return f"```python\n{first}\nanswer = {answer}\n```\n{_pipeline(facts)}"
+
+
+def _pipeline(facts: Facts) -> str:
+    """The same by transformers' pipeline, where it has one for texts."""
+    job = facts.goal.pipeline[facts.reads]
+    if facts.kind != "text" or job != "text-classification" or facts.label_offset:
+        return ""
+    return (
+        f"\nFor many texts, cut as in training:\n\n```python\nfrom transformers import pipeline\n\n"
+        f'answers = pipeline("{job}", model=model, tokenizer=tokenizer, truncation=True)'
+        '(["a text", "another"])\n```\n'
+    )

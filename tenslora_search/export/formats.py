@@ -2,15 +2,16 @@
 again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tenslora_search.export.merged import merge
 from tenslora_search.export.native import save_native
-from tenslora_search.export.peft import save_peft
+from tenslora_search.export.pairs import Pair
+from tenslora_search.export.peft import write_peft
 from tenslora_search.nn.attach import Adapter
-from tenslora_search.spec.table import Table
+from tenslora_search.spec.table import QuestionError, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,26 @@ class Format:
     class and its base.
     """
 
-    save: Callable[[Adapter, Path], object]
+    save: Callable[..., Mapping[str, Pair] | None]
+    """(adapter, folder, **options): writes; of a LoRA checkpoint, the pairs in it"""
     library: str
     """as hubs name it"""
     load: str
     imports: str = ""
     needs_base: bool = True
     """whether the folder is of use only beside the base model"""
+    options: tuple[str, ...] = ()
+    """of `save`, which an export may set"""
+
+    def check(self, name: str, asked: Mapping[str, object]) -> None:
+        """`QuestionError` for an option that this format, of this name, does not have."""
+        for option in asked:
+            if option not in self.options:
+                said = {"head": "--no-head"}.get(option, f"--{option.replace('_', '-')}")
+                having = [name for name, form in FORMATS.items() if option in form.options]
+                raise QuestionError(
+                    f"{said} is for --format {' or '.join(having)}; the format is {name}."
+                )
 
 
 def _save_merged(adapter: Adapter, folder: Path) -> None:
@@ -35,22 +49,32 @@ def _save_merged(adapter: Adapter, folder: Path) -> None:
     merge(adapter).save_pretrained(folder)  # type: ignore[operator]
 
 
+def _save_native(adapter: Adapter, folder: Path) -> None:
+    save_native(adapter, folder)
+
+
 _BASE = """{auto}.from_pretrained(
     {base}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True
 )  # with a new task head, which the next line fills in
 """
 
+HEAD_IMPORTS = "from safetensors.torch import load_file\n"
+HEAD_CODE = """base.load_state_dict(load_file(f"{folder}/head.safetensors"), strict=False)
+"""
+"""Of a checkpoint without its head, which lies beside it."""
+
 FORMATS: Table[Format] = Table(
     "format",
     {
         "peft": Format(
-            save_peft,
+            write_peft,
             "peft",
             imports="from peft import PeftModel\n",
-            load=f"base = {_BASE}model = PeftModel.from_pretrained(base, folder).eval()\n",
+            load=f"base = {_BASE}{{head}}model = PeftModel.from_pretrained(base, folder).eval()\n",
+            options=("rank", "uniform_rank", "head"),
         ),
         "native": Format(
-            save_native,
+            _save_native,
             "tenslora-search",
             imports="from tenslora_search import load_adapter\n",
             load=f"model = {_BASE}load_adapter(model.eval(), folder)\n",

@@ -2,7 +2,9 @@
 labels, tokenizer, card.
 """
 
+import logging
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +13,14 @@ import torch
 
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.backbone.readout import set_units, unpacked
+from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS, Goal
 from tenslora_search.data.processors import load_processor
 from tenslora_search.export.card import Base, Facts, card
+from tenslora_search.export.cost import Cost, cost_of
 from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.export.formats import FORMATS
+from tenslora_search.export.pairs import Pair, served_pairs
 from tenslora_search.export.target import export_folder
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.hub.places import model_digest as digest_of
@@ -26,6 +31,8 @@ from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.states import read_state
+
+LOGGER = logging.getLogger("tenslora_search")
 
 
 class Trained(NamedTuple):
@@ -69,15 +76,20 @@ def export_trained(
     model: str,
     facts: Facts,
     model_digest: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    select: Callable[[], Split] | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
-    `QuestionError` if the state cannot be read, if `to` is a file, or holds anything but an
+    `options` are those of the format, such as the rank of a LoRA checkpoint; where that costs
+    something, `select` gives the rows on which it is measured. `QuestionError` if the state cannot
+    be read, if `to` is a file, or holds anything but an
     earlier export, or if the model's files are others than those of `model_digest`, which the
     trial was trained on.
     """
-    form = FORMATS[format]
+    form, options = FORMATS[format], options or {}
+    form.check(format, options)
     if model_digest and digest_of(model) != model_digest:
         raise QuestionError(
             f"the model {model} has changed since the search: its adapters belong to the files as "
@@ -90,17 +102,40 @@ def export_trained(
         config._name_or_path = base.place  # which save_peft writes down
         if offset:
             config.label_offset = offset  # which the card's code reads
-        facts = replace(facts, label_offset=offset)
         with quiet():
-            form.save(adapter, folder)
+            pairs = form.save(adapter, folder, **options)
             config.save_pretrained(folder)
-            _save_processor(model, folder)
+            _save_processor(model, folder, facts.training["max_length"])
+        facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
+        if isinstance(pairs, Mapping):
+            facts = replace(facts, served=served_pairs(pairs))
+        if isinstance(pairs, Mapping) and options.get("rank"):
+            facts = replace(facts, cost=_cost(adapter, pairs, facts, select))
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
         # a command, or the folder, may have a name that is no UTF-8
         text = card(facts, spec, base, form, str(to))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
+
+
+def _cost(
+    adapter: Adapter,
+    pairs: Mapping[str, Pair],
+    facts: Facts,
+    select: Callable[[], Split] | None,
+) -> Cost:
+    """Of fewer ranks than the adapter has; without a score where the data are no more."""
+    split = None
+    if select is not None:
+        try:
+            split = select()
+        except QuestionError as error:
+            LOGGER.warning("the cost of --rank on select is not known: %s", error)
+    cost = cost_of(adapter, pairs, facts.goal, split)
+    rank = max(a.shape[1] for a, _ in pairs.values())
+    LOGGER.warning("%s", cost.said(facts.metric, rank))
+    return cost
 
 
 def base_of(model: str, to: Path) -> Base:
@@ -125,9 +160,15 @@ def base_of(model: str, to: Path) -> Base:
     return Base(path, path, None, repr(path), note)
 
 
-def _save_processor(model: str, folder: Path) -> None:
+def _save_processor(model: str, folder: Path, max_length: int) -> None:
+    """A tokenizer that cuts, where it is told to, as in training."""
     processor = load_processor(model)
     if isinstance(processor, ImageProcessor):
         processor.save(folder)
-    else:
+        return
+    own = processor.model_max_length
+    processor.model_max_length = min(own, max_length)
+    try:
         processor.save_pretrained(str(folder))
+    finally:
+        processor.model_max_length = own  # it is shared

@@ -10,13 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from tenslora_search.nn.base_weights import BaseWeights
 from tenslora_search.nn.bundles import (
     Bundle,
     Key,
     bundles_of,
     classes_of,
     dense,
-    is_low_rank,
     knobs_of,
     layout,
     pairs,
@@ -67,12 +67,18 @@ class Adapter(nn.Module):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._bundles = bundles_of(specs)
         self._classes = classes_of(self._bundles)
+        maps = linear_maps(model)
+        groups = {group for bundle in self._bundles for group in bundle.geometry.groups}
+        bases = {group: BaseWeights(model, maps, places, group) for group in groups}
         self.tensors = nn.ModuleList(
             FactoredTensor(
-                [specs[k] for k in bundle.trials], group, [generators[k] for k in bundle.trials]
+                [specs[k] for k in bundle.trials],
+                number,
+                [generators[k] for k in bundle.trials],
+                bases[group],
             )
             for bundle in self._bundles
-            for group in range(len(bundle.geometry.groups))
+            for number, group in enumerate(bundle.geometry.groups)
         )
         for number, bundle in enumerate(self._bundles):
             for name, value in knobs_of([specs[k] for k in bundle.trials]).items():
@@ -118,7 +124,7 @@ class Adapter(nn.Module):
         it: A (input, rank) and B (rank, output), or where it is dense one (input, output).
         """
         bundle, tensors = self._bundle_of(trial), self._tensors
-        contracted = {place: tensors[place].pairs() for place in bundle.tensors}
+        contracted = {place: tensors[place].matrices() for place in bundle.tensors}
         types = [torch.float32] * len(bundle.tensors)
         return {
             key: tuple(matrix[trial - bundle.first] for matrix in matrices)
@@ -210,11 +216,11 @@ class Adapter(nn.Module):
     def _made(
         self,
         bundles: Sequence[Bundle],
-        contracted: Mapping[int, tuple[Tensor, Tensor]],
+        contracted: Mapping[int, tuple[Tensor, ...]],
         types: Sequence[torch.dtype],
     ) -> Iterator[tuple[Key, tuple[Tensor, ...]]]:
         """The updates of a class of bundles, by projection and layer."""
-        if is_low_rank(bundles[0]):
+        if bundles[0].is_low_rank:
             yield from pairs(bundles, contracted, types)
             return
         prefix = f"knob_{self._bundles.index(bundles[0])}_"
@@ -226,20 +232,20 @@ class Adapter(nn.Module):
         for key, update in dense(bundles[0], contracted, self._tensors, knobs):
             yield key, (update,)
 
-    def _contracted(self) -> list[tuple[Tensor, Tensor]]:
-        """The pairs of every tensor. Small kernels by the hundred: on a GPU they run side by side,
-        so do their gradients.
+    def _contracted(self) -> list[tuple[Tensor, ...]]:
+        """Of every tensor. Small kernels by the hundred: on a GPU they run side by side, as do
+        their gradients.
         """
         tensors = self._tensors
         if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
-            return [tensor.pairs() for tensor in tensors]
+            return [tensor.matrices() for tensor in tensors]
         main, sides = torch.cuda.current_stream(), side_streams(tensors[0].scale.device.index)
         for side in sides:
             side.wait_stream(main)
         contracted = []
         for number, tensor in enumerate(tensors):
             with torch.cuda.stream(sides[number % len(sides)]):
-                contracted.append(tensor.pairs())
+                contracted.append(tensor.matrices())
         for side in sides:
             main.wait_stream(side)
         return contracted

@@ -38,6 +38,7 @@ class Bundle:
     rank_class: int
     after: str
     """the map on the whole update, by name"""
+    is_low_rank: bool
     words: Options = ()
     """its knobs that are no numbers"""
 
@@ -81,6 +82,7 @@ def bundles_of(specs: Sequence[AdapterSpec]) -> list[Bundle]:
                 tensors,
                 _rank_class(spec),
                 spec.after.name,
+                spec.is_low_rank,
                 words_of(spec),
             )
         )
@@ -103,23 +105,20 @@ def classes_of(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
     classes: list[list[Bundle]] = []
     for bundle in bundles:
         last = classes[-1][-1] if classes else None
-        alike = last is not None and (
-            (last.rank_class, last.geometry, last.after)
-            == (bundle.rank_class, bundle.geometry, bundle.after)
-        )
-        if alike and is_low_rank(bundle):
+        if (
+            last is not None
+            and last.is_low_rank
+            and bundle.is_low_rank
+            and (last.rank_class, last.geometry) == (bundle.rank_class, bundle.geometry)
+        ):
             classes[-1].append(bundle)
         else:
             classes.append([bundle])
     return classes
 
 
-def is_low_rank(bundle: Bundle) -> bool:
-    return bundle.after == "as_is"
-
-
-Contracted = Mapping[int, tuple[Tensor, Tensor]]
-"""Pairs by the place of their tensor, as `FactoredTensor.pairs` gives them."""
+Contracted = Mapping[int, tuple[Tensor, ...]]
+"""By the place of their tensor, as `FactoredTensor.matrices` gives them."""
 
 
 def pairs(
@@ -144,12 +143,17 @@ def dense(
     knobs: Mapping[str, Tensor],
 ) -> Iterator[tuple[Key, Tensor]]:
     """For each projection and layer of a dense bundle its updates (trial, input, output): scale x
-    f(A B), f entry by entry (LoRAN), float32.
+    f(update), f entry by entry (LoRAN), of a pair or of a form that is dense by itself, float32.
     """
     for index, group in enumerate(bundle.geometry.groups):
-        left, right = _stacked([bundle], contracted, index, torch.float32)
         scale = tensors[bundle.tensors[index]].site_scale.movedim(0, 2)
-        whole = MAPS[bundle.after](left @ (right / scale), **knobs, **dict(bundle.words)) * scale
+        if len(contracted[bundle.tensors[index]]) == 2:
+            left, right = _stacked([bundle], contracted, index, torch.float32)
+            plain = left @ (right / scale)
+        else:
+            plain = _beside(group, group.input, group.output, contracted[bundle.tensors[index]])
+            plain = plain / scale
+        whole = MAPS[bundle.after](plain, **knobs, **dict(bundle.words)) * scale
         for projection, layers in zip(group.projections, whole.unbind(), strict=True):
             for layer, update in enumerate(layers.unbind()):
                 back = projection in group.transposed
@@ -170,12 +174,25 @@ def _stacked(
 ) -> tuple[Tensor, Tensor]:
     """A shape group's pairs of all trials of the bundles: (projection, layer, trial, ...)."""
     group = bundles[0].geometry.groups[index]
-    lefts, rights = zip(*(contracted[bundle.tensors[index]] for bundle in bundles), strict=True)
+    found = [contracted[bundle.tensors[index]] for bundle in bundles]
+    lefts, rights = [one[0] for one in found], [one[1] for one in found]
     multiple = 8 if dtype.itemsize == 2 else 1  # matrix units read 16 bytes at once
     rank = -(-max(left.shape[-1] for left in lefts) // multiple) * multiple
-    shape = (len(group.projections), group.layers, sum(len(left) for left in lefts))
-    left = side_by_side((*shape, group.input, rank), dtype, lefts)
-    return left, side_by_side((*shape, rank, group.output), dtype, rights)
+    left = _beside(group, group.input, rank, lefts, dtype)
+    return left, _beside(group, rank, group.output, rights, dtype)
+
+
+def _beside(
+    group: Group,
+    rows: int,
+    columns: int,
+    sides: Sequence[Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """(projection, layer, trial, rows, columns), the trials of all sides in a row."""
+    n_trials = sum(len(side) for side in sides)
+    shape = (len(group.projections), group.layers, n_trials, rows, columns)
+    return side_by_side(shape, dtype, sides)
 
 
 def _by_site(

@@ -1,35 +1,31 @@
 """FactoredTensor: the trained factors of one construction x decomposition over one shape group,
-contracted into pairs.
+contracted into pairs, or into whole updates where the form is dense.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import opt_einsum
 import torch
 from torch import Tensor, nn
 
+from tenslora_search.nn.base_weights import BaseWeights
 from tenslora_search.nn.maker import Maker
+from tenslora_search.nn.starts import drawn, is_of_weights, of_weights
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.form import Factor
 from tenslora_search.spec.geometry import STACKED
 
-Contraction = tuple[Callable[..., Tensor], tuple[int, ...]]
-"""One side of the cut: the einsum, its path chosen, and where stacked axes of length 1 go."""
 
-STARTS = {
-    "zero": lambda shape, generator: torch.zeros(shape),
-    "uniform": lambda shape, generator: torch.rand(shape, generator=generator) * 2 - 1,
-    "normal": lambda shape, generator: torch.randn(shape, generator=generator),
-    "orthonormal": lambda shape, generator: (
-        torch.linalg.qr(torch.randn(shape, generator=generator))[0] * math.sqrt(shape[-2])
-    ),
-    "signs": lambda shape, generator: (
-        torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
-    ),
-    "ones": lambda shape, generator: torch.ones(shape),
-}
-"""Draws of the distributions a factor names, before they are scaled to its fan."""
+class Contraction(NamedTuple):
+    """Some factors by their places, the einsum over them, its path chosen, and where stacked axes
+    of length 1 go.
+    """
+
+    side: tuple[int, ...]
+    expression: Callable[..., Tensor]
+    missing: tuple[int, ...]
 
 
 class FactoredTensor(nn.Module):
@@ -38,15 +34,21 @@ class FactoredTensor(nn.Module):
 
     Trials may differ in ranks and scale. Shorter bonds are padded with zeros, which training never
     moves: every factor around a bond is zero there, so every gradient is; and a form's `make` never
-    meets them (`Maker`). Each trial draws from its own generator, each copy in turn.
+    meets them (`Maker`). Each trial draws from its own generator, each copy in turn; what starts
+    from the frozen weights takes them from `base`.
     """
 
     scale: Tensor
 
     def __init__(
-        self, specs: Sequence[AdapterSpec], group: int, generators: Sequence[torch.Generator]
+        self,
+        specs: Sequence[AdapterSpec],
+        group: int,
+        generators: Sequence[torch.Generator],
+        base: BaseWeights | None = None,
     ) -> None:
         super().__init__()
+        self._base = base
         self.network = net = specs[0].networks[group]
         self.head_layout = specs[0].head_layout
         self.trial_ranks = [spec.copy_ranks[group] for spec in specs]
@@ -63,11 +65,9 @@ class FactoredTensor(nn.Module):
             "scale", scales.reshape(len(specs), *self.looped, *(1,) * n_axes), persistent=False
         )
         self._maker = Maker(net, every_copy, self.ranks) if net.form.make else None
-
-        self.cut = net.cut(self.ranks)
         self.slice_rank = net.slice_rank(self.ranks)
-        self._left = self._contraction(self.cut.left, self._input_axes, self.cut.bonds)
-        self._right = self._contraction(self.cut.right, self.cut.bonds, self._output_axes)
+        self._contractions = self._sides()
+        self._base = None  # its weights are not this module's to keep
 
     @property
     def n_trials(self) -> int:
@@ -91,21 +91,29 @@ class FactoredTensor(nn.Module):
         flat = {name: value.flatten(0, len(self.looped)) for name, value in self.arrays.items()}
         return {name: value.unflatten(0, copies) for name, value in self._maker(flat).items()}
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """A (trial, projection, layer, input, rank) and B (trial, projection, layer, rank, output),
-        the scale in them.
+    def matrices(self) -> tuple[Tensor, ...]:
+        """What is added at the sites, the scale in it: A (trial, projection, layer, input, rank)
+        and B (trial, projection, layer, rank, output); of a dense form one update (trial,
+        projection, layer, input, output).
 
-        A stacked axis on which a side does not depend has length 1.
+        A stacked axis on which one does not depend has length 1.
         """
         factors = self.contracted()
         if self.network.form.scaled:
             factors[self.smallest] = factors[self.smallest] * self.scale
-        left = self._contract(self._left, self.cut.left, factors)
-        right = self._contract(self._right, self.cut.right, factors)
-        group = self.network.group
-        return left.flatten(3, -1).unflatten(3, (group.input, -1)), right.flatten(3, -1).unflatten(
-            3, (-1, group.output)
-        )
+        found = [self._contract(one, factors) for one in self._contractions]
+        ends = self.network.group.input, self.network.group.output
+        if len(found) == 1:
+            return (found[0].flatten(3, -1).unflatten(3, ends),)
+        left, right = (one.flatten(3, -1) for one in found)
+        return left.unflatten(3, (ends[0], -1)), right.unflatten(3, (-1, ends[1]))
+
+    def whole(self) -> Tensor:
+        """The updates multiplied out, the scale in them: (trial, projection, layer, input, output),
+        a stacked axis on which they do not depend of length 1.
+        """
+        found = self.matrices()
+        return found[0] if len(found) == 1 else found[0] @ found[1]
 
     @property
     def site_scale(self) -> Tensor:
@@ -144,7 +152,7 @@ class FactoredTensor(nn.Module):
         drawn = {}
         for factor in self.network.form.learnt:
             mask = self._entries(factor, trial)
-            start = self._start(factor, tuple(mask.shape), generator)
+            start = self._start(factor, mask, generator)
             sizes = [self.network.sizes(ranks) for ranks in self.trial_ranks[trial]]
             fan = torch.tensor(
                 [math.prod(one[name] for name in factor.fan) for one in sizes], dtype=torch.float32
@@ -155,17 +163,11 @@ class FactoredTensor(nn.Module):
             drawn[factor.name] = padded
         return drawn
 
-    def _start(
-        self, factor: Factor, shape: tuple[int, ...], generator: torch.Generator
-    ) -> Tensor:  # shape: (*looped, *axes)
-        if factor.start != "orthonormal":
-            return STARTS[factor.start](shape, generator)
-        # (modes, bond, blocks...): the columns of each block are orthonormal, along all its modes.
-        batch, n_modes = len(self.looped), sum(not axis.is_bond for axis in factor.axes)
-        modes, rank = shape[batch : batch + n_modes], shape[batch + n_modes]
-        blocks = shape[batch + n_modes + 1 :]
-        columns = STARTS[factor.start]((*shape[:batch], *blocks, math.prod(modes), rank), generator)
-        return columns.movedim((-2, -1), (batch, batch + 1)).unflatten(batch, modes)
+    def _start(self, factor: Factor, entries: Tensor, generator: torch.Generator) -> Tensor:
+        looped = self.network.looped
+        if self._base is not None and is_of_weights(factor):
+            return of_weights(factor, entries, looped, self.head_layout, self._base)
+        return drawn(factor, tuple(entries.shape), len(looped), generator)
 
     def _shape(self, factor: Factor) -> tuple[int, ...]:
         """(trial, *looped, *axes), every bond at its widest."""
@@ -202,13 +204,18 @@ class FactoredTensor(nn.Module):
         )
 
     def _parts(self, mode: str) -> tuple[str, ...]:
-        return tuple(
-            sorted(
-                axis.name
-                for factor in self.network.factors
-                for axis in factor.axes
-                if axis.mode == mode
-            )
+        axes = {axis.name for factor in self.network.factors for axis in factor.axes}
+        return tuple(sorted(name for name in axes if name.partition(":")[0] == mode))
+
+    def _sides(self) -> tuple[Contraction, ...]:
+        """How the factors make a pair, or the one update of a dense form."""
+        if self.network.form.dense:
+            every = tuple(range(len(self.network.factors)))
+            return (self._contraction(every, self._input_axes, self._output_axes),)
+        cut = self.network.cut(self.ranks)
+        return (
+            self._contraction(cut.left, self._input_axes, cut.bonds),
+            self._contraction(cut.right, cut.bonds, self._output_axes),
         )
 
     def _contraction(self, side: tuple[int, ...], *ends: tuple[str, ...]) -> Contraction:
@@ -229,12 +236,10 @@ class FactoredTensor(nn.Module):
         shapes = [self._shape(self.network.factors[k]) for k in side]
         expression = opt_einsum.contract_expression(subscripts, *shapes, optimize="optimal")
         missing = tuple(1 + place for place, axis in enumerate(STACKED) if axis not in present)
-        return expression, missing
+        return Contraction(side, expression, missing)
 
-    def _contract(
-        self, contraction: Contraction, side: tuple[int, ...], factors: dict[str, Tensor]
-    ) -> Tensor:
-        expression, missing = contraction
+    def _contract(self, contraction: Contraction, factors: dict[str, Tensor]) -> Tensor:
+        side, expression, missing = contraction
         result = expression(*(factors[self.network.factors[k].name] for k in side), backend="torch")
         for place in missing:
             result = result.unsqueeze(place)

@@ -1,10 +1,11 @@
-"""build(): a run folder's report.html, report.md, front.csv, trials.csv, front.png and front.svg,
-from the folder alone.
+"""build(): a run folder's report.html, report.md, result.json, front.csv, trials.csv, front.png,
+front.svg and front.pdf, from the folder alone.
 """
 
 import base64
 import hashlib
 import html
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,21 +16,24 @@ from tenslora_search.report.pareto import front
 from tenslora_search.report.payload import payload
 from tenslora_search.report.plots import front_figures
 from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.result import result
 from tenslora_search.report.rows import columns_of, write_csv
 from tenslora_search.spec.table import QuestionError
 
-SCRIPTS = ("base.js", "front.js", "chosen.js", "trials.js", "start.js")
+SCRIPTS = ("base.js", "save.js", "front.js", "chosen.js", "trials.js", "start.js")
 """Of `page/`, in the order in which they stand in the page."""
 
 
 def build(folder: str | Path) -> RunRecord:
-    """Writes the six files; `QuestionError` if the folder holds no run, or cannot be written."""
+    """Writes the eight files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
     try:
         columns = columns_of(record.rows)
         write_csv(front(record.rows), columns, record.folder / "front.csv")
         write_csv(record.rows, columns, record.folder / "trials.csv")
         front_figures(record, record.folder)
+        text = json.dumps(result(record), indent=2) + "\n"
+        (record.folder / "result.json").write_text(text, encoding="utf-8", errors="replace")
         for name, text in (("report.md", markdown(record)), ("report.html", page(record))):
             # a command may name a folder whose name is no UTF-8
             (record.folder / name).write_text(text, encoding="utf-8", errors="replace")

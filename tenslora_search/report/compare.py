@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tenslora_search.report.build import shell
+from tenslora_search.report.comparing import band, drawn_band, equal_sizes, settings, standings
 from tenslora_search.report.findings import beside_lora
 from tenslora_search.report.looks import Look, look
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
+from tenslora_search.report.pages.by_method import by_method_and_run
 from tenslora_search.report.pages.choosing import report_score
 from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run
@@ -124,7 +126,19 @@ def members(runs: Runs) -> Markup | None:
 
 
 COMPARISONS: Table[Callable[[Runs], Markup | None]] = Table(
-    "comparison", {entry.__name__: entry for entry in (runs_table, fronts, findings, members)}
+    "comparison",
+    {
+        entry.__name__: entry
+        for entry in (
+            runs_table,
+            fronts,
+            findings,
+            by_method_and_run,
+            equal_sizes,
+            standings,
+            members,
+        )
+    },
 )
 
 
@@ -147,12 +161,19 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
         log_x=True, width=760, height=380,
     )  # fmt: skip
     parts, legend = [], []
+    for place, runs in enumerate(settings(group).values()):
+        parts += drawn_band(chart, runs, _colour(look(place)))
     for place, (name, members) in enumerate(fronts.items()):
         parts += _front(chart, name, members, look(place), group[name].file.budget)
         legend.append(_legend(name, look(place)))
     caption = (
         "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
     )
+    if any(band(runs) for runs in settings(group).values()):
+        caption += (
+            " Band: mean and standard deviation, over the seeds of one setting, of the best select "
+            "score of at most so many parameters."
+        )
     about = f"{metric} against parameters of the fronts of {len(group)} runs"
     drawing = join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend"))
     return join(title, figure(drawing, caption))

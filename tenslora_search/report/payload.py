@@ -14,12 +14,14 @@ from tenslora_search.report.rows import Row, Value, settings_of
 
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
-    "extra_macs", "peak_memory_mb", "seconds", "score", "report_score", "report_std", "n_retests",
-    "step", "reason",
+    "extra_macs", "lora_rank", "lora_bytes", "peak_memory_mb", "seconds", "score", "report_score",
+    "report_std", "n_retests", "step", "reason",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",
     "bytes": "bytes of the factors (float32)",
+    "lora_rank": "rank of the LoRA checkpoint (largest of any map)",
+    "lora_bytes": "bytes of the LoRA checkpoint (float32)",
     "extra_macs": "extra multiply-adds a token, unmerged",
     "peak_memory_mb": "peak training memory, MB a trial",
     "seconds": "training time, seconds a trial",

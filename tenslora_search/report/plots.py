@@ -1,4 +1,6 @@
-"""Figures for papers: the front as score against parameters, as front.png and front.svg."""
+"""Figures for papers: the front as score against parameters, as front.png, front.svg and
+front.pdf.
+"""
 
 import math
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ def front_figures(record: RunRecord, folder: Path) -> None:
 
     style = {
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
         "svg.hashsalt": "tenslora-search",
         "font.size": 9,
         "axes.spines.top": False,
@@ -55,6 +58,7 @@ def front_figures(record: RunRecord, folder: Path) -> None:
         figure.savefig(folder / "front.png", dpi=200)
         figure.set_layout_engine("none")  # the layout is found
         figure.savefig(folder / "front.svg", metadata={"Date": None})
+        figure.savefig(folder / "front.pdf", metadata={"CreationDate": None})
 
 
 def _marks(axes: Any, rows: Sequence[Row], label: str, **look: object) -> None:

@@ -17,9 +17,9 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.metrics import noise_of
+from tenslora_search.spec.served import BYTES_A_PARAMETER, served
 from tenslora_search.spec.table import QuestionError
 
-BYTES_A_PARAMETER = 4
 UNKNOWN_ROWS = 1_000
 """Of a split in folders of before they were written down."""
 
@@ -134,6 +134,7 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
     said = record.proposed
     again = [one.report_score for one in record.retests.values()]
     memory = [one.peak_memory_mb for one in record.rungs if one.peak_memory_mb is not None]
+    lora = served(adapter) if adapter else None
     return Row(
         number=record.number,
         state=STATES.get(record.state, "running"),
@@ -151,27 +152,25 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
         reason=cut(record.reason, MOST_IN_ROW),
         n_retests=len(again),
         bytes=BYTES_A_PARAMETER * record.n_params,
-        extra_macs=float(extra_macs(adapter)) if adapter else math.nan,
+        extra_macs=_known(lora and lora.extra_macs),
         peak_memory_mb=max(memory, default=math.nan),
         completed_at=_known(record.completed_at),
         settings=_settings(record),
+        lora_rank=_known(lora and lora.rank),
+        lora_bytes=_known(lora and lora.bytes),
+        n_nonzero=_left(record),
     )
 
 
-def extra_macs(spec: AdapterSpec) -> int:
-    """Multiply-adds a token of y = x W + (x A) B beyond x W: over all sites, pair rank x (input +
-    output).
-    """
-    total = 0
-    for net, copies in zip(spec.networks, spec.copy_ranks, strict=True):
-        sites = len(net.group.projections) * net.group.layers // net.copies
-        ranks = sum(net.slice_rank(ranks) for ranks in copies)
-        total += ranks * sites * (net.group.input + net.group.output)
-    return total
+def _left(record: Record) -> int:
+    if not record.rungs:
+        return 0
+    found = record.rungs[-1].n_nonzero
+    return record.n_params if found is None else found
 
 
 def _known(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)
 
 
 def _adapter(record: Record) -> AdapterSpec | None:

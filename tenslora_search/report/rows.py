@@ -51,6 +51,12 @@ class Row:
     """worker-seconds of the search until then"""
     settings: Mapping[str, Value]
     """what its specification says besides, by the names of `TrialSpec.columns`"""
+    lora_rank: float = math.nan
+    """the largest rank of a map in its LoRA checkpoint; not known of a dense update"""
+    lora_bytes: float = math.nan
+    """of that checkpoint, without the task head"""
+    n_nonzero: int = 0
+    """trained numbers that training has left in terms that are not zero; 0 before the first rung"""
 
     @property
     def is_complete(self) -> bool:

@@ -100,6 +100,8 @@ class Rung(Event):
     peak_memory_mb: Seconds | None = None
     state: InnerPath | None = None
     """where its weights lie, relative to the run folder; None: somebody else keeps them"""
+    n_nonzero: Number | None = None
+    """trained numbers that training has left in terms that are not zero; None: all of them"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from tenslora_search.spec.table import QuestionError
 
 OURS = (
     "run.json", "run.json.part", "trials.jsonl", "study.journal", "states", "ray", "adapters",
-    "report.html", "front.csv", "front.png", "front.svg", "report.md", "trials.csv",
+    "report.html", "front.csv", "front.png", "front.svg", "front.pdf", "report.md", "trials.csv",
+    "search.toml", "result.json", "tensorboard",
 )  # fmt: skip
 """What a run folder holds, beside its scratch."""
 LOCK = ".lock"

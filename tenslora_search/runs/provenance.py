@@ -22,9 +22,9 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def versions() -> dict[str, str]:
-    """Of the libraries that decide a result."""
-    return {name: _version(name) for name in VERSIONS}
+def versions(names: Sequence[str] = VERSIONS) -> dict[str, str]:
+    """Of the libraries, by default those that decide a result."""
+    return {name: _version(name) for name in names}
 
 
 def hardware(gpus: Sequence[str]) -> Hardware:

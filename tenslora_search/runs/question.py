@@ -27,7 +27,7 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
-FREE = ("trials", "retest")
+FREE = ("trials", "retest", "retest_methods")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
     "space",
@@ -77,6 +77,8 @@ class Question:
     objective: Objective = "front"
     retest: Number = 2
     """fresh seeds on which each member of the front is trained again"""
+    retest_methods: bool = False
+    """and the best of each method at a sixteenth, a quarter and all of the budget"""
     seed: Number = 0
     count_head: bool = False
     eta: Eta = 3

@@ -109,6 +109,8 @@ class TrialResult:
     """its share of the time that its pack spent in training and scoring"""
     peak_memory_mb: Seconds | None = None
     """its share of what its pack held at most on a GPU, the backbone included"""
+    n_nonzero: Number | None = None
+    """trained numbers that training has left in terms that are not zero; None: all of them"""
 
     @property
     def is_cut(self) -> bool:

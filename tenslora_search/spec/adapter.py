@@ -125,8 +125,8 @@ class AdapterSpec:
 
     @property
     def is_low_rank(self) -> bool:
-        """Whether each update is a low-rank pair; any map but `as_is` makes it dense."""
-        return self.after == AS_IS
+        """Whether each update is a pair; a map but `as_is` makes it dense, or the form is so."""
+        return self.after == AS_IS and not self.networks[0].form.dense
 
     @property
     def is_per_copy(self) -> bool:

@@ -153,7 +153,8 @@ def proportional(structure: Structure, budget: int, weights: Sequence[float] = (
         wanted = [max(1, min(round(math.exp(height) * weight), _LARGEST)) for weight in shape]
         return structure.clip(wanted)
 
-    low, high = -math.log(max(shape)) - 1, math.log(_LARGEST) - math.log(min(shape))
+    low = -math.log(max(shape, default=1.0)) - 1
+    high = math.log(_LARGEST) - math.log(min(shape, default=1.0))
     if structure.count(at(low)) > budget:
         return _grown((1,) * n_bonds, structure, budget, shape)
     for _ in range(50):
@@ -178,7 +179,7 @@ def level_ranks(structure: Structure, size: int, weights: Sequence[float]) -> Ra
         ]
         return structure.clip(wanted)
 
-    low, high = -SPREAD, min(math.log(max(1, size)), max(limit_logs)) + SPREAD
+    low, high = -SPREAD, min(math.log(max(1, size)), max(limit_logs, default=0.0)) + SPREAD
     best = (1,) * len(offsets)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

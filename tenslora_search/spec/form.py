@@ -1,7 +1,7 @@
 """Form: what an adapter is made of. Rule: how it is trained. What the entries of tables return."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tenslora_search.spec.table import QuestionError, unknown
@@ -9,7 +9,8 @@ from tenslora_search.spec.table import QuestionError, unknown
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones")
+FROM_WEIGHTS = ("singular", "principal")
+STARTS = ("zero", "uniform", "normal", "orthonormal", "signs", "ones", *FROM_WEIGHTS)
 OUTPUT_MODES = ("output", "head", "head_dim")
 
 
@@ -42,8 +43,11 @@ class Factor:
 
     `start` is one of `STARTS`; signs are +1 and -1. Entries have variance 1 / (product of the axes
     named in `fan`), a third of it when uniform (Kaiming with a = sqrt 5). Orthonormal: the columns
-    along the first bond, over the modes before it, for each block of what follows. A `frozen`
-    factor is drawn and saved, but neither trained nor counted.
+    along the first bond, over the modes before it, for each block of what follows. `FROM_WEIGHTS`:
+    the leading left singular vectors of the frozen weights' unfolding along the factor's modes, one
+    a column of its only bond; principal: each times its singular value over their root mean square.
+    Where there is no model they are orthonormal. A `frozen` factor is drawn and saved, but neither
+    trained nor counted.
     """
 
     name: str
@@ -73,6 +77,10 @@ class Form:
     update after Adam's first step, in units of learning rate x scale, by the length of every axis;
     it is needed where the form is scaled and the norm does not follow from `Factor.start`: with
     `make`, or without a factor that starts at zero.
+
+    A `dense` form is no pair: a factor may hold axes of both the input and the output, and the
+    whole update is made at every site, at the cost of such a product. `limits` are the largest
+    values of bonds where the factors would let them grow on to no use.
     """
 
     factors: tuple[Factor, ...]
@@ -82,6 +90,8 @@ class Form:
     scaled: bool = True
     starts_at_zero: str = ""
     first_step: Callable[[Mapping[str, int]], float] | None = None
+    dense: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         wrong = _wrong(self)
@@ -102,7 +112,7 @@ class Form:
     def is_plain(self) -> bool:
         """Whether nothing but the contracted factors says what the adapter is and how it learns."""
         is_made = bool(self.trained) or any(factor.frozen for factor in self.factors)
-        return self.rule is None and self.scaled and not is_made
+        return self.rule is None and self.scaled and not is_made and not self.dense
 
 
 def _wrong(form: Form) -> str:
@@ -116,8 +126,11 @@ def _wrong(form: Form) -> str:
     carried = [axis.name for factor in form.factors for axis in _bonds(factor)]
     for factor in form.factors:
         modes = {axis.mode for axis in factor.axes}
-        if "input" in modes and modes.intersection(OUTPUT_MODES):
-            return f"{factor.name} holds axes of both the input and the output"
+        if "input" in modes and modes.intersection(OUTPUT_MODES) and not form.dense:
+            return (
+                f"{factor.name} holds axes of both the input and the output, and the form is not "
+                "said to be dense"
+            )
         alone = [axis.name for axis in _bonds(factor) if carried.count(axis.name) < 2]
         if alone:
             return f"bond {alone[0]} of {factor.name} joins no other factor"
@@ -203,6 +216,10 @@ class Learner(Protocol):
         ...
 
     def value(self, factor: Factor) -> "list[Tensor]": ...
+    def entries(self, factor: Factor) -> "list[Tensor]":
+        """Which entries of the values are the trial's own, booleans on the CPU; the rest pads."""
+        ...
+
     def gradient(self, factor: Factor) -> "list[Tensor]":
         """Of the step that was taken last, after clipping: for `between` alone."""
         ...
@@ -218,7 +235,8 @@ class Rule:
 
     `care` says how each factor is stepped. `penalty` is added to the trial's loss and recorded with
     the step: it may not wait for the device. `between` changes a trial in place between two steps,
-    outside the recording, after every `every` steps but the last (0: never). With `restarts` the
+    outside the recording, after every `every` steps but the last (0: never); or, where `links` is
+    more than 1, between parts of the trial's steps, so many and equally long. With `restarts` the
     warm-up, the schedule and Adam (its step count and both moments) begin anew at each such call.
     """
 
@@ -226,4 +244,11 @@ class Rule:
     penalty: "Callable[[Learner], Tensor] | None" = None
     between: Callable[[Learner], None] | None = None
     every: int = 0
+    links: int = 1
     restarts: bool = False
+
+    def period(self, n_steps: int) -> int:
+        """The steps from one call of `between` to the next, in a trial of so many; 0: no call."""
+        if self.between is None:
+            return 0
+        return self.every if self.links == 1 else -(-n_steps // self.links)

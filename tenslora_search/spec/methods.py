@@ -11,13 +11,16 @@ from tenslora_search.spec.table import QuestionError, Table, shortened
 
 
 class Method(NamedTuple):
-    """A point of the grid. What is left out is any sites, and no map, rule or allocator of its
-    own.
+    """A point of the grid, and where it was published. What is left out is any sites, and no map,
+    rule or allocator of its own.
     """
 
     construction: str
     decomposition: str
     note: str
+    paper: str = ""
+    """arXiv's number, or where else it stands"""
+    year: int = 0
     map: str = "as_is"
     rule: str = "plain"
     allocator: str = "level"
@@ -29,67 +32,119 @@ class Method(NamedTuple):
         said = {"map": self.map, "rule": self.rule, "allocator": self.allocator}
         return {**said, "sites": self.sites} if self.sites else said
 
+    @property
+    def source(self) -> str:
+        """`arXiv 2106.09685, 2021`; empty where nothing is said."""
+        paper = f"arXiv {self.paper}" if self.paper[:4].isdigit() else self.paper
+        return ", ".join([paper, str(self.year)] if self.year else [paper] if paper else [])
 
-METHODS: Table[Method] = Table(
-    "method",
-    {
-        "LoRA": Method("none", "cp", "one pair a matrix; arXiv 2106.09685"),
-        "LoRA+": Method(
-            "none", "cp", "LoRA, B learns 16 times as fast; arXiv 2402.12354", rule="lora_plus"
-        ),
-        "LoRAN": Method(
-            "none", "cp", "LoRA, then z + a z sin(f z); Findings of EMNLP 2024", map="sinter"
-        ),
-        "PRILoRA ramp": Method(
-            "none", "cp", "LoRA, ranks that grow with depth; arXiv 2401.11316", allocator="ramp"
-        ),
-        "GeLoRA": Method(
-            "none",
-            "cp",
-            "LoRA, more rank where the states gain dimensions; arXiv 2412.09250",
-            allocator="gelora",
-        ),
-        "SoRA": Method("none", "sora", "LoRA with gates that training shuts; arXiv 2311.11696"),
-        "NB-LoRA": Method(
-            "none",
-            "nb_lora",
-            "the norm-bounded one (Cayley) of arXiv 2501.19050; not 2609.25618, null-basis",
-        ),
-        "LoTR": Method(
-            "depth",
-            "tucker2",
-            "factors shared over layers, a free matrix a layer; arXiv 2402.01376",
-        ),
-        "FacT-TT": Method(
-            "qkv_depth",
-            "tucker2",
-            "factors shared by all maps, a free matrix each; arXiv 2212.03145",
-        ),
-        "LoRTA": Method(
-            "att_qkv_depth", "cp", "one CP tensor of all heads, maps and layers; arXiv 2410.04060"
-        ),
-        "MetaTT": Method(
-            "qkv_depth", "tensor_train", "one tensor train of all maps and layers; arXiv 2506.09105"
-        ),
-        "TT-LoRA": Method(
-            "none", "tensorised_tt", "a tensor train over each reshaped update; arXiv 2408.01008"
-        ),
-        **{
-            f"TensLoRA {name}": Method(
-                name, "tucker", f"a Tucker tensor over {axes}; arXiv 2509.19391"
-            )
-            for name, axes in {
-                "att": "heads",
-                "qkv": "projections",
-                "depth": "layers",
-                "att_qkv": "heads and projections",
-                "att_depth": "heads and layers",
-                "qkv_depth": "projections and layers",
-                "att_qkv_depth": "heads, projections and layers",
-            }.items()
-        },
-    },
-)
+
+_TRAINING = {
+    "LoRA": Method("none", "cp", "one pair a matrix", "2106.09685", 2021),
+    "LoRA+": Method(
+        "none", "cp", "LoRA, B learns 16 times as fast", "2402.12354", 2024, rule="lora_plus"
+    ),
+    "LoRAN": Method(
+        "none", "cp", "LoRA, then z + a z sin(f z)", "Findings of EMNLP", 2024, map="sinter"
+    ),
+    "PRILoRA": Method(
+        "none",
+        "cp",
+        "LoRA, ranks that grow with depth, A pruned while it learns",
+        "2401.11316",
+        2024,
+        rule="prilora",
+        allocator="ramp",
+    ),
+    "PRILoRA ramp": Method(
+        "none", "cp", "LoRA, ranks that grow with depth", "2401.11316", 2024, allocator="ramp"
+    ),
+    "GeLoRA": Method(
+        "none",
+        "cp",
+        "LoRA, more rank where the states gain dimensions",
+        "2412.09250",
+        2024,
+        allocator="gelora",
+    ),
+    "dedup": Method(
+        "none",
+        "cp",
+        "LoRA, columns alike cost: ours, for ReSoRA's",
+        "2507.20745",
+        2025,
+        rule="dedup",
+    ),
+}
+"""LoRA, and what a map, a rule or an allocator makes of it."""
+
+_STRUCTURES = {
+    "SoRA": Method("none", "sora", "LoRA with gates that training shuts", "2311.11696", 2023),
+    "AdaLoRA": Method(
+        "none", "adalora", "LoRA as an SVD, the most important terms kept", "2303.10512", 2023
+    ),
+    "RAC-LoRA": Method(
+        "none", "rac_lora", "a chain of LoRA links, A drawn and frozen", "2410.08305", 2024
+    ),
+    "NB-LoRA": Method(
+        "none", "nb_lora", "norm-bounded (Cayley); not 2609.25618, null-basis", "2501.19050", 2025
+    ),
+    "LoTR": Method(
+        "depth", "tucker2", "factors shared over layers, a free matrix each", "2402.01376", 2024
+    ),
+    "FacT-TT": Method(
+        "qkv_depth", "tucker2", "factors shared by all maps, a free matrix each", "2212.03145", 2022
+    ),
+    "LoRTA": Method(
+        "att_qkv_depth", "cp", "one CP tensor of all heads, maps and layers", "2410.04060", 2024
+    ),
+    "MetaTT": Method(
+        "qkv_depth", "tensor_train", "one train of all maps and layers", "2506.09105", 2025
+    ),
+    "TT-LoRA": Method(
+        "none", "tensorised_tt", "a tensor train over each reshaped update", "2408.01008", 2024
+    ),
+    "FacT-TK": Method(
+        "qkv_depth", "fact_tk", "a Tucker tensor over all maps as one mode", "2212.03145", 2022
+    ),
+    "CaRA": Method(
+        "att_qkv_depth", "cara", "CP, its weights trained, maps as one mode", "ICML", 2025
+    ),
+    "LoRETTA": Method(
+        "none", "loretta", "LoRA, A and B a tensor train each (rep)", "2402.11417", 2024
+    ),
+    "TensorGuide": Method(
+        "none", "tensor_guide", "one tensor train makes A and B", "2506.16456", 2025
+    ),
+    "LoRA-FA": Method("none", "lora_fa", "LoRA, A frozen", "2308.03303", 2023),
+    "VeRA": Method(
+        "qkv_depth", "vera", "shared random A and B, trained scaling vectors", "2310.11454", 2023
+    ),
+    "LoRA-XS": Method(
+        "none", "lora_xs", "r x r between the weight's singular vectors", "2405.17604", 2024
+    ),
+    "TeRA": Method(
+        "qkv_depth", "tera", "a random Tucker tensor, trained diagonals", "2509.03234", 2025
+    ),
+    "QuanTA": Method(
+        "none", "quanta", "gates on a reshaped input; dense, high rank", "2406.00132", 2024
+    ),
+}
+"""Told by their structure. The order is that in which a search tries them first."""
+
+_TENSLORA = {
+    f"TensLoRA {name}": Method(name, "tucker", f"a Tucker tensor over {axes}", "2509.19391", 2025)
+    for name, axes in {
+        "att": "heads",
+        "qkv": "projections",
+        "depth": "layers",
+        "att_qkv": "heads and projections",
+        "att_depth": "heads and layers",
+        "qkv_depth": "projections and layers",
+        "att_qkv_depth": "heads, projections and layers",
+    }.items()
+}
+METHODS: Table[Method] = Table("method", {**_TRAINING, **_STRUCTURES, **_TENSLORA})
 
 
 USUAL = {"map": "as_is", "rule": "plain", "allocator": "level"}

@@ -27,6 +27,8 @@ NOISE: Table[Callable[[int], float]] = Table(
         "accuracy": of_share,
         "f1_macro": of_share,
         "f1_micro": of_share,
+        "balanced_accuracy": of_share,
+        "roc_auc": of_share,
         "matthews": of_correlation,
         "pearson": of_correlation,
         "spearman": of_correlation,
@@ -54,9 +56,16 @@ def noise_of(metric: str, n_rows: int) -> float:
 GOAL_METRICS: Table[tuple[str, ...]] = Table(
     "goal",
     {
-        "classes": ("accuracy", "f1_macro", "f1_micro", "matthews"),
+        "classes": (
+            "accuracy",
+            "f1_macro",
+            "f1_micro",
+            "balanced_accuracy",
+            "roc_auc",
+            "matthews",
+        ),
         "numbers": ("pearson_spearman", "pearson", "spearman"),
-        "labels": ("f1_micro", "f1_macro"),
+        "labels": ("f1_micro", "f1_macro", "roc_auc"),
     },
 )
 """The metrics that score each of `data.goals.GOALS`; the first unless another is asked for."""

@@ -77,14 +77,16 @@ class Network:
         For the factors around a bond, leaving out what all of them share: the bond is at most the
         product of all sizes but one factor's. A tall factor gives r <= n, a Tucker core r_k <=
         product of the others, CP the product of all modes but the largest. Bonds around the same
-        factors (a ring of two cores) share one limit, of which the earlier takes first.
+        factors (a ring of two cores) share one limit, of which the earlier takes first. A form may
+        set lower ones (`Form.limits`).
         """
         sizes = dict(zip(self.bonds, ranks, strict=True))
         result: list[int] = []
-        for carriers, twins in zip(self._carriers, self._twins, strict=True):
+        for bond, carriers, twins in zip(self.bonds, self._carriers, self._twins, strict=True):
             around = [fixed * math.prod(sizes[name] for name in names) for fixed, names in carriers]
             taken = math.prod(sizes[name] for name in twins if sizes[name] < UNBOUNDED)
-            result.append(max(1, math.prod(around) // max(around) // taken))
+            cap = max(1, math.prod(around) // max(around) // taken)
+            result.append(min(cap, self.form.limits.get(bond, cap)))
         return tuple(result)
 
     def clip(self, ranks: Sequence[int]) -> tuple[int, ...]:
@@ -102,12 +104,14 @@ class Network:
 
     def cut(self, ranks: Sequence[int]) -> Cut:
         """The split into a pair of the smallest rank; on a tie most factors go to the output's
-        side.
+        side. A dense form has none.
         """
         return _cut(self, tuple(ranks))
 
     def slice_rank(self, ranks: Sequence[int]) -> int:
-        """The rank of the pair at every site, at most the smaller side of the map."""
+        """The rank of the pair at every site; of a dense update the smaller side of the map."""
+        if self.form.dense:
+            return min(self.group.input, self.group.output)
         sizes = dict(zip(self.bonds, ranks, strict=True))
         return math.prod(sizes[name] for name in self.cut(ranks).bonds)
 

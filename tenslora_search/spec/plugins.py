@@ -41,6 +41,7 @@ HOMES = {
     "pick": "tenslora_search.report.pareto.PICKS",
     "page": "tenslora_search.report.pages.PAGES",
     "comparison": "tenslora_search.report.compare.COMPARISONS",
+    "tracker": "tenslora_search.api.trackers.TRACKERS",
 }
 """Where the tables are that take entries from outside, by their kind."""
 
@@ -49,11 +50,12 @@ CLOSED = {
     "tenslora_search.spec.metrics.GOAL_METRICS": "GOALS.add tells it",
     "tenslora_search.spec.adapter.HEAD_LAYOUTS": "two ways to count columns; there is no third",
     "tenslora_search.runs.events.EVENTS": "the journal's form is the same for all who read it",
+    "tenslora_search.report.methods.FORMS": "three ways to write one table",
     "tenslora_search.listing.KINDS": "made of the other tables",
 }
 """The tables that take none, and why."""
 
-OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison")
+OF_DRIVER = ("sampler", "pruner", "executor", "format", "pick", "page", "comparison", "tracker")
 """Kinds of which workers need nothing."""
 
 

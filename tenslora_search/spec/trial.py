@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS
+from tenslora_search.spec.form import Rule
 from tenslora_search.spec.knobs import Named, Range
 from tenslora_search.spec.methods import method_name
 from tenslora_search.spec.rules import RULES
@@ -51,6 +52,22 @@ class TrialSpec:
         """The name people know: LoRA, LoRA+, LoTR, TensLoRA qkv_depth, ..."""
         structure = self.adapter.canonical().structure
         return method_name(structure, rule=self.rule.name, allocator=self.allocator.name)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """How it is trained: by its own rule and, if it has one, its form's."""
+        of_form = self.adapter.networks[0].form.rule
+        own: Rule = self.rule.make(RULES)
+        return (own, of_form) if of_form else (own,)
+
+    def check_steps(self, n_steps: int) -> None:
+        """`QuestionError` where a trial of so many steps cannot be trained by its rules."""
+        links = max(rule.links for rule in self.rules)
+        if links > n_steps:
+            raise QuestionError(
+                f"{self.method} is a chain of {links} links, more than the {n_steps} steps of a "
+                "trial; give fewer links, or more steps."
+            )
 
     def columns(self) -> dict[str, Any]:
         """Every field of the trial and its adapter by name, for tables; knobs as "gate.xi"."""

@@ -17,23 +17,22 @@ from typing import Any
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
+from tenslora_search.spec.form import Rule
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Knob, Named, Range, knobs
 from tenslora_search.spec.methods import METHODS, USUAL
+from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.feasible import Row, nothing_fits, row_of
 from tenslora_search.study.geometries import Geometries, geometries_by_sites
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
+from tenslora_search.study.roles import ROLES as ROLES
+from tenslora_search.study.roles import bond_roles as bond_roles
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
 from tenslora_search.study.space_file import about_spaces as about_spaces
 from tenslora_search.study.space_file import space_files as space_files
-
-ROLES = ("input", "output", "head", "projection", "layer")
-"""What a weight may be about; a bond without a mode of its own (r_1 of a train) takes the role of
-its place in the chain.
-"""
 
 Point = Mapping[str, Any]
 
@@ -56,6 +55,8 @@ class SearchSpace:
     """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """of a space over methods: for each the parameters that stand in for those of all"""
+    leaves_out: bool = False
+    """whether methods that cannot be are left out: those that no user has named"""
 
     @classmethod
     def load(
@@ -79,11 +80,11 @@ class SearchSpace:
         parameters = {**said.parameters, **{role: Range(0.0, 1.0) for role in ROLES}}
         every = cls(
             said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},
-            said.own,
+            said.own, said.leaves_out,
         )  # fmt: skip
-        return every._fitting(takes_all=said.takes_all)
+        return every._fitting()
 
-    def _fitting(self, *, takes_all: bool) -> "SearchSpace":
+    def _fitting(self) -> "SearchSpace":
         """With the structures alone that the model holds within the budget, and the allocators of
         the space divide; of methods that were named all must be so.
         """
@@ -93,12 +94,12 @@ class SearchSpace:
                 of_sites = [self.structure(text, one, {}).smallest for one in self._sites(text)]
                 smallest[text] = min(of_sites)
             except QuestionError as error:
-                if text in self.own and not takes_all:
+                if text in self.own and not self.leaves_out:
                     raise QuestionError(f"method {text} is not for this model: {error}") from error
                 if text not in self.own:
                     raise
         over = [text for text, size in smallest.items() if size > self.budget]
-        if over and self.own and not takes_all:
+        if over and self.own and not self.leaves_out:
             raise NothingFitsError(
                 f"method {over[0]} needs at least {smallest[over[0]]:,} parameters on this model; "
                 f"the budget is {self.budget:,}."
@@ -108,7 +109,7 @@ class SearchSpace:
             raise NothingFitsError(nothing_fits(self.structures, smallest, self.budget))
         divided = {text: pair for text, pair in fitting.items() if self._combinations(text)}
         lost = [text for text in fitting if text not in divided]
-        if not divided or (lost and self.own and not takes_all):
+        if not divided or (lost and self.own and not self.leaves_out):
             names = ", ".join(values_of(self._parameter(lost[0], "allocator")))
             what = f"method {lost[0]}" if self.own else "no structure of it"
             raise QuestionError(
@@ -196,6 +197,14 @@ class SearchSpace:
             )
         ]
         return found[0] if found[0].smallest <= self.budget else found[1]
+
+    def rules(self, text: str, point: Point) -> list[Rule]:
+        """All that a structure or method may be trained by with a point's knobs."""
+        values = self._values(text, point)
+        names = values_of(self._parameter(text, "rule"))
+        form = self.structure(text, self._sites(text)[0], point).networks[0].form
+        found: list[Rule] = [self._entry("rule", name, values).make(RULES) for name in names]
+        return [*found, form.rule] if form.rule else found
 
     def seeds(self) -> list[dict[str, Any]]:
         """Points to try first: LoRA at the largest size, the other known methods that the space
@@ -339,12 +348,3 @@ class SearchSpace:
             elif wanted != USUAL.get(key):
                 return None
         return point if pairs else None
-
-
-def bond_roles(structure: Structure) -> list[str]:
-    """For each bond the role whose weight it takes."""
-    roles: list[str] = []
-    for place, bond in enumerate(structure.bonds):
-        mode = bond.removeprefix("r_").replace("head_dim", "output")
-        roles.append(mode if mode in ROLES else ROLES[place % len(ROLES)])
-    return roles

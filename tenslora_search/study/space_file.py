@@ -55,8 +55,8 @@ class Declared:
     """those of the entries that the space names, by the parameter's name"""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """by method, of a space over methods: the parameters that stand in for those of all"""
-    takes_all: bool = False
-    """whether it is over all methods, and so leaves out those that a model cannot hold"""
+    leaves_out: bool = False
+    """whether methods that a model cannot hold are left out: those that no user has named"""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -108,7 +108,9 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     plain = Declared(name, structures, parameters, found)
     if not asked:
         return plain
-    return replace(_with_own(plain, what, said, asked), takes_all=names == (EVERY,))
+    return replace(
+        _with_own(plain, what, said, asked), leaves_out=methods is None or names == (EVERY,)
+    )
 
 
 def _are_usual(what: str, chosen: Mapping[str, Any]) -> bool:
@@ -206,7 +208,9 @@ def read(space: str | Path) -> tuple[str, dict[str, Any]]:
             )
         raise QuestionError(unknown("space", space, list(files)) + " Or give a TOML file.")
     try:
-        return path.stem, tomllib.loads(path.read_text(encoding="utf-8"))
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        own = said.get("space")  # of a file that holds a whole search
+        return path.stem, cast("dict[str, Any]", own) if isinstance(own, dict) else said
     except (OSError, ValueError) as error:
         raise QuestionError(
             f"space {path} cannot be read: {shortened(str(error).splitlines()[0])}."

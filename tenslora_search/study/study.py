@@ -276,7 +276,8 @@ class Study:
         if score is None or not math.isfinite(score) or not is_good:
             reason = result.reason or "its score is not finite"
             return [Failed(number, step, reason, result.seconds)]
-        rung = Rung(number, step, score, loss, result.seconds, result.peak_memory_mb, state)
+        measured = result.seconds, result.peak_memory_mb, state, result.n_nonzero
+        rung = Rung(number, step, score, loss, *measured)
         return [rung, Complete(number, step, score)] if step == self.rungs[-1] else [rung]
 
     def _group(self, record: Record) -> Group:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.form import Care, Factor, Rule
-from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.optimizer import schedule
 
@@ -59,6 +58,9 @@ class TrialLearner:
             for tensor, place in self._tensors
         ]
 
+    def entries(self, factor: Factor) -> list[Tensor]:
+        return [tensor.entries(factor.name, place) for tensor, place in self._tensors]
+
     def gradient(self, factor: Factor) -> list[Tensor]:
         return self._views(factor, "gradient")
 
@@ -97,9 +99,8 @@ class Rules:
 
     @classmethod
     def of(cls, spec: TrialSpec, n_steps: int) -> "Rules":
-        own = spec.rule.make(RULES)
-        forms = spec.adapter.networks[0].form.rule
-        return cls((own, forms) if forms else (own,), spec.warmup, n_steps)
+        spec.check_steps(n_steps)
+        return cls(spec.rules, spec.warmup, n_steps)
 
     def care(self, factor: Factor) -> Care:
         return reduce(and_, (rule.care(factor) for rule in self.rules))
@@ -114,13 +115,14 @@ class Rules:
         return [
             rule
             for rule in self.rules
-            if rule.between and rule.every and 0 < step < self.n_steps and step % rule.every == 0
+            if (period := rule.period(self.n_steps)) and 0 < step < self.n_steps
+            if step % period == 0
         ]
 
     @property
     def acts(self) -> bool:
         """Whether any rule is ever called between two steps."""
-        return any(rule.between and rule.every for rule in self.rules)
+        return any(rule.period(self.n_steps) for rule in self.rules)
 
     def numbers(self, steps: range) -> list[int]:
         """Adam's number of each step (counted from 0): from 1 on, anew at each restart."""
@@ -147,8 +149,8 @@ class Rules:
     @cached_property
     def _restarts(self) -> list[int]:
         """The steps, counted from 0, with which the schedule begins anew; and the end."""
-        restarting = [rule for rule in self.rules if rule.restarts and rule.between]
-        lengths = [rule.every for rule in restarting if rule.every]
+        found = [rule.period(self.n_steps) for rule in self.rules if rule.restarts]
+        lengths = [length for length in found if length]
         begun = {start for every in lengths for start in range(every, self.n_steps, every)}
         return [0, *sorted(begun), max(1, self.n_steps)]
 

@@ -24,6 +24,7 @@ from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.learner import Kept, Rules, TrialLearner
+from tenslora_search.training.nonzero import n_nonzero
 from tenslora_search.training.optimizer import PackedAdamW, Part
 from tenslora_search.training.replay import Replay
 from tenslora_search.training.states import load_state, write_state
@@ -210,6 +211,10 @@ class Pack:
                 batch = self.batches.take(split, rows)
                 parts.append(goal.answers(self.model, batch, n_trials))
         return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
+
+    def n_nonzero(self, trial: int) -> int:
+        """Trained numbers of a trial's adapter that are left in terms that are not zero."""
+        return n_nonzero(self.adapter.tensors_of(self._rows[trial]))
 
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""

@@ -24,6 +24,7 @@ from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
@@ -96,6 +97,7 @@ def _train(
     with _pack(segment, backbone, data, trials, segment.from_step) as pack:
         losses = _advance(pack, segment.to_step, is_over)
         reasons = [pack.failure(place) for place in range(len(trials))]
+        left = [_left(pack, place, one.spec) for place, one in enumerate(trials)]
         for place, file in enumerate(files):
             pack.save(place, file)
         step = pack.step
@@ -116,8 +118,15 @@ def _train(
         if reason:
             file.unlink()
         known = (None, None) if reason else (score, losses[place])
-        results.append(TrialResult(one.number, step, *known, reason, seconds, memory))
+        measured = seconds, memory, left[place]
+        results.append(TrialResult(one.number, step, *known, reason, *measured))
     return results
+
+
+def _left(pack: Pack, place: int, spec: TrialSpec) -> int | None:
+    """How many trained numbers still matter, where these are not all."""
+    n_left = pack.n_nonzero(place)
+    return n_left if n_left < spec.adapter.n_params else None
 
 
 FIRST_STEPS, LEAST_SECONDS = 4, 0.5

@@ -29,6 +29,8 @@ CHOSEN = [0, 0, 1, 1, 1, 0]
             "f1_macro",
             (2 / 3 + 4 / 5 + 0) / 3,
         ),  # class 0: precision 2/3, recall 2/3; class 1: 2/3 and 1; class 2: nothing
+        ("balanced_accuracy", (2 / 3 + 1 + 0) / 3),
+        ("roc_auc", (6 / 9 + 7 / 8 + 1 / 2) / 3),  # pairs of a row of the class and one of others
         (
             "matthews",
             (6 * 4 - (3 * 3 + 2 * 3 + 1 * 0)) / math.sqrt((36 - 18) * (36 - 14)),
@@ -42,7 +44,9 @@ def test_class_metrics_by_hand(name, expected):
     )
 
 
-@pytest.mark.parametrize("name", ["accuracy", "f1_macro", "matthews"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "f1_macro", "balanced_accuracy", "roc_auc", "matthews"]
+)
 def test_a_right_answer_is_one(name):
     assert METRICS[name](logits(TRUTH), TRUTH) == pytest.approx(1)
 
@@ -73,6 +77,19 @@ def test_predictions_that_are_not_finite_give_nan(name):
         else np.full((6, 3), np.nan)
     )
     assert math.isnan(METRICS[name](wrong, TRUTH))
+
+
+def test_areas_of_two_classes_and_of_labels_are_scikit_learns():
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    answers, truth = generator.normal(size=(40, 2)), generator.integers(0, 2, 40)
+    expected = roc_auc_score(truth, answers[:, 1] - answers[:, 0])
+    assert METRICS["roc_auc"](answers, truth) == pytest.approx(expected)
+    several = generator.integers(0, 2, (40, 2))
+    expected = roc_auc_score(several, answers, average="macro")
+    assert METRICS["roc_auc"](answers, several) == pytest.approx(expected)
+    assert METRICS["roc_auc"](answers, np.ones(40, dtype=int)) == 0.5  # one class alone
 
 
 def of_nobody(name: str) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.data.goals import Classes
@@ -160,6 +161,62 @@ def test_the_cards_own_code_gives_the_logits_of_the_pack(trained, format, tmp_pa
     assert [path.name for path in to.parent.iterdir()] == [format]
 
 
+@pytest.fixture(scope="module")
+def bert_trained(train, tiny_bert):
+    return train(tiny_bert)
+
+
+def test_for_a_server_without_its_head(bert_trained, tmp_path):
+    """Factors alone, of one rank, as vLLM's loader wants them; the card's code puts the head on."""
+    state, model, data, facts, expected = bert_trained
+    options = {"uniform_rank": True, "head": False}
+    export_trained(state, tmp_path / "to", "peft", model=model, facts=facts, options=options)
+    config = json.loads((tmp_path / "to" / "adapter_config.json").read_text())
+    assert (config["r"], config["rank_pattern"], config["modules_to_save"]) == (8, {}, None)
+    names = load_file(tmp_path / "to" / "adapter_model.safetensors")
+    assert all(name.endswith((".lora_A.weight", ".lora_B.weight")) for name in names)
+    assert {8} == {value.shape[0] for name, value in names.items() if "lora_A" in name}
+    with torch.no_grad():
+        logits = run_code(tmp_path / "to" / "README.md")["model"](**rows_of(data.report)).logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert "| served as | LoRA of rank 8, " in (tmp_path / "to" / "README.md").read_text()
+
+
+def test_fewer_ranks_are_measured_on_select(bert_trained, tmp_path, caplog):
+    state, model, data, facts, _ = bert_trained
+    asked = {"model": model, "facts": facts, "options": {"rank": 1}}
+    to = export_trained(state, tmp_path / "to", "peft", **asked, select=lambda: data.select)
+    made = run_code(to / "README.md")
+    with torch.no_grad():
+        logits = made["model"](**rows_of(data.select)).logits
+    after = data.goal.score(logits.numpy(), data.select.labels.numpy())
+    assert re.search(
+        rf"compressed to rank 1: .* {after:.4f} after \|", (to / "README.md").read_text()
+    )
+    assert "compressed to rank 1" in caplog.text
+
+    def gone():
+        raise QuestionError("the data are no more.")
+
+    to = export_trained(state, tmp_path / "other", "peft", **asked, select=gone)
+    assert "not scored, since the data are not at hand |" in (to / "README.md").read_text()
+    for format in ("native", "merged"):
+        with pytest.raises(QuestionError, match=rf"--rank is for --format peft; .* {format}"):
+            export_trained(state, tmp_path / "none", format, **asked)
+
+
+def test_a_pipeline_cuts_texts_as_training_did(bert_trained, tmp_path):
+    """Texts far longer than the model has positions for."""
+    state, model, data, facts, _ = bert_trained
+    to = export_trained(state, tmp_path / "to", "merged", model=model, facts=facts)
+    made = run_code(to / "README.md")
+    code = re.findall(r"```python\n(.*?)```", (to / "README.md").read_text(), re.DOTALL)[2]
+    exec(code.replace("a text", "dull " * 600), made)
+    assert {one["label"] for one in made["answers"]} <= set(data.goal.names)
+    assert made["tokenizer"].model_max_length == facts.training["max_length"]
+    assert len(made["tokenizer"]("dull " * 600, truncation=True)["input_ids"]) == 32
+
+
 def test_a_base_on_no_hub_travels_along(tmp_path, digits):
     state, model, data, facts, expected = digits
     export_trained(state, tmp_path / "made", "peft", model=model, facts=facts)
@@ -181,7 +238,13 @@ def test_the_card(digits, tmp_path):
     assert matter["library_name"] == "peft"
     assert {TAG, "lora"} <= set(matter["tags"])
     assert matter["metrics"] == ["accuracy"]
-    assert matter["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.8125
+    metrics = [one["metrics"][0] for one in matter["model-index"][0]["results"]]
+    values = {one["name"]: one["value"] for one in metrics}
+    assert values["accuracy on report, these weights"] == 0.8125
+    assert values["accuracy on report, mean of 2 seeds"] == 0.78125
+    assert values["accuracy on report, standard deviation over 2 seeds"] == pytest.approx(
+        0.0442, abs=1e-4
+    )
     assert "base_model" not in matter  # hubs take ids of theirs only
     for said in (
         "| 0.8125 |",
@@ -206,10 +269,11 @@ def test_the_card(digits, tmp_path):
 def test_a_card_of_a_hub_model_that_was_never_retested(digits, tmp_path):
     state, _, _, facts, _ = digits
     spec = TrialSpec.from_json(read_state(state)[0]["spec"])
-    facts = replace(facts, report_scores=[], task='a "b": c')
+    facts = replace(facts, report_scores=[], task='a "b": c', license="mit", dataset="a/b")
     text = card(facts, spec, base_of("minilm", tmp_path), FORMATS["merged"], 'a"b')
     matter = yaml.safe_load(text.split("---\n")[1])
     assert matter["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (matter["license"], matter["datasets"]) == ("mit", ["a/b"])
     assert "model-index" not in matter
     assert "not measured" in text
     assert "folder = 'a\"b'" in text
@@ -248,7 +312,7 @@ def test_no_text_of_a_run_becomes_code(kind, digits, tmp_path):
     for form in FORMATS.values():
         text = card(facts, spec, base, form, nasty)
         blocks = re.findall(r"```python\n(.*?)```\n", text, re.DOTALL)
-        assert len(blocks) == 2
+        assert len(blocks) == 2 + (kind == "text")  # and a pipeline
         trees = [ast.parse(block) for block in blocks]
         said = {
             node.value

@@ -16,19 +16,12 @@ from tenslora_search.nn.places import find_sites, geometry_of
 from tenslora_search.nn.sites import Site
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_config
-from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.families import family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError
 
 ALONE = ("deberta-v2",)
 """Families whose adapted maps also see something without a batch (relative positions): no packs."""
-EVERYTHING = [
-    (construction, decomposition)
-    for construction in CONSTRUCTIONS
-    for decomposition in DECOMPOSITIONS
-]
 
 
 def logits(model, inputs):
@@ -113,13 +106,13 @@ def test_gradient_checkpointing(tiny, small_spec, perturb):
         assert_close(checkpointed, plain)
 
 
-def test_all_trials_side_by_side(tiny, small_spec, perturb):
-    """All constructions x decompositions with mixed ranks in one pack: outputs and gradients of
+def test_all_trials_side_by_side(tiny, small_spec, perturb, pairs):
+    """Constructions x decompositions with mixed ranks in one pack: outputs and gradients of
     each alone.
     """
     model, inputs = tiny("llama")
     geometry = geometry_of(model)
-    specs = [small_spec(*pair, geometry, 2 + number % 3) for number, pair in enumerate(EVERYTHING)]
+    specs = [small_spec(*pair, geometry, 2 + number % 3) for number, pair in enumerate(pairs)]
     pack = attach(model, specs, seeds=range(len(specs)))
     perturb(pack)
     factors = [trial_factors(pack, trial) for trial in range(len(specs))]

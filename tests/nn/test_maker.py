@@ -21,9 +21,8 @@ def tensor_of(*specs: AdapterSpec) -> FactoredTensor:
 
 def updates(tensor: FactoredTensor) -> torch.Tensor:
     """(trial, projection, layer, input, output)."""
-    left, right = tensor.pairs()
     group = tensor.network.group
-    return (left @ right).expand(-1, len(group.projections), group.layers, -1, -1)
+    return tensor.whole().expand(-1, len(group.projections), group.layers, -1, -1)
 
 
 def fill(tensor: FactoredTensor, trial: int, values: dict[str, torch.Tensor]) -> None:

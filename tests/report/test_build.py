@@ -1,4 +1,4 @@
-"""build(): six files from a run folder alone; small, quick to open, whole without torch, Ray and
+"""build(): eight files from a run folder alone; small, quick to open, whole without torch, Ray and
 Optuna; compare().
 """
 
@@ -26,10 +26,13 @@ from tenslora_search.report.svg import log_ticks, short, ticks
 from tenslora_search.spec.table import QuestionError, Table
 
 ROOT = Path(__file__).parents[2]
-FILES = {"report.html", "report.md", "front.csv", "trials.csv", "front.png", "front.svg"}
+FILES = {
+    "report.html", "report.md", "result.json", "front.csv", "trials.csv", "front.png", "front.svg",
+    "front.pdf",
+}  # fmt: skip
 
 
-def test_six_files_from_two(digits):
+def test_eight_files_from_two(digits):
     assert {path.name for path in digits.iterdir()} == FILES | {"run.json", "trials.jsonl"}
     assert (digits / "front.png").read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in (digits / "front.svg").read_text()

@@ -195,3 +195,8 @@ def test_growth_respects_every_group():
     structure = Structure.of("none", "cp", Geometry.attention(16, 4, 2, kv_heads=1))
     ranks = proportional(structure, 10**6)
     assert ranks == structure.caps(ranks) == (16,)
+
+
+def test_i17_a_ramp_of_one_is_level():
+    ranks = ramp(ratio=1.0).divide(LORA, 442_368, [0.5], NOTHING)
+    assert set(ranks) == {level().divide(LORA, 442_368, [0.5], NOTHING)}

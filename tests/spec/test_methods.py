@@ -26,7 +26,9 @@ def test_methods_are_points_of_the_grid():
         assert method.rule in RULES
         assert method.allocator in ALLOCATORS
         assert not method.sites or method.sites in SITES
-    points = {(*method[:2], *method[3:]) for method in METHODS.values()}
+        assert method.note
+        assert method.year >= 2021
+    points = {(*method[:2], *method.choices.items()) for method in METHODS.values()}
     assert len(points) == len(METHODS)
     assert set(USUAL) == {"map", "rule", "allocator"}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import level_ranks
+from tenslora_search.spec.allocators import Measured, level_ranks
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
@@ -47,11 +47,18 @@ def of_sites(sites: str) -> Geometry:
     return Geometry.attention(32, 4, 3, inner=48, projections=projections_of(sites, "bert"))
 
 
+EVERY_MAP = projections_of("all", "bert")
+MEASURED = {
+    "intrinsic_dimension": Measured((1.0, 3.0, 2.0, 4.0), EVERY_MAP),
+    "gradient_energy": Measured((1.0, 2.0, 3.0) * len(EVERY_MAP), EVERY_MAP),
+}
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(200, 60_000), st.integers(0, 10_000), st.sampled_from(sorted(space_files())))
 def test_no_point_of_a_packaged_space_is_over_the_budget(budget, seed, name):
     try:
-        space = SearchSpace.load(name, of_sites, budget)
+        space = SearchSpace.load(name, of_sites, budget, MEASURED)
     except NothingFitsError:
         return
     generator = random.Random(seed)

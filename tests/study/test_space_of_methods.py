@@ -4,11 +4,13 @@ import random
 
 import pytest
 
+from tenslora_search.runs.question import Question
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.methods import METHODS, methods_named
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import NothingFitsError, QuestionError
+from tenslora_search.study.asked import space_of
 from tenslora_search.study.space import SearchSpace
 
 PLAIN = Geometry.attention(32, 4, 3)
@@ -152,6 +154,21 @@ def test_wrong_methods_of_a_file_are_one_line(tmp_path, text, why):
     with pytest.raises(QuestionError, match=why) as error:
         SearchSpace.load(path, PLAIN, 5_000)
     assert "\n" not in str(error.value)
+
+
+def test_a_chain_with_more_links_than_steps_is_refused_before_anything_is_trained():
+    def asked(methods: str, max_steps: int) -> SearchSpace:
+        question = Question.of_own_loop(
+            budget=20_000, model="own", methods=methods, max_steps=max_steps
+        )
+        return space_of(question, PLAIN, 20_000)
+
+    with pytest.raises(
+        QuestionError, match="RAC-LoRA may be a chain of 16 links, more than the 15"
+    ):
+        asked("lora,rac-lora", 15)
+    assert "RAC-LoRA" in asked("lora,rac-lora", 16).structures
+    assert "RAC-LoRA" not in asked("all", 15).structures
 
 
 def test_the_table_has_a_row_a_method():

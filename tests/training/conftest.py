@@ -159,6 +159,11 @@ def ruled(monkeypatch):
             ("qkv_depth", "nb_lora", (4,), "lora_plus"),
             ("none", "cp", [(1 + k % 3,) for k in range(n_maps)], "chain"),
             ("none", "nb_lora", [(1 + k % 3,) for k in range(n_maps)], "chain"),
+            ("none", "rac_lora", (4,), "plain"),
+            ("none", "adalora", [(1 + k % 3,) for k in range(n_maps)], "lora_plus"),
+            ("qkv_depth", "adalora", (4,), "plain"),
+            ("none", "cp", (3,), {"name": "prilora", "every": 4}),
+            ("none", "cp", (3,), {"name": "dedup", "weight": 1e-6}),
         ]
         return [
             TrialSpec(

@@ -22,7 +22,7 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
 from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.methods import METHODS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.trial import TrialSpec
@@ -39,7 +39,10 @@ FIRST_DECOMPOSITIONS = [
     "block_term",
     "tensorised_tt",
 ]
+SECOND_DECOMPOSITIONS = ["sora", "nb_lora"]
 FIRST_RULES = ["plain", "lora_plus"]
+FEW = ["none", "qkv_depth"]
+"""The constructions of the rules that came last, which know nothing of constructions."""
 
 
 def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
@@ -63,18 +66,25 @@ def rows(kind: str, seed: int, n_rows: int = 48) -> Split:
 
 
 def packs() -> list[list[tuple[str, str, str]]]:
-    """Every construction x decomposition x rule, apart in packs whose members stay together.
+    """The first decompositions with all constructions, each rule with some; members stay together.
 
     What came after the first is in packs of its own, so that its coming leaves theirs as they were.
     """
-    later = [name for name in DECOMPOSITIONS if name not in FIRST_DECOMPOSITIONS]
-    decompositions = [FIRST_DECOMPOSITIONS, *([name] for name in later)]
-    rules = [FIRST_RULES, *([name] for name in RULES if name not in FIRST_RULES)]
+    rules = [name for name in RULES if name not in FIRST_RULES]
     return [
-        list(product(CONSTRUCTIONS, some, together))
-        for some in decompositions
-        for together in rules
+        *(
+            list(product(CONSTRUCTIONS, some, FIRST_RULES))
+            for some in (FIRST_DECOMPOSITIONS, *([name] for name in SECOND_DECOMPOSITIONS))
+        ),
+        *(list(product(FEW, ["cp"], [name])) for name in rules),
     ]
+
+
+def named() -> list[list[tuple[str, str, str]]]:
+    """Of the decompositions that came last, the points that people know by a name, each alone."""
+    known = {*FIRST_DECOMPOSITIONS, *SECOND_DECOMPOSITIONS}
+    points = [(*method[:2], method.rule) for method in METHODS.values() if method[1] not in known]
+    return [[point] for point in points]
 
 
 def curves(kind: str, tiny) -> dict[str, list[float]]:
@@ -84,7 +94,7 @@ def curves(kind: str, tiny) -> dict[str, list[float]]:
     splits = [rows(kind, seed) for seed in range(3)]
     data = TaskData("rows", Classes(("low", "high"), "accuracy"), *splits, "")
     found = {}
-    for members in packs():
+    for members in [*packs(), *(named() if kind == "text" else [])]:
         trials = []
         for *pair, rule in members:
             ranks = proportional(Structure.of(*pair, geometry), BUDGET)

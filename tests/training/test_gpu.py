@@ -16,8 +16,6 @@ from tenslora_search.nn.places import geometry_of
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
-from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
@@ -84,14 +82,9 @@ def bert() -> BertForSequenceClassification:
 
 
 @pytest.fixture(scope="module")
-def trials(model) -> list[TrialSpec]:
-    """Every construction x decomposition, the rules in turn."""
+def trials(model, pairs) -> list[TrialSpec]:
+    """Constructions x decompositions, the rules in turn."""
     geometry, rules = geometry_of(model), list(RULES)
-    pairs = [
-        (construction, decomposition)
-        for construction in CONSTRUCTIONS
-        for decomposition in DECOMPOSITIONS
-    ]
     specs = [
         AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), 6000), geometry)
         for pair in pairs
@@ -243,8 +236,7 @@ def test_a_maker_is_recorded(rank):
     parameters = list(tensor.parameters())
 
     def step() -> list[torch.Tensor]:
-        left, right = tensor.pairs()
-        return list(torch.autograd.grad((left @ right).sin().sum(), parameters))
+        return list(torch.autograd.grad(tensor.whole().sin().sum(), parameters))
 
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):

@@ -9,7 +9,8 @@ import torch
 
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.decompositions import DECOMPOSITIONS, sora
+from tenslora_search.spec.decompositions import DECOMPOSITIONS
+from tenslora_search.spec.decompositions.gated import sora
 from tenslora_search.spec.form import Care, Learner, Rule
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.trial import TrialSpec

@@ -22,8 +22,6 @@ from tenslora_search.nn.attach import attach
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import proportional
-from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
@@ -35,15 +33,10 @@ MAX_STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def trials(bert) -> list[TrialSpec]:
-    """Every construction x decomposition x rule, with rates, clipping and decay of its own."""
+def trials(bert, pairs) -> list[TrialSpec]:
+    """Constructions x decompositions x rules, with rates, clipping and decay of its own."""
     geometry = geometry_of(bert)
     rules = list(RULES)
-    pairs = [
-        (construction, decomposition)
-        for construction in CONSTRUCTIONS
-        for decomposition in DECOMPOSITIONS
-    ]
     return [
         TrialSpec(
             AdapterSpec.of(*pair, proportional(Structure.of(*pair, geometry), 1500), geometry),

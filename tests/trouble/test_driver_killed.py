@@ -1,5 +1,5 @@
 """kill -9 of the driver: the same command goes on; no finished rung is run twice, no trial is lost
-or doubled.
+or doubled; once all is there, nothing is run again.
 """
 
 import os
@@ -12,9 +12,9 @@ from .conftest import SMALL, events, scores, wait_for
 pytestmark = pytest.mark.slow
 
 
-def test_the_same_command_goes_on(start, command, tmp_path):
+def test_the_same_command_goes_on(start, here, tmp_path):
     asked = [*SMALL, "--executor", "inline", "--pack", "6"]
-    assert command(*asked, "--out", str(tmp_path / "unbroken"))[0] == 0
+    assert here(*asked, "--out", str(tmp_path / "unbroken"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "killed"))
     wait_for(
         lambda: any(event["event"] == "segment" for event in events(tmp_path / "killed")), killed
@@ -23,7 +23,7 @@ def test_the_same_command_goes_on(start, command, tmp_path):
     killed.wait()
     before = scores(tmp_path / "killed")
     assert before
-    code, out, err = command(*asked, "--out", str(tmp_path / "killed"))
+    code, out, err = here(*asked, "--out", str(tmp_path / "killed"))
     assert (code, err) == (0, "")
     assert "proof: 0 of 6 configurations over budget" in out
     after = scores(tmp_path / "killed")
@@ -39,13 +39,8 @@ def test_the_same_command_goes_on(start, command, tmp_path):
     assert [(e["number"], e["report_score"]) for e in retests[0]] == [
         (e["number"], e["report_score"]) for e in retests[1]
     ]
-
-
-def test_a_finished_search_is_not_run_again(command, tmp_path):
-    asked = [*SMALL, "--executor", "inline", "--out", str(tmp_path / "run")]
-    assert command(*asked)[0] == 0
-    before = (tmp_path / "run" / "trials.jsonl").read_bytes()
-    code, out, _ = command(*asked)
+    finished = (tmp_path / "killed" / "trials.jsonl").read_bytes()
+    code, out, _ = here(*asked, "--out", str(tmp_path / "killed"))
     assert code == 0
     assert "report:" in out
-    assert (tmp_path / "run" / "trials.jsonl").read_bytes() == before
+    assert (tmp_path / "killed" / "trials.jsonl").read_bytes() == finished

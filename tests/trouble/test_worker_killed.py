@@ -38,7 +38,7 @@ def kill_one(workers: list[int]) -> bool:
     return bool(workers)
 
 
-def test_a_killed_segment_runs_again(start, command, tmp_path):
+def test_a_killed_segment_runs_again(start, here, tmp_path):
     asked = [
         *SMALL[:-6],
         "--max-steps",
@@ -50,7 +50,7 @@ def test_a_killed_segment_runs_again(start, command, tmp_path):
         "--pack",
         "3",
     ]
-    assert command(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
+    assert here(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "ray"))
     wait_for(lambda: bool(busy_workers(killed.pid)), killed)
     wait_for(lambda: any(event["event"] == "segment" for event in events(tmp_path / "ray")), killed)

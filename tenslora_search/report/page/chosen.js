@@ -8,6 +8,8 @@ function lines(run, one) {
     ["method", one.method], ["construction", one.construction], ["decomposition", one.decomposition], ["ranks", one.ranks],
     ["parameters", count(one.n_params)], ["share of the budget", `${(100 * one.n_params / run.budget).toPrecision(3)} %`],
     ["bytes (float32)", count(one.bytes)], ["extra MACs a token", one.extra_macs == null ? null : count(one.extra_macs)],
+    ["LoRA rank served", one.lora_rank == null ? null : count(one.lora_rank)],
+    ["LoRA bytes served", one.lora_bytes == null ? null : count(one.lora_bytes)],
     ["peak memory, MB", one.peak_memory_mb == null ? null : one.peak_memory_mb.toFixed(1)],
     [`select ${run.metric}`, score(one.score)],
     [`report ${run.metric}`, one.report_score == null ? null : score(one.report_score) + spread + seeds],
@@ -63,7 +65,7 @@ function makeChooser(run) {
       ? [command("Export", exportCommand(run, number)), command("Python", pythonLines(run, number)), command("Specification", specification(one))]
       : [el("p", { class: "soft" }, "Only complete trials can be exported."), command("Specification", specification(one))];
     const beside = el("button", { type: "button", "data-beside": number }, "Set beside");
-    detail.replaceChildren(el("h3", {}, `Trial ${number} `), definitions(lines(run, one)), common, beside, ...commands);
+    detail.replaceChildren(el("h3", {}, `Trial ${number} `), definitions(lines(run, one)), common, beside, saveConfiguration(run, one), ...commands);
   }
   show(chooser.chosen);
   return chooser;

@@ -2,8 +2,9 @@
 function start() {
   theme();
   document.querySelectorAll("table.sortable").forEach(sortable);
+  saveTables();
   const source = byId("data");
-  if (!source) return;
+  if (!source) return saveCharts();
   const run = JSON.parse(source.textContent);
   run.trials = run.rows.map((row) => Object.fromEntries(run.columns.map((name, k) => [name, row[k]])));
   run.byNumber = new Map(run.trials.map((one) => [one.number, one]));
@@ -25,5 +26,7 @@ function start() {
   bestUnder(run);
   sideBySide(run, chooser);
   allTrials(run, chooser);
+  saveTrials(run);
+  saveCharts();
 }
 start();

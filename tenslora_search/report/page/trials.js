@@ -1,7 +1,7 @@
 // The table of all trials: sorted by any column, filtered by words, state and size.
 const COLUMNS = [
   ["trial", "number", plain], ["state", "state", plain, true], ["method", "method", plain, true], ["ranks", "ranks", plain, true],
-  ["parameters", "n_params", count], ["select", "score", score], ["report", "report_score", score], ["steps", "step", count],
+  ["parameters", "n_params", count], ["LoRA rank", "lora_rank", count], ["select", "score", score], ["report", "report_score", score], ["steps", "step", count],
   ["learning rate", "learning_rate", plain], ["seconds", "seconds", (value) => value.toFixed(1)],
 ];
 const MOST_ROWS = 250;

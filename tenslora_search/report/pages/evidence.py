@@ -5,9 +5,11 @@ progress, provenance.
 import re
 from collections import Counter
 
+from tenslora_search.report.comparing import ABOUT, methods_table
 from tenslora_search.report.cutting import MOST_JOINED, cut
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
+from tenslora_search.report.methods import cells
 from tenslora_search.report.pareto import front, hypervolume_curve
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart, bounds
@@ -72,6 +74,14 @@ def progress(record: RunRecord) -> Markup | None:
 
 def _reached(point: tuple[float, float]) -> str:
     return f"{point[1]:.4f} after {point[0]:,.0f} worker-seconds"
+
+
+def equal_sizes(record: RunRecord) -> Markup | None:
+    """Each method at a sixteenth, a quarter and all of the budget, beside LoRA there."""
+    if not record.complete:
+        return None
+    found = methods_table(cells([record]), record.file.budget)
+    return join(tag("h2", "Methods at equal sizes"), found, ABOUT)
 
 
 def provenance(record: RunRecord) -> Markup:

@@ -1,0 +1,158 @@
+"""Methods over several runs: their tables at equal sizes, average ranks, wins against LoRA; and the
+mean front of runs that differ in their seeds alone.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from tenslora_search.report.markup import Markup, join, outside, table, tag
+from tenslora_search.report.methods import LEVEL, REFERENCE, Cell, cells, sizes
+from tenslora_search.report.pareto import front
+from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.svg import Chart
+
+Runs = Mapping[str, RunRecord]
+Setting = tuple[str, str, str, int]
+"""Task, model, score and budget: runs that share them differ in their seeds."""
+GRID = 60
+"""Sizes at which a mean front is taken."""
+
+
+def settings(runs: Runs) -> dict[Setting, list[RunRecord]]:
+    """Runs by what they share."""
+    groups: dict[Setting, list[RunRecord]] = {}
+    for run in runs.values():
+        file = run.file
+        groups.setdefault((file.task, file.model, file.metric, file.budget), []).append(run)
+    return groups
+
+
+def equal_sizes(runs: Runs) -> Markup | None:
+    """A table a setting: mean and spread of each method at each size."""
+    parts = [
+        join(
+            tag("h3", outside(f"{task} on {model}"), f", {_runs(len(group))}"),
+            methods_table(cells(group), budget),
+        )
+        for (task, model, _, budget), group in settings(runs).items()
+        if any(run.complete for run in group)
+    ]
+    return join(tag("h2", "Methods at equal sizes"), *parts, ABOUT) if parts else None
+
+
+ABOUT = tag(
+    "p",
+    "Of each method and run, the trial with the highest select score of at most so many "
+    "parameters; its scores on report from fresh seeds: mean ± standard deviation (number of "
+    "scores), or, where it was not retested, (select), which says little. * is told apart from "
+    f"LoRA at that size, - is below it (Welch's t-test, p < {LEVEL:g}, each by itself). "
+    "--retest-methods retests them all; tenslora-search table RUN ... --form latex writes this "
+    "table.",
+    class_="soft",
+)
+
+
+def methods_table(found: Sequence[Cell], budget: int) -> Markup:
+    """A row a method, a column a size of the budget."""
+    by_place = {(one.method, one.most): one for one in found}
+    methods = dict.fromkeys(one.method for one in found)
+    rows = [
+        (outside(method), *(_cell(by_place.get((method, most))) for most in sizes(budget)))
+        for method in methods
+    ]
+    names = ("method", *(f"at most {most:,}" for most in sizes(budget)))
+    return table(names, rows, class_="sortable")
+
+
+def _cell(one: Cell | None) -> object:
+    if one is None:
+        return "-"
+    spread = "" if math.isnan(one.std) else f" ± {one.std:.4f}"
+    count = "select" if one.is_select else len(one.scores)
+    about = f"{one.n_params:,} parameters" + ("" if math.isnan(one.p) else f", p = {one.p:.3g}")
+    mark = tag("b", f" {one.mark}") if one.mark else None
+    return tag("span", f"{one.mean:.4f}{spread} ({count})", mark, title=about)
+
+
+def standings(runs: Runs) -> Markup | None:
+    """Average rank of each method over settings and sizes, and how often it beats LoRA."""
+    places = [
+        {one.method: one for one in found if one.most == most and not one.is_select}
+        for (*_, budget), group in settings(runs).items()
+        for found in [cells(group)]
+        for most in sizes(budget)
+    ]
+    places = [place for place in places if len(place) > 1]
+    methods = dict.fromkeys(method for place in places for method in place)
+    if not methods:
+        return None
+    rows = sorted(((_standing(name, places)) for name in methods), key=lambda row: row[1])
+    cells_ = [
+        (outside(name), f"{rank:.2f}", count, *(_counts(name, places)))
+        for name, rank, count in rows
+    ]
+    names = ("method", "average rank", "of", "win", "tie", "loss")
+    about = (
+        f"Over {len(places)} settings and sizes: 1 is the best mean at a size; ranks are among the "
+        "methods that have a retested trial there. Wins, ties and losses against LoRA where both "
+        "have two scores on fresh seeds or more."
+    )
+    return join(
+        tag("h2", "Average ranks"), table(names, cells_, class_="sortable"),
+        tag("p", about, class_="soft"),
+    )  # fmt: skip
+
+
+def _standing(method: str, places: Sequence[Mapping[str, Cell]]) -> tuple[str, float, int]:
+    """Its average rank, ties shared, and of how many places."""
+    ranks: list[float] = []
+    for place in places:
+        if method in place:
+            own, means = place[method].mean, [one.mean for one in place.values()]
+            above = sum(mean > own for mean in means)
+            ranks.append(above + (1 + means.count(own)) / 2)
+    return method, statistics.fmean(ranks), len(ranks)
+
+
+def _counts(method: str, places: Sequence[Mapping[str, Cell]]) -> list[object]:
+    verdicts = [place[method].verdict for place in places if method in place]
+    if method == REFERENCE or not any(verdicts):
+        return ["-", "-", "-"]
+    return [verdicts.count(name) for name in ("win", "tie", "loss")]
+
+
+def band(runs: Sequence[RunRecord]) -> list[tuple[float, float, float]]:
+    """(parameters, mean, standard deviation) of the fronts of several seeds: at each size the best
+    select score of at most that many parameters, from where all of them have one.
+    """
+    fronts = [sorted((one.n_params, one.score) for one in front(run.rows)) for run in runs]
+    if len(fronts) < 2 or not all(fronts):
+        return []
+    low = max(points[0][0] for points in fronts)
+    high = max(run.file.budget for run in runs)
+    ratio = (high / low) ** (1 / (GRID - 1))
+    found: list[tuple[float, float, float]] = []
+    for size in [low * ratio**k for k in range(GRID)]:
+        tops = [max(score for n, score in points if n <= size * 1.000001) for points in fronts]
+        found.append((size, statistics.fmean(tops), statistics.stdev(tops)))
+    return found
+
+
+def drawn_band(chart: Chart, runs: Sequence[RunRecord], colour: str) -> list[Markup]:
+    """The mean front of a setting's seeds with one standard deviation to either side."""
+    points = band(runs)
+    if not points:
+        return []
+    upper = [(size, mean + std) for size, mean, std in points]
+    lower = [(size, mean - std) for size, mean, std in reversed(points)]
+    middle = [(size, mean) for size, mean, _ in points]
+    area = tag(
+        "path", d=f"{chart.path([*upper, *lower])}Z", style=f"fill:{colour}", fill_opacity="0.15",
+        stroke="none",
+    )  # fmt: skip
+    return [area, chart.line(middle, style=f"stroke:{colour}", class_="curve mean")]
+
+
+def _runs(count: int) -> str:
+    return "one run" if count == 1 else f"{count} runs"

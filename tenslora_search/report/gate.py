@@ -1,0 +1,132 @@
+"""gate(): whether a new front holds what an old one had, within the noise of their retests."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tenslora_search.report.noise import Noise, noise
+from tenslora_search.report.pareto import front
+from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.rows import Row
+from tenslora_search.report.student import quantile
+from tenslora_search.spec.table import QuestionError
+
+ERROR_RATE = 0.05
+"""How often a gate closes by chance where nothing has changed: over all members together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A member of the old front beside the best of the new run that is as small."""
+
+    old: int
+    n_params: int
+    old_score: float
+    """report, the mean over fresh seeds"""
+    new: int | None
+    """None: nothing of the new front is as small"""
+    new_score: float
+    margin: float
+    """the new score may be this far below"""
+
+    @property
+    def holds(self) -> bool:
+        return self.new is not None and self.new_score >= self.old_score - self.margin
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of all members."""
+
+    metric: str
+    members: tuple[Held, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(one.holds for one in self.members)
+
+    def to_json(self) -> dict[str, Any]:
+        members = [{**asdict(one), "holds": one.holds} for one in self.members]
+        for one in members:
+            one["new_score"] = None if one["new"] is None else one["new_score"]
+        return {"holds": self.holds, "metric": self.metric, "members": members}
+
+    def __str__(self) -> str:
+        lines = [self._line(one) for one in self.members]
+        end = "holds" if self.holds else "worse than before, beyond the noise"
+        return "\n".join([*lines, f"gate: {end} ({self.metric} on report)"])
+
+    def _line(self, one: Held) -> str:
+        about = f"trial {one.old} ({one.n_params:,} parameters, {one.old_score:.4f})"
+        if one.new is None:
+            return f"worse  {about}: nothing on the new front is as small"
+        word = "holds" if one.holds else "worse"
+        moved = one.new_score - one.old_score
+        now = f"now {one.new_score:.4f} (trial {one.new})"
+        return f"{word}  {about}: {now}, {moved:+.4f}; allowed -{one.margin:.4f}"
+
+
+def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float = 0.0) -> Verdict:
+    """Holds a new run's front up to an old one's, by their scores on fresh seeds.
+
+    For each retested member of the old front, the best retested trial of the new run that has at
+    most `slack` times its parameters. It is worse where it lies below by more than the noise: a
+    one-sided t-test, its noise pooled over both runs, at 5 % over all members together
+    (Bonferroni). `within` is what else a score may lose: a search of another seed finds other
+    trials, which the noise of retests does not hold. `QuestionError` for runs of another task,
+    model or score, or without retests.
+    """
+    if not slack >= 1:
+        raise QuestionError(f"--slack is 1 or more; got {slack:g}.")
+    if not within >= 0:
+        raise QuestionError(f"--within is a difference of scores, 0 or more; got {within:g}.")
+    runs = read_run(new), read_run(old)
+    _check(*runs)
+    known = _noise(runs)
+    tested = [one for one in runs[0].rows if one.n_retests]
+    members = [one for one in front(runs[1].rows) if one.n_retests]
+    found = [
+        _held(one, tested, slack, lambda *two: within + _margin(known, *two, len(members)))
+        for one in members
+    ]
+    return Verdict(runs[1].file.metric, tuple(found))
+
+
+def _held(
+    one: Row, tested: Sequence[Row], slack: float, margin: Callable[[Row, Row], float]
+) -> Held:
+    """The new trial is chosen by select, so that the best of several is no lucky one."""
+    small = [other for other in tested if other.n_params <= slack * one.n_params]
+    about = one.number, one.n_params, one.report_score
+    if not small:
+        return Held(*about, None, math.nan, 0.0)
+    top = max(small, key=lambda other: other.score)
+    return Held(*about, top.number, top.report_score, margin(one, top))
+
+
+def _margin(known: Noise, one: Row, other: Row, n_members: int) -> float:
+    t = quantile(ERROR_RATE / n_members, known.freedom)
+    return t * known.std * math.sqrt(1 / one.n_retests + 1 / other.n_retests)
+
+
+def _noise(runs: tuple[RunRecord, RunRecord]) -> Noise:
+    n_rows = [rows for run in runs if (rows := run.report_rows)]
+    known = noise([row for run in runs for row in run.rows], min(n_rows, default=None))
+    if known is None:
+        raise QuestionError("a gate needs runs that were retested on two seeds or more (--retest).")
+    return known
+
+
+def _check(new: RunRecord, old: RunRecord) -> None:
+    for what in ("task", "metric"):
+        before, now = getattr(old.file, what), getattr(new.file, what)
+        if before != now:
+            raise QuestionError(f"the {what} of {old.folder} is {before}, of {new.folder} {now}.")
+    for run in (new, old):
+        if not any(one.n_retests for one in front(run.rows)):
+            raise QuestionError(
+                f"no member of the front of {run.folder} was retested; a gate goes by scores on "
+                "fresh seeds (--retest 2)."
+            )

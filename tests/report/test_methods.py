@@ -1,0 +1,94 @@
+"""Methods at equal sizes and over runs: by hand, and Student's t against scipy's."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from tenslora_search.report.comparing import band, equal_sizes, settings, standings
+from tenslora_search.report.methods import FORMS, SHARES, best_of_methods, cells, sizes
+from tenslora_search.report.reading import read_run
+from tenslora_search.report.student import quantile, tail, welch
+
+
+def test_student_is_scipys():
+    from scipy.stats import t, ttest_ind
+
+    for freedom in (1, 2.5, 7, 40, 300):
+        for value in (0.0, 0.3, 2.0, 9.0):
+            assert tail(value, freedom) == pytest.approx(float(t.sf(value, freedom)), rel=1e-9)
+        assert quantile(0.01, freedom) == pytest.approx(float(t.isf(0.01, freedom)), rel=1e-9)
+    some, others = [0.8, 0.82, 0.79], [0.7, 0.78, 0.75, 0.77]
+    expected = ttest_ind(some, others, equal_var=False).pvalue
+    assert welch(some, others) == pytest.approx(float(expected), rel=1e-9)
+    assert math.isnan(welch([0.5], others))
+    assert (welch([0.5, 0.5], [0.5, 0.5]), welch([0.5, 0.5], [0.6, 0.6])) == (1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def runs(write_run, tmp_path_factory):
+    """Two seeds of one search, and one of another task."""
+    folder = tmp_path_factory.mktemp("runs")
+    asked = {"a": {"seed": 0}, "b": {"seed": 1}, "c": {"seed": 2, "task": "rte"}}
+    return {name: read_run(write_run(folder / name, 120, **one)) for name, one in asked.items()}
+
+
+def test_the_best_of_each_method_at_each_size(digits):
+    record = read_run(digits)
+    budget = record.file.budget
+    found = best_of_methods(record.rows, budget)
+    assert sizes(budget) == tuple(round(budget * share) for share in SHARES)
+    for (method, most), row in found.items():
+        alike = [
+            one.score for one in record.complete if one.method == method and one.n_params <= most
+        ]
+        assert row.score == max(alike)
+    lora = [one for one in cells([record]) if one.method == "LoRA"]
+    assert cells([record])[: len(lora)] == lora  # first
+
+
+def test_several_seeds_are_one_table(runs):
+    groups = settings(runs)
+    assert [len(group) for group in groups.values()] == [2, 1]
+    both, *_ = [cells(group) for group in groups.values()]
+    one = next(cell for cell in both if not cell.is_select and cell.method != "LoRA")
+    rows = [best_of_methods(run.rows, run.file.budget).get((one.method, one.most))
+            for run in next(iter(groups.values()))]  # fmt: skip
+    assert len(one.scores) == sum(row.n_retests for row in rows if row)
+    if one.verdict:
+        lora = next(cell for cell in both if cell.method == "LoRA" and cell.most == one.most)
+        assert one.p == welch(one.scores, lora.scores)
+        assert one.difference == pytest.approx(one.mean - lora.mean)
+
+
+def test_the_forms(runs):
+    found = cells([runs["a"], runs["b"]])
+    lines = list(csv.DictReader(io.StringIO(FORMS["csv"](found))))
+    assert [float(line["mean"]) for line in lines] == [one.mean for one in found]
+    latex, markdown = FORMS["latex"](found), FORMS["markdown"](found)
+    assert latex.count("\\\\") == len({one.method for one in found}) + 1
+    assert r"\mathbf" in latex
+    assert "_ " not in latex.replace(r"\_", "")
+    assert markdown.count("\n") == len({one.method for one in found}) + 2
+
+
+def test_a_page_of_several_runs(runs):
+    assert "Average ranks" in (standings(runs) or "")
+    assert "2 runs" in (equal_sizes(runs) or "")
+    points = band([runs["a"], runs["b"]])
+    assert all(std >= 0 for *_, std in points)
+    assert [mean for _, mean, _ in points] == sorted(mean for _, mean, _ in points)
+    assert band([runs["a"]]) == []
+
+
+def test_names_of_an_enemy_stay_text(hostile, tmp_path):
+    record = read_run(hostile)
+    page = equal_sizes({"<x>": record}) or ""
+    assert "<script>" not in page
+    assert "\\end{tabular}" in FORMS["latex"](cells([record]))
+
+
+def test_without_complete_trials_there_is_nothing(write_run, tmp_path):
+    empty = {"it": read_run(write_run(tmp_path / "it", 9, complete=False))}
+    assert (equal_sizes(empty), standings(empty)) == (None, None)
