@@ -1,4 +1,4 @@
-"""Trial-steps a second of packs, by size, for one construction and for a mix of ten, beside one
+r"""Trial-steps a second of packs, by size, for one construction and for a mix of ten, beside one
 process a trial with peft.
 
 A trial-step is forward, backward and AdamW of one trial on one batch. Backbones have random
@@ -9,6 +9,8 @@ matrix product, measured first in the same run.
 
     python scripts/bench_packs.py --out reports/bench_packs.md                                     #
     on a GPU
+    python scripts/bench_packs.py --backbones smollm2-135m qwen2.5-0.5b --trials 1 16 \
+        --processes 1 2 4 8 --out reports/bench_language.md       # language models, in 6 minutes
     python scripts/bench_packs.py --backbones digits-vit --trials 1 2 4 8 16 32 --processes
     # on a CPU
 """
@@ -26,16 +28,19 @@ import torch
 import transformers
 from torch import nn
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     BertConfig,
+    LlamaConfig,
+    Qwen2Config,
     RobertaConfig,
     ViTConfig,
 )
 
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
-from tenslora_search.data.goals import Classes
+from tenslora_search.data.goals import GOALS, Classes
 from tenslora_search.data.task import TaskData
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.nn.places import geometry_of
@@ -62,12 +67,22 @@ class Shape:
     """adapter parameters of each trial"""
     size: int | None = None
     patch: int = 16
+    kv_heads: int = 0
+    inner: int = 0
+    vocabulary: int = 0
+    """of a language model; 0: a classifier"""
 
     @property
     def flops(self) -> float:
         """Of a trial-step: forward and back 2 a weight and token, 12 h^2 weights a layer; attention
-        3 times 4 L h a token.
+        3 times 4 L h a token. Of a language model its own widths and the output embeddings too.
         """
+        if self.vocabulary:
+            keys = self.hidden * self.kv_heads // self.heads
+            weights = 2 * self.hidden * (self.hidden + keys) + 3 * self.hidden * self.inner
+            a_layer = 4 * weights + 6 * self.tokens * self.hidden  # a token sees half of the others
+            outputs = 4 * self.hidden * self.vocabulary
+            return self.batch * self.tokens * (self.layers * a_layer + outputs)
         return (
             self.batch
             * self.tokens
@@ -80,6 +95,8 @@ class Shape:
         """Of a trial-step in a pack, whose last layer goes on with one token past the attention
         (`read_first_token`).
         """
+        if self.vocabulary:
+            return self.flops
         left_out = (
             8 if self.size else 9
         )  # of 12 h^2 weights; a ViT still projects every token's attention
@@ -90,6 +107,15 @@ SHAPES = {
     "minilm": Shape(384, 12, 6, batch=32, tokens=32, budget=100_000),
     "roberta-base": Shape(768, 12, 12, batch=32, tokens=64, budget=300_000),
     "vit-base": Shape(768, 12, 12, batch=16, tokens=197, budget=300_000, size=224),
+    "smollm2-135m": Shape(
+        576, 9, 30, batch=8, tokens=256, budget=500_000, kv_heads=3, inner=1536, vocabulary=49152
+    ),
+    "qwen2.5-0.5b": Shape(
+        896, 14, 24, batch=4, tokens=256, budget=500_000, kv_heads=2, inner=4864, vocabulary=151936
+    ),
+    "tiny-lm": Shape(
+        64, 4, 2, batch=2, tokens=32, budget=5_000, kv_heads=2, inner=128, vocabulary=1000
+    ),
     "digits-vit": Shape(64, 4, 4, batch=16, tokens=17, budget=10_000, size=8, patch=2),
 }
 LORA = (("none", "cp"),)
@@ -239,6 +265,16 @@ def task(shape: Shape, device: torch.device) -> TaskData:
     """Random rows, all full, on the device."""
     generator = torch.Generator().manual_seed(0)
     n_rows = 256
+    if shape.vocabulary:
+        ids = torch.randint(5, 1000, (n_rows, shape.tokens), generator=generator).to(device)
+        targets = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -100)], 1)
+        split = Split(
+            {"input_ids": ids, "targets": targets},
+            torch.zeros(n_rows, dtype=torch.int64, device=device),
+            torch.full((n_rows,), shape.tokens),
+        )
+        goal = GOALS["next_token"](metric="minus_loss")
+        return TaskData("random", goal, split, split, split, "")
     labels = torch.randint(0, 2, (n_rows,), generator=generator).to(device)
     if shape.size is not None:
         pixels = torch.randint(
@@ -269,6 +305,13 @@ def encoder(shape: Shape) -> Any:
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
     }
+    if shape.vocabulary:
+        kind = LlamaConfig if shape.hidden != 896 else Qwen2Config
+        sizes |= {"num_key_value_heads": shape.kv_heads, "intermediate_size": shape.inner}
+        config = kind(vocab_size=shape.vocabulary, tie_word_embeddings=True, **sizes)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with torch.device(device):  # drawn there, in seconds
+            return AutoModelForCausalLM.from_config(config).eval()
     if shape.size is not None:
         model = AutoModelForImageClassification.from_config(
             ViTConfig(image_size=shape.size, patch_size=shape.patch, **sizes)
@@ -342,9 +385,11 @@ def peft_rate(backbone: str, config: dict[str, Any]) -> float:
     model = encoder(shape).to(
         device=device, dtype=torch.bfloat16 if device.type == "cuda" else None
     )
-    maps = ["q_proj", "k_proj", "v_proj"] if shape.size is not None else ["query", "key", "value"]
+    is_named_so = shape.size is not None or shape.vocabulary
+    maps = ["q_proj", "k_proj", "v_proj"] if is_named_so else ["query", "key", "value"]
+    saved = None if shape.vocabulary else ["classifier"]
     wrapped = peft.get_peft_model(
-        model, peft.LoraConfig(r=8, target_modules=maps, modules_to_save=["classifier"])
+        model, peft.LoraConfig(r=8, target_modules=maps, modules_to_save=saved)
     )
     trained = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=device.type == "cuda")
@@ -355,6 +400,9 @@ def peft_rate(backbone: str, config: dict[str, Any]) -> float:
             "pixel_values": data.fit.processor.normalise(batch["pixel_values"]).to(model.dtype)
         }
     labels = data.fit.labels[: shape.batch]
+    if shape.vocabulary:  # transformers shifts them itself
+        labels = batch["input_ids"]
+        del batch["targets"]
 
     def step() -> None:
         wrapped(**batch, labels=labels).loss.backward()

@@ -38,21 +38,21 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def search(
     context: typer.Context, config: options.Config = None, plugin: options.Plugin = None,
-    budget: options.Budget = None,
-    task: options.Task = None, model: options.Model = None, data: options.Data = None,
+    budget: options.Budget = None, task: options.Task = None,
+    model: options.Model = None, data: options.Data = None,
     column: options.Column = None, goal: options.Goal = None, metric: options.Metric = None,
     drop_unlabelled: options.DropUnlabelled = False, space: options.Space = None,
-    methods: options.Methods = None,
-    trials: options.Trials = None, time_limit: options.TimeLimit = None,
-    sampler: options.Sampler = None, pruner: options.Pruner = None,
-    objective: options.Objective = None, pack: options.Pack = "auto",
-    executor: options.Executor = "ray", ray_address: options.RayAddress = None,
-    gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
+    methods: options.Methods = None, trials: options.Trials = None,
+    time_limit: options.TimeLimit = None, sampler: options.Sampler = None,
+    pruner: options.Pruner = None, objective: options.Objective = None,
+    pack: options.Pack = "auto", executor: options.Executor = "ray",
+    ray_address: options.RayAddress = None, gpus_per_worker: options.GpusPerWorker = None,
+    retest: options.Retest = None, retain: options.Retain = None,
     retest_methods: options.RetestMethods = False,
     seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
-    eta: options.Eta = None,
-    fit_rows: options.FitRows = None, count_head: options.CountHead = False,
+    eta: options.Eta = None, fit_rows: options.FitRows = None,
+    count_head: options.CountHead = False, max_rank: options.MaxRank = None,
     out: options.Out = None, force: options.Force = False, as_json: options.AsJson = False,
     quiet: options.Quiet = False, log_level: options.LogLevel = None,
     track: options.Track = None, dry_run: options.DryRun = False,
@@ -69,12 +69,8 @@ def search(
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {
-        "executor": executor,
-        "pack": options.pack_of(pack),
-        "gpus_per_worker": gpus_per_worker,
-    }
-    means["time_limit"] = limit
+    means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
+    means |= {"gpus_per_worker": gpus_per_worker}
     if dry_run:
         print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
         return None
@@ -92,8 +88,8 @@ def _print_version() -> None:
 
 ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
-    "retest", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head", "metric",
-    "drop_unlabelled", "eta", "retest_methods",
+    "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
+    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 
@@ -138,28 +134,14 @@ def count(
 ) -> None:  # fmt: skip
     """The exact number of trainable parameters of an adapter."""
     from tenslora_search.spec.adapter import AdapterSpec
-    from tenslora_search.spec.backbones import geometry_of_model
-    from tenslora_search.spec.geometry import Geometry
 
     structure = options.structure_of(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     sizes = {
-        "hidden": hidden, "heads": heads, "layers": layers, "kv-heads": kv_heads,
-        "head-dim": head_dim, "inner": inner,
+        "hidden": hidden, "heads": heads, "layers": layers, "kv_heads": kv_heads,
+        "head_dim": head_dim, "inner": inner,
     }  # fmt: skip
-    if model is not None:
-        if given := [f"--{name}" for name, size in sizes.items() if size is not None]:
-            raise QuestionError(
-                f"count takes --model or sizes; --model {model} says what {given[0]} would."
-            )
-        geometry = geometry_of_model(model, names)
-    elif hidden is None or heads is None or layers is None:
-        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
-    else:
-        geometry = Geometry.attention(
-            hidden, heads, layers,
-            kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
-        )  # fmt: skip
+    geometry = options.geometry_of(model, names, sizes)
     spec = AdapterSpec.of(*structure, options.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)

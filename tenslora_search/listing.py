@@ -66,6 +66,8 @@ def _about(entry: Any) -> str:
         return f"{_about(entry.score)} (hubs call it {entry.hub_name})"
     if hasattr(entry, "model_types"):  # a family
         return ", ".join(entry.model_types)
+    if hasattr(entry, "prompt_of"):  # a wording
+        return f"of columns {', '.join(entry.columns)}"
     return f"for {entry.library}: {' '.join(entry.load.split())}"  # a format
 
 
@@ -96,6 +98,7 @@ PLURALS = {
     "sites": "sites",
     "goals": "goal",
     "metrics": "metric",
+    "answers": "measure of answers",
     "samplers": "sampler",
     "pruners": "pruner",
     "formats": "format",
@@ -107,6 +110,7 @@ PLURALS = {
     "probes": "probe",
     "families": "family",
     "layouts": "layout",
+    "wordings": "wording",
     "readers": "kind of data file",
     "makers": "local task",
 }

@@ -1,13 +1,17 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tenslora_search.runs.config import load_config
 from tenslora_search.spec.table import QuestionError
+
+if TYPE_CHECKING:
+    from tenslora_search.spec.geometry import Geometry
 
 # search
 Budget = Annotated[
@@ -27,19 +31,22 @@ Data = Annotated[
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option(metavar="ROLE=NAME", help="text, text_pair, image or label column"),
+    typer.Option(
+        metavar="ROLE=NAME",
+        help="text, text_pair, image, label, prompt, completion, messages, ... column",
+    ),
 ]
 Goal = Annotated[
     str | None,
     typer.Option(
-        "--goal", "--labels", metavar="classes|numbers|labels", help="of own data [found out]"
+        "--goal",
+        "--labels",
+        metavar="classes|numbers|labels|next_token|choice|sequence",
+        help="of own data [found out]",
     ),
 ]
 Metric = Annotated[
-    str | None,
-    typer.Option(
-        help="accuracy, f1_macro, f1_micro, balanced_accuracy, roc_auc, matthews, ... [by goal]"
-    ),
+    str | None, typer.Option(help="accuracy, f1_macro, minus_loss, ...: see list metrics [by goal]")
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
@@ -60,17 +67,26 @@ Executor = Annotated[str, typer.Option(metavar="ray|inline")]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
 Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|TASK", help="text not to be forgotten: the retest measures its loss"
+    ),
+]
 RetestMethods = Annotated[
     bool, typer.Option("--retest-methods", help="each method's best at three sizes too, for tables")
 ]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
-MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [128]")]
+MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [by task]")]
 Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
+]
+MaxRank = Annotated[
+    int | None, typer.Option(metavar="N", help="of any map's pair, as servers limit it")
 ]
 
 
@@ -212,6 +228,24 @@ def ranks_of(text: str) -> tuple[int, ...]:
         raise QuestionError(
             f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
         ) from None
+
+
+def geometry_of(
+    model: str | None, names: tuple[str, ...], sizes: Mapping[str, int | None]
+) -> "Geometry":
+    """Of a count: of a model's projections, or of sizes; `QuestionError` for both, or neither."""
+    from tenslora_search.spec.backbones import geometry_of_model
+    from tenslora_search.spec.geometry import Geometry
+
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if model is not None:
+        if given:
+            option = f"--{next(iter(given)).replace('_', '-')}"
+            raise QuestionError(f"count takes --model or sizes; {model} says what {option} would.")
+        return geometry_of_model(model, names)
+    if not {"hidden", "heads", "layers"} <= given.keys():
+        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
+    return Geometry.attention(**given, projections=names)
 
 
 def structure_of(

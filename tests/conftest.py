@@ -76,6 +76,37 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
             "pad_token_id": 0,
         },
     ),
+    "phi": ("Phi", "ForSequenceClassification", {**SIZES, **TEXT}),
+    "opt": (
+        "OPT",
+        "ForSequenceClassification",
+        {
+            **TEXT,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 64,
+            "word_embed_proj_dim": 32,
+        },
+    ),
+    "bart": (
+        "Bart",
+        "ForConditionalGeneration",
+        {
+            **TEXT,
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 2,
+        },
+    ),
     "t5": (
         "T5",
         "ForConditionalGeneration",
@@ -91,6 +122,15 @@ TINY: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
 }
 """Architecture, task and config of a 2-layer model of width 32 for each family."""
+WRITERS: dict[str, tuple[str, str, dict[str, object]]] = {
+    "gpt_neox": ("GPTNeoX", "ForCausalLM", {**SIZES, **TEXT}),
+    "gemma2": (
+        "Gemma2",
+        "ForCausalLM",
+        {**SIZES, **TEXT, **GROUPED, "head_dim": 16, "final_logit_softcapping": 2.0},
+    ),
+}
+"""More models, which the tests of language alone ask for."""
 
 
 EVERYWHERE = ("cp", "tucker", "tensor_train")
@@ -190,7 +230,7 @@ def tiny():
     import transformers
 
     def make(family: str, task: str | None = None, **more: object):
-        architecture, usual, sizes = TINY[family]
+        architecture, usual, sizes = {**TINY, **WRITERS}[family]
         config = getattr(transformers, f"{architecture}Config")(**{**sizes, **more})
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -205,7 +245,7 @@ def tiny():
         ids[1, 4:] = 0
         mask = (ids > 0).long()
         inputs = {"input_ids": ids, "attention_mask": mask}
-        if family == "t5":
+        if family in ("t5", "bart"):
             inputs["decoder_input_ids"] = ids.flip(0)
         return model, inputs
 
@@ -231,8 +271,11 @@ def perturb():
                         )
                 whole = tensor.whole()
                 norm = whole.flatten(1).norm(dim=1) / len(whole[0].flatten(0, 1)) ** 0.5
-                last = list(tensor.factors.values())[-1]
-                last.mul_((size / norm).reshape(-1, *[1] * (last.ndim - 1)))
+                form = tensor.network.form
+                zeros = [one.name for one in form.counted if one.start == "zero"]
+                name = zeros[0] if form.scaled else list(tensor.factors)[-1]
+                factor = tensor.factors[name]
+                factor.mul_((size / norm).reshape(-1, *[1] * (factor.ndim - 1)))
 
     return draw
 
@@ -371,6 +414,48 @@ def tiny_gpt(tmp_path_factory) -> str:
         eos_token_id=1,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> str:
+    """A folder with a 2-layer Llama of width 16 with grouped queries, whose tokenizer has a chat
+    template.
+    """
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    size = save_tokenizer(folder, decoder=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = (
+        "{% for turn in messages %}the {{ turn['role'] }} is {{ turn['content'] }} [EOS] "
+        "{% endfor %}{% if add_generation_prompt %}the assistant is {% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=size, max_position_embeddings=64, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, intermediate_size=32,
+        bos_token_id=1, eos_token_id=1, initializer_range=0.3,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory) -> str:
+    """A folder with a T5 of 1 + 1 layers of width 16."""
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
+    size = save_tokenizer(folder, types=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token, tokenizer.model_input_names = "[SEP]", ["input_ids", "attention_mask"]
+    tokenizer.save_pretrained(folder)
+    config = T5Config(
+        vocab_size=size, d_model=16, num_layers=1, num_decoder_layers=1, num_heads=2, d_kv=8,
+        d_ff=32, decoder_start_token_id=0, pad_token_id=0, eos_token_id=3,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
     return str(folder)
 
 

@@ -13,6 +13,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.wordings import WORDINGS, Wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,22 +110,20 @@ class Run:
         to: str | Path,
         format: str = "peft",
         *,
-        rank: int | None = None,
-        uniform_rank: bool = False,
-        head: bool = True,
         license: str | None = None,
         push: str | None = None,
+        **options: Any,
     ) -> Path:
         """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
         head and a model card.
 
         `format`: peft, native or merged. A trial of the front is exported as its first retest left
-        it, the weights whose report score is known. For servers of LoRA, in peft's format:
-        `uniform_rank` pads every map to one rank that they take, exactly; `rank` compresses every
-        map to at most that, and the card says what it costs on select; without `head` the task
-        head lies beside the checkpoint. `license` is named in the card; `push` uploads the folder
-        to a repository ORG/NAME of the hub. `QuestionError` for a trial that is not complete, and
-        for a folder of something else.
+        it, the weights whose report score is known. `options` for servers of LoRA, in peft's
+        format: `uniform_rank=True` pads every map to one rank that they take, exactly; `rank=N`
+        compresses every map to at most that, and the card says what it costs on select;
+        `head=False` leaves the task head beside the checkpoint. `license` is named in the card;
+        `push` uploads the folder to a repository ORG/NAME of the hub. `QuestionError` for a trial
+        that is not complete, and for a folder of something else.
         """
         from tenslora_search.export.trained import export_trained
         from tenslora_search.hub.push import push as upload
@@ -132,6 +131,22 @@ class Run:
         number, to = self.pick(which), Path(to)
         record = self._record
         trial = _complete(record.rows, number, self.folder)
+        retests = sorted(record.trials[number].retests.items())
+        options = {name: one for name, one in options.items() if one != USUAL.get(name, ...)}
+        facts = self._facts(trial, [one.report_score for _, one in retests])
+        command = self._export_command(number, format, options, to)
+        export_trained(
+            self._state(record, number), to, format,
+            model=self.file.model, model_digest=self.file.model_digest,
+            facts=replace(facts, license=license, command=command),
+            options=options, select=self._select,
+        )  # fmt: skip
+        if push is not None:
+            upload(to, push)
+        return to
+
+    def _state(self, record: "RunRecord", number: int) -> Path:
+        """The file of a trial's weights: of its first retest, else of the search."""
         told = record.trials[number]
         retests = [told.retests[seed] for seed in sorted(told.retests)]
         name = retests[0].state if retests else told.file
@@ -146,22 +161,14 @@ class Run:
             raise QuestionError(
                 f"the weights of trial {number} are not in {self.folder}: {name} is missing."
             )
-        asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
-        options = {name: value for name, value in asked.items() if value != USUAL[name]}
-        facts = self._facts(trial, [one.report_score for one in retests], to, format, options)
-        export_trained(
-            state,
-            to,
-            format,
-            model=self.file.model,
-            facts=replace(facts, license=license),
-            model_digest=self.file.model_digest,
-            options=options,
-            select=self._select,
-        )
-        if push is not None:
-            upload(to, push)
-        return to
+        return state
+
+    def _export_command(self, number: int, format: str, options: dict[str, Any], to: Path) -> str:
+        """What made the run and the export, for a shell."""
+        asked = "".join(f" {said(name, value)}" for name, value in options.items())
+        export = f"--pick {number} --format {format}{asked} --to {shlex.quote(str(to))}"
+        made = self._command(self.file.question)
+        return printable(f"{made}\ntenslora-search export {shlex.quote(str(self.folder))} {export}")
 
     def report(self) -> Path:
         """Writes report.html, front.csv, trials.csv and front.png anew; the path of the first."""
@@ -191,14 +198,7 @@ class Run:
 
         return read_run(self.folder)
 
-    def _facts(
-        self,
-        trial: "Row",
-        report_scores: list[float],
-        to: Path,
-        format: str,
-        options: dict[str, Any],
-    ) -> Any:
+    def _facts(self, trial: "Row", report_scores: list[float]) -> Any:
         """What the model card says besides the specification."""
         from tenslora_search.data.goals import GOALS
         from tenslora_search.export.card import Facts
@@ -209,8 +209,6 @@ class Run:
             TASKS[question.task].kind if question.task else question.columns or ()
         )
         kind = model_kind(question.model)
-        asked = "".join(f" {said(name, value)}" for name, value in options.items())
-        export = f"--pick {trial.number} --format {format}{asked} --to {shlex.quote(str(to))}"
         return Facts(
             number=trial.number,
             task=self.file.task,
@@ -227,12 +225,18 @@ class Run:
             budget=self.file.budget,
             head_params=self.file.head_params,
             goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),
+            wording=self._wording if GOALS[self.file.goal].kinds else None,
             dataset=TASKS[question.task].hub if question.task else None,
-            command=printable(
-                f"{self._command(question)}\ntenslora-search export "
-                f"{shlex.quote(str(self.folder))} {export}"
-            ),
+            command="",
         )
+
+    @property
+    def _wording(self) -> Wording | None:
+        """How the text was made that trials have learnt to write."""
+        task, there = self.file.question.task, set(self.file.columns or ())
+        of_task = [TASKS[task].wording] if task else []
+        every = [one for one in (*of_task, *WORDINGS.values()) if one is not None]
+        return next((one for one in every if there >= set(one.columns)), None)
 
     def _command(self, question: Question) -> str:
         """As it was typed, or the call that asks the same from Python."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -27,6 +27,7 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
@@ -39,29 +40,23 @@ LOGGER = logging.getLogger("tenslora_search")
 
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
-    model: str | Path | None = None, space: str | Path | None = None,
-    methods: str | Sequence[str] | None = None, trials: int | None = None,
+    model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
     time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
     retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
     force: bool = False, progress: Callable[[Progress], None] | None = None,
-    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (),
-    track: Sequence[str] = (), **options: Any,
+    callbacks: Sequence[Any] = (), plugins: Sequence[str | Path] = (), track: Sequence[str] = (),
+    **options: Any,
 ) -> Run:  # fmt: skip
-    """Searches for the best adapters within a budget of trainable parameters; returns the run, its
-    report written.
+    """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
-    `methods`: names of `list methods`, or "all", which narrow the space to those methods.
-    `time_limit` in seconds, a quarter of which is kept for the retest; `pack` trials train side by
-    side (None: as many as the GPU makes use of, which is measured; 8 on a CPU); `out` is the run
-    folder, in which the same question goes on where it stopped. `callbacks`: callables are called
-    with each event of a trial once it is written down (a line of trials.jsonl: proposed, rung,
-    promoted, paused, complete, failed, retest, retest_failed); what they raise ends the search.
-    Those of Ray Tune hear of segments. `plugins`: files that add entries (docs/plugins.md).
-    `track`: mlflow, wandb or tensorboard, which have a run a trial at the end. More `options`:
-    max_steps, batch_size, max_length, fit_rows, columns, goal, metric, drop_unlabelled, count_head,
-    retest_methods (see `Question`). `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `methods`: names of `list methods`, or "all", which narrow the space. A quarter of `time_limit`
+    (seconds) is kept for the retest; `pack` trials train side by side (None: what a GPU takes; 8 on
+    a CPU); in `out` the same question goes on. `callbacks` are called with each event of a trial
+    that is written down (a line of trials.jsonl); what they raise ends the search; Ray Tune's hear
+    of segments. `plugins`: files that add entries. `track`: mlflow, wandb or tensorboard. More
+    `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
@@ -69,26 +64,55 @@ def search(
     began = time.monotonic()
     check_names(options, search)
     checked_folder(out, plugins, force=force)
-    asked = Question.of(
-        budget=budget, task=task, data=data, model=model, space=space, methods=methods,
-        trials=trials, sampler=sampler, pruner=pruner, objective=objective, retest=retest,
-        seed=seed, **options,
+    how = How(
+        executor, pack, time_limit, ray_address, gpus_per_worker, plugins, track, callbacks, out,
+        force, progress, began,
     )  # fmt: skip
-    means: Means = {"pack": pack, "time_limit": time_limit}
-    check_options(asked, executor=executor, gpus_per_worker=gpus_per_worker, **means)
-    folder = Path(out) if out is not None else default_folder(asked)
-    listeners, others = _apart(callbacks, executor)
-    trackers = [TRACKERS[name] for name in track]
+    asked = Question.of(
+        budget=budget, task=task, data=data, model=model, space=space, trials=trials,
+        sampler=sampler, pruner=pruner, objective=objective, retest=retest, seed=seed, **options,
+    )  # fmt: skip
+    return _begun(asked, how)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a search is told besides its question, as `search` takes it."""
+
+    executor: str
+    pack: int | None
+    time_limit: float | None
+    ray_address: str | None
+    gpus_per_worker: float | None
+    plugins: Sequence[str | Path]
+    track: Sequence[str]
+    callbacks: Sequence[Any]
+    out: str | Path | None
+    force: bool
+    progress: Callable[[Progress], None] | None
+    began: float
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What search.toml holds of it."""
+        names = ("executor", "ray_address", "gpus_per_worker", "pack", "time_limit")
+        plugins = [str(Path(one).resolve()) for one in self.plugins]
+        chosen = {name: getattr(self, name) for name in names}
+        return {**chosen, "plugins": plugins, "track": list(self.track)}
+
+
+def _begun(asked: Question, how: How) -> Run:
+    """Checks what was asked, searches, and tells the trackers."""
+    means: Means = {"pack": how.pack, "time_limit": how.time_limit}
+    check_options(asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker, **means)
+    folder = Path(how.out) if how.out is not None else default_folder(asked)
+    listeners, others = _apart(how.callbacks, how.executor)
+    trackers = [TRACKERS[name] for name in how.track]
     last_words = LastWords()
-    serve = EXECUTORS[executor](Place(folder, ray_address, gpus_per_worker, others, last_words))
-    said = {
-        "executor": executor, "ray_address": ray_address, "gpus_per_worker": gpus_per_worker,
-        "plugins": [str(Path(one).resolve()) for one in plugins], "track": list(track), **means,
-    }  # fmt: skip
+    place = Place(folder, how.ray_address, how.gpus_per_worker, others, last_words)
     run = _searched(
-        asked, folder, serve, last_words,
-        force=force, said=said, listeners=listeners, began=began,
-        progress=progress, **means,
+        asked, folder, EXECUTORS[how.executor](place), last_words, force=how.force,
+        said=how.said, listeners=listeners, began=how.began, progress=how.progress, **means,
     )  # fmt: skip
     for send in trackers:
         send(run)
@@ -170,6 +194,7 @@ def _prepared(folder: Path, question: Question) -> RunFile:
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
+    _check_measures(question, data.goal.name)
     run = _run_file(question, data)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
@@ -182,6 +207,22 @@ def _prepared(folder: Path, question: Question) -> RunFile:
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
+
+
+def _check_measures(question: Question, goal: str) -> None:
+    """What the retest will measure can be: shows before anything is trained."""
+    from tenslora_search.data.answers import ANSWERS
+    from tenslora_search.data.goals import GOALS
+    from tenslora_search.data.retain import load_retained
+
+    for name in TASKS[question.task].answers if question.task and question.retest else ():
+        _ = ANSWERS[name]("a", "a")
+    if question.retain and not GOALS[goal].writes:
+        raise QuestionError(
+            f"--retain measures a language model's loss on text; goal {goal} reads a task head."
+        )
+    if question.retain:
+        _ = load_retained(question.retain, question.model, question.max_length)
 
 
 def _run_file(question: Question, data: "TaskData") -> RunFile:

@@ -13,7 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    PreTrainedModel,
+    masking_utils,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -31,6 +36,8 @@ BEYOND = [
 """
 FOLDED, IN_FLOAT32 = "folded", "in_float32"
 """Names of ours among transformers' implementations of attention."""
+LOOK = "find_packed_sequence_indices"
+"""transformers' function that looks for several texts in a row."""
 TRIALS = "trials_in_batch"
 """The entry of a model's config from which a mask learns of the trials."""
 
@@ -50,13 +57,21 @@ def attend_in_float32(model: PreTrainedModel) -> None:
 @contextmanager
 def trials_apart(model: Any, n_trials: int) -> Iterator[None]:
     """Within it the model's batches hold the texts of so many trials, side by side, and no tile
-    those of two.
+    those of two. A row is one text: transformers does not look whether it holds several, which
+    would wait for the GPU.
     """
+    before = getattr(model.config, TRIALS, None)
     setattr(model.config, TRIALS, n_trials)
+    look = getattr(masking_utils, LOOK, None)
+    setattr(masking_utils, LOOK, lambda position_ids: None)
     try:
         yield
     finally:
-        delattr(model.config, TRIALS)
+        setattr(masking_utils, LOOK, look)
+        if before is None:
+            delattr(model.config, TRIALS)
+        else:
+            setattr(model.config, TRIALS, before)
 
 
 def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) -> Tensor | None:
@@ -69,10 +84,13 @@ def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) 
     n_trials = getattr(options.get("config"), TRIALS, 1)
     fold = _fold(batch_size // n_trials, kv_length) if q_length == kv_length else 1
     if fold == 1 and options.get("attention_mask") is None:
-        all_see_all = (
-            options.get("allow_is_bidirectional_skip") and options.get("local_size") is None
-        )
-        return None if all_see_all else sdpa_mask(batch_size, q_length, kv_length, **options)
+        # A decoder's kernels need no mask either: they know which tokens come before.
+        reach = options.get("local_size")
+        all_see_all = options.get("allow_is_bidirectional_skip") and reach is None
+        is_causal = options.get("allow_is_causal_skip", True) and q_length == kv_length
+        if all_see_all or (is_causal and (reach is None or kv_length <= reach)):
+            return None
+        return sdpa_mask(batch_size, q_length, kv_length, **options)
     always = {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
     mask = sdpa_mask(batch_size, q_length, kv_length, **{**options, **always})
     if fold == 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tenslora_search.data.goals import Goal
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import head_parameters
+from tenslora_search.nn.token_loss import check_head
 from tenslora_search.spec.families import family_of
 from tenslora_search.spec.table import QuestionError
 
@@ -34,8 +35,18 @@ def load_backbone(name: str, goal: Goal) -> Backbone:
     with reading(name, place), quiet():
         config = _configured(name, config, goal)
         _check_weights(name, place)
-        model, info = _pretrained(place, config, goal.auto[kind_of(name, config)])
+        model, info = _pretrained(place, config, _class_for(goal, name, config))
+        if goal.writes:
+            check_head(model.eval())
         return Backbone(model.eval(), _started_anew(name, model, info))
+
+
+def _class_for(goal: Goal, name: str, config: "PretrainedConfig") -> str:
+    """transformers' class; `QuestionError` where the goal is of what the model does not read."""
+    kind = kind_of(name, config)
+    if kind not in goal.auto:
+        raise QuestionError(f"goal {goal.name} is of text; model {name!r} reads {kind}.")
+    return goal.auto[kind]
 
 
 def _configured(name: str, config: "PretrainedConfig", goal: Goal) -> "PretrainedConfig":

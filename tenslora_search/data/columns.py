@@ -9,8 +9,11 @@ from typing import Any
 from tenslora_search.data.sources import Source
 from tenslora_search.spec.table import QuestionError, unknown
 from tenslora_search.spec.tasks import Kind, Task
+from tenslora_search.spec.wordings import WORDINGS, Wording
 
-COLUMN_ROLES = ("text", "text_pair", "image", "label")
+LABELLED_ROLES = ("text", "text_pair", "image", "label")
+ALSO = {"messages": ("conversations",), "completion": ("response",), "text": ("content",)}
+"""Other names of the columns of WORDINGS."""
 
 # Names are compared in lower case. Pairs come first: data with a question and a sentence is a pair,
 # not a sentence.
@@ -69,6 +72,10 @@ class Columns:
     """other columns of text, where the inputs were found by name: perhaps they were meant to be
     read
     """
+    wording: Wording | None = None
+    """how text that is to be written is made of the inputs"""
+    worded: tuple[str, ...] = ()
+    """the wording's own names of the inputs"""
 
     @property
     def label(self) -> str:
@@ -78,20 +85,30 @@ class Columns:
     @property
     def roles(self) -> dict[str, str]:
         """The columns by role."""
+        if self.wording:
+            return dict(zip(self.worded, self.inputs, strict=True))
         inputs = ("image",) if self.kind == "image" else ("text", "text_pair")
         return {**dict(zip(inputs, self.inputs, strict=False)), "label": self.label}
 
     def labelled(self, source: Source, split: str) -> bool:
-        """Whether the split has labels; -1 in every row (GLUE's test splits) is none."""
+        """Whether the split has labels; -1 in every row (GLUE's test splits) is none. Of text that
+        is to be written: whether it has the columns.
+        """
         frame: Any = source.frames[split]
+        if self.wording:
+            return all(self.roles[name] in frame for name in self.wording.columns)
         return all(name in frame and _holds_labels(frame[name]) for name in self.labels)
 
 
 def find_columns(
-    source: Source, task: Task | None, chosen: Mapping[str, str | Sequence[str]]
+    source: Source,
+    task: Task | None,
+    chosen: Mapping[str, str | Sequence[str]],
+    kinds: tuple[str, ...] | None = None,
 ) -> Columns:
     """The columns of the train split by role. `chosen` may name several for the label: as a list,
-    or with commas between.
+    or with commas between. `kinds` of wordings the goal reads: none of a goal with labels; None
+    where no goal was asked for.
 
     Raises `QuestionError` that lists the columns there are when one is missing or none can be told
     apart.
@@ -103,9 +120,24 @@ def find_columns(
         if column not in frame:
             raise QuestionError(f"no column {column!r} for {role}; {there}.")
     by_role = {role: names[0] for role, names in asked.items()}
+    found = _worded(frame, task, by_role, kinds, there)
+    return found or _labelled(frame, task, asked, by_role, there)
+
+
+def _labelled(
+    frame: Any,
+    task: Task | None,
+    asked: Mapping[str, tuple[str, ...]],
+    by_role: Mapping[str, str],
+    there: str,
+) -> Columns:
+    """The columns of an input and its label."""
     labels = asked.get("label") or _label(frame, task, set(by_role.values()))
     if not labels:
-        raise QuestionError(f"no label column; {there}. Name it with --column label=NAME.")
+        raise QuestionError(
+            f"no label column; {there}. Name it with --column label=NAME; or learn the text itself "
+            "with --goal next_token."
+        )
     named = _chosen_inputs(by_role) or _task_inputs(frame, task)
     inputs = named or _found_inputs(frame, task, labels)
     if inputs is None:
@@ -129,10 +161,52 @@ def find_columns(
     )
 
 
+def _worded(
+    frame: Any,
+    task: Task | None,
+    chosen: Mapping[str, str],
+    kinds: tuple[str, ...] | None,
+    there: str,
+) -> Columns | None:
+    """The columns of text that is to be written; None where something labelled is to be read.
+
+    Where nobody said what is to be learnt, a lone column of text is, and no label.
+    """
+    is_asked = bool(kinds) or any(role not in LABELLED_ROLES for role in chosen)
+    if kinds == () or (not is_asked and ("label" in chosen or _label(frame, task, set()))):
+        return None
+    by_name = {str(column).lower(): str(column) for column in frame.columns}
+    of_task = [task.wording] if task is not None and task.wording else []
+    for one in [*of_task, *WORDINGS.values()]:
+        named = {name: _called(name, chosen, by_name) for name in one.read}
+        if (kinds and one.kind not in kinds) or not all(named[name] for name in one.columns):
+            continue
+        if any(role not in one.read for role in chosen):
+            continue
+        if one.kind == "text" and not is_asked and len(by_name) > 1:
+            continue
+        found = {name: column for name, column in named.items() if column}
+        return Columns("text", tuple(found.values()), (), (), one, tuple(found))
+    if is_asked:
+        wanted = "; ".join(", ".join(one.columns) for one in WORDINGS.values())
+        raise QuestionError(
+            f"no columns of text to learn; {there}. Wanted one of: {wanted} (--column prompt=NAME "
+            "names one)."
+        )
+    return None
+
+
+def _called(name: str, chosen: Mapping[str, str], by_name: Mapping[str, str]) -> str:
+    """The column that is a wording's `name`; "" where there is none."""
+    names = (name.lower(), *ALSO.get(name, ()))
+    return chosen.get(name) or next((by_name[one] for one in names if one in by_name), "")
+
+
 def _columns_of(role: str, names: str | Sequence[str], frame: Any) -> tuple[str, ...]:
     """The columns that a role is given."""
-    if role not in COLUMN_ROLES:
-        raise QuestionError(unknown("column role", role, COLUMN_ROLES))
+    known = [*LABELLED_ROLES, *(name for one in WORDINGS.values() for name in one.read)]
+    if role not in known:
+        raise QuestionError(unknown("column role", role, list(dict.fromkeys(known))))
     if isinstance(names, str):
         is_list = role == "label" and names not in frame and "," in names
         return tuple(name.strip() for name in names.split(",")) if is_list else (names,)

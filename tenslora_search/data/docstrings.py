@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("numpy", "pandas", "ray", "torch", "transformers")
 SENTENCES = 1500  # a library
+FEW = 80  # of these for a language model
 # part of the file's name in the cache; raise it whenever what is below gives other sentences
 RECIPE = "docstrings-1"
 
@@ -70,6 +71,13 @@ def docstrings_frame() -> "DataFrame":
     )
     write_file(cache_folder() / name, lambda file: frame.to_parquet(file, index=False))
     return frame
+
+
+def docstrings_lm_frame() -> "DataFrame":
+    """The first FEW sentences a library of `docstrings_frame` in `text` alone: little enough for a
+    language model on a CPU.
+    """
+    return docstrings_frame().groupby("label").head(FEW)[["text"]].reset_index(drop=True)
 
 
 def _first_new(library: str, seen: set[str]) -> Iterator[str]:

@@ -4,100 +4,23 @@ they hold.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from tenslora_search.data.columns import Columns
-from tenslora_search.data.sources import Source
+from tenslora_search.data.rows import Rows
 from tenslora_search.hub.cache import cache_folder, load_tensors, save_tensors
 from tenslora_search.hub.images import ImageProcessor
-from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from transformers import PreTrainedTokenizerBase
 
 FORMAT = "3"  # part of every cache key; raise it whenever what is stored changes
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Inputs as found: one list of texts or image bytes a column, in the order the model reads
-    them.
-    """
-
-    columns: tuple[list[Any], ...]
-    where: str  # what errors call them
-    numbers: NDArray[np.int64]  # of the rows where they were found, from 0
-
-    @classmethod
-    def of(cls, frame: "DataFrame", roles: Columns, source: Source, split: str) -> "Rows":
-        """The input columns of one split; texts must be text, images bytes or paths under the
-        source's folder.
-        """
-        where, numbers = f"{split} of {source.origin}", frame.index.to_numpy()
-        for column in roles.inputs:
-            if column not in frame:
-                raise QuestionError(
-                    f"no column {column!r} in {where}; it has: "
-                    f"{', '.join(map(str, frame.columns))}."
-                )
-        if roles.kind == "image":
-            cells = frame[roles.inputs[0]]
-            images = [
-                _image_bytes(cell, source.folder, f"row {row + 1} of {where}")
-                for row, cell in zip(numbers, cells, strict=True)
-            ]
-            return cls((images,), where, numbers)
-        texts = tuple(_texts(frame[column], column, where) for column in roles.inputs)
-        return cls(texts, where, numbers)
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-    def take(self, index: NDArray) -> "Rows":
-        """The rows at those places, in that order."""
-        return Rows(
-            tuple([column[i] for i in index] for column in self.columns),
-            self.where,
-            self.numbers[index],
-        )
-
-    def unlike(self, others: "Rows") -> NDArray[np.int64]:
-        """The places of the rows that no row of the others equals."""
-        theirs = set(zip(*others.columns, strict=True))
-        own = enumerate(zip(*self.columns, strict=True))
-        return np.array([place for place, row in own if row not in theirs], dtype=np.int64)
-
-    def groups(self) -> NDArray[np.int64]:
-        """A number a row, from 0 in order of appearance; equal inputs have equal numbers."""
-        numbers: dict[tuple[Any, ...], int] = {}
-        return np.array(
-            [numbers.setdefault(row, len(numbers)) for row in zip(*self.columns, strict=True)],
-            dtype=np.int64,
-        )
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the rows in their order."""
-        found = hashlib.sha256()
-        for column in self.columns:
-            encoded = [
-                cell if isinstance(cell, bytes) else cell.encode("utf-8", "surrogatepass")
-                for cell in column
-            ]
-            found.update(np.array([len(column), *map(len, encoded)], dtype=np.int64).tobytes())
-            found.update(b"".join(encoded))
-        return found.hexdigest()
 
 
 def encode(
@@ -116,7 +39,7 @@ def encode(
     if isinstance(processor, ImageProcessor):
         names = [f"row {number + 1} of {rows.where}" for number in rows.numbers]
         key = f"image {processor.key}"
-        stored = _kept(
+        stored = kept(
             key,
             rows,
             folder,
@@ -130,12 +53,12 @@ def encode(
             f"--max-length {max_length} leaves no room for text beside {n_special} special tokens"
         )
         raise QuestionError(f"{full}; the least that works is {n_special + 1}.")
-    key = f"text {max_length} {_tokenizer_digest(processor)}"
-    stored = _kept(key, rows, folder, lambda: _tokenised(rows, processor, max_length))
+    key = f"text {max_length} {tokenizer_digest(processor)}"
+    stored = kept(key, rows, folder, lambda: _tokenised(rows, processor, max_length))
     return _padded(stored, cast(int, processor.pad_token_id))
 
 
-def _kept(
+def kept(
     key: str, rows: Rows, folder: Path, make: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
     """What is made of the rows, from the cache's folder where it holds it; `key` is all else that
@@ -187,7 +110,7 @@ def _padded(stored: dict[str, Tensor], pad: int) -> tuple[dict[str, Tensor], Ten
     return inputs, lengths
 
 
-def _tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: Any) -> str:
     """What the tokenizer does, as a hash: its whole state without the settings a call makes."""
     if tokenizer.is_fast:
         backend = tokenizer.backend_tokenizer
@@ -200,30 +123,3 @@ def _tokenizer_digest(tokenizer: Any) -> str:
         f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names}"
     )
     return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
-
-
-def _texts(cells: Any, column: str, where: str) -> list[str]:
-    for row, cell in zip(cells.index, cells, strict=True):
-        if not isinstance(cell, str):
-            found = repr(cell)[:60]
-            raise QuestionError(
-                f"row {row + 1} of {where} has no text in column {column!r}: {found}."
-            )
-    return cells.tolist()
-
-
-def _image_bytes(cell: Any, folder: Path | None, row: str) -> bytes:
-    """The bytes of a cell: bytes, a struct of bytes and path, or a path under the folder."""
-    path = cell if isinstance(cell, str) else None
-    if isinstance(cell, dict):
-        cell, path = cell.get("bytes"), cell.get("path")
-    if isinstance(cell, bytes):
-        return cell
-    if path and folder is not None:
-        try:
-            if (folder / path).is_file():  # a device or a pipe may never end
-                return (folder / path).read_bytes()
-        except (OSError, ValueError):  # a name with a null byte in it is a ValueError
-            pass
-        raise QuestionError(f"{row} names an image that cannot be read: {shown(folder / path)}.")
-    raise QuestionError(f"{row} has neither image bytes nor the path of an image file.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tenslora_search.data.task import check_kind, read_rows
+from tenslora_search.data.task import check_model, read_rows
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.tasks import TASKS
 
@@ -56,9 +56,10 @@ def look(
     `QuestionError` for what is wrong with them.
     """
     task = TASKS[name] if name is not None else None
-    source, roles, report, chosen, targets = read_rows(task, data, columns, goal, drop_unlabelled)
+    asked = read_rows(task, data, columns, goal, drop_unlabelled, model)
+    source, roles, report, chosen, targets = asked
     metric = metric_for(chosen, metric or (task.metric if task else None))
-    check_kind(task, roles, model)
+    check_model(task, roles, chosen, model)
     splits = ["train", *filter(None, [report])]
     return Look(
         columns=roles.roles,

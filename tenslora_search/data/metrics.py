@@ -30,6 +30,26 @@ class Metric:
         return self.score(answers, labels)
 
 
+_OWN: dict[str, Metric] = {}
+
+
+def metric(
+    *, noise: str, hub_name: str = "", shows: str = ""
+) -> Callable[[Callable[..., float]], Callable[..., float]]:
+    """Makes a function an entry of METRICS; spec reads the same words from this file.
+
+    `noise`: a word of `spec.metrics.SCALES`; `shows`: the number that people know it by.
+    """
+
+    def put(score: Callable[..., float]) -> Callable[..., float]:
+        name = score.__name__
+        _OWN[name] = Metric(score, NOISE[name], hub_name or name)
+        return score
+
+    return put
+
+
+@metric(noise="share")
 def accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
     """Share of rows whose largest logit is the label's; answers (n, n_classes), labels (n,)."""
     from sklearn.metrics import accuracy_score
@@ -37,6 +57,7 @@ def accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
     return _of_chosen(lambda chosen, truth: accuracy_score(truth, chosen), answers, labels)
 
 
+@metric(noise="share", hub_name="f1")
 def f1_macro(answers: ArrayLike, labels: ArrayLike) -> float:
     """Mean over the classes of the harmonic mean of precision and recall.
 
@@ -47,6 +68,7 @@ def f1_macro(answers: ArrayLike, labels: ArrayLike) -> float:
     return _f1("macro", answers, labels)
 
 
+@metric(noise="share", hub_name="f1")
 def f1_micro(answers: ArrayLike, labels: ArrayLike) -> float:
     """Harmonic mean of precision and recall over all labels of all rows; shapes as in `f1_macro`.
 
@@ -55,6 +77,7 @@ def f1_micro(answers: ArrayLike, labels: ArrayLike) -> float:
     return _f1("micro", answers, labels)
 
 
+@metric(noise="correlation", hub_name="matthews_correlation")
 def matthews(answers: ArrayLike, labels: ArrayLike) -> float:
     """Matthews correlation, -1 to 1, 0 for a constant guess; answers (n, n_classes), labels
     (n,).
@@ -64,21 +87,22 @@ def matthews(answers: ArrayLike, labels: ArrayLike) -> float:
     return _of_chosen(lambda chosen, truth: matthews_corrcoef(truth, chosen), answers, labels)
 
 
+@metric(noise="share")
 def balanced_accuracy(answers: ArrayLike, labels: ArrayLike) -> float:
     """Mean over the classes that occur of the share of their rows that is found; answers
     (n, n_classes), labels (n,).
     """
     from sklearn.metrics import recall_score
 
+    options: dict[str, Any] = {"average": "macro", "zero_division": 0}
     return _of_chosen(
-        lambda chosen, truth: recall_score(
-            truth, chosen, labels=np.unique(truth), average="macro", zero_division=0
-        ),
+        lambda chosen, truth: recall_score(truth, chosen, labels=np.unique(truth), **options),
         answers,
         labels,
     )
 
 
+@metric(noise="share")
 def roc_auc(answers: ArrayLike, labels: ArrayLike) -> float:
     """How often a row of a class gets more of it than a row of another: the area under the ROC
     curve, each class or label against the rest, mean over those that occur beside others; 0.5 by
@@ -98,6 +122,7 @@ def roc_auc(answers: ArrayLike, labels: ArrayLike) -> float:
     return float(np.mean(areas)) if areas else 0.5
 
 
+@metric(noise="correlation")
 def pearson(answers: ArrayLike, labels: ArrayLike) -> float:
     """Linear correlation of answers (n,) and labels (n,); 0 when either is constant."""
     from scipy.stats import pearsonr
@@ -105,6 +130,7 @@ def pearson(answers: ArrayLike, labels: ArrayLike) -> float:
     return _of_numbers(pearsonr, answers, labels)
 
 
+@metric(noise="correlation")
 def spearman(answers: ArrayLike, labels: ArrayLike) -> float:
     """Rank correlation of answers (n,) and labels (n,); 0 when either is constant."""
     from scipy.stats import spearmanr
@@ -112,9 +138,19 @@ def spearman(answers: ArrayLike, labels: ArrayLike) -> float:
     return _of_numbers(spearmanr, answers, labels)
 
 
+@metric(noise="correlation")
 def pearson_spearman(answers: ArrayLike, labels: ArrayLike) -> float:
     """Mean of `pearson` and `spearman`: GLUE's score for STS-B."""
     return (pearson(answers, labels) + spearman(answers, labels)) / 2
+
+
+@metric(noise="loss", hub_name="loss", shows="perplexity")
+def minus_loss(answers: ArrayLike, labels: ArrayLike) -> float:
+    """Minus the mean loss a token, in nats; answers (n, 2): the sum of a row's losses, and of how
+    many tokens. exp(-score) is the perplexity.
+    """
+    sums, counts = np.asarray(answers, dtype=np.float64)[:, :2].sum(axis=0)
+    return float(-sums / counts) if np.isfinite(sums) and counts else float("nan")
 
 
 def _f1(average: str, answers: ArrayLike, labels: ArrayLike) -> float:
@@ -152,13 +188,6 @@ def _of_numbers(correlation: Callable, answers: ArrayLike, labels: ArrayLike) ->
     return float(correlation(guesses, truth).statistic)
 
 
-def _row(
-    score: Callable[[ArrayLike, ArrayLike], float], hub_name: str | None = None
-) -> tuple[str, Metric]:
-    name = score.__name__
-    return name, Metric(score, NOISE[name], hub_name or name)
-
-
 class _Metrics(Table[Metric]):
     """Tells spec of a metric from outside: its noise, and the goals that it scores."""
 
@@ -184,19 +213,4 @@ class _Metrics(Table[Metric]):
         OWN_METRICS.pop(name, None)
 
 
-METRICS: Table[Metric] = _Metrics(
-    "metric",
-    dict(
-        [
-            _row(accuracy),
-            _row(f1_macro, hub_name="f1"),
-            _row(f1_micro, hub_name="f1"),
-            _row(balanced_accuracy),
-            _row(roc_auc),
-            _row(matthews, hub_name="matthews_correlation"),
-            _row(pearson),
-            _row(spearman),
-            _row(pearson_spearman),
-        ]
-    ),
-)
+METRICS: Table[Metric] = _Metrics("metric", _OWN)

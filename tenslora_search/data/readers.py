@@ -104,6 +104,18 @@ def _whole_text(value: Any) -> Any:
     return value
 
 
+def read_txt(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
+    """Plain text in column `text`, a paragraph a row: blank lines stand between them; a line a row
+    where there are none.
+    """
+    import pandas as pd
+
+    text = file.read_text(encoding="utf-8-sig").strip()
+    paragraphs = re.split(r"\n\s*\n", text)
+    rows = paragraphs if len(paragraphs) > 1 else text.splitlines()
+    return pd.DataFrame({"text": [row.strip() for row in rows if row.strip()]}), {}
+
+
 def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     """A parquet file; the names of classes come from the schema's `huggingface` entry."""
     import pyarrow.parquet as pq
@@ -179,6 +191,7 @@ READERS: "Table[Callable[[Path], tuple[DataFrame, dict[str, tuple[str, ...]]]]]"
         "jsonl": read_jsonl,
         "json": read_json,
         "parquet": read_parquet,
+        "txt": read_txt,
     },
     renamed=True,
 )

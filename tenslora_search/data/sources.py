@@ -135,8 +135,10 @@ def read_hub(task: Task) -> Source:
     source = Source(f"{task.hub} on the hub", {})
     for split, wanted in (
         (task.train_split, "train"),
-        (task.report_split, SPLIT_NAMES[task.report_split]),
+        (task.report_split, SPLIT_NAMES.get(task.report_split, "")),
     ):
+        if not split:
+            continue
         if split not in found:
             raise QuestionError(
                 f"data set {task.hub!r} has no split {split!r}; it has: {', '.join(found)}."
@@ -169,6 +171,7 @@ def _data_files(folder: Path) -> list[Path]:
         path
         for path in sorted(folder.iterdir())
         if _kind(path) in READERS and path.name not in ABOUT and path.name[0] not in ".~"
+        if _kind(path) != "txt" or _is_whole(path)  # other texts are notes
     ]
     for path in named:
         if path.is_dir():
@@ -298,8 +301,15 @@ def docstrings() -> "DataFrame":
     return docstrings_frame()
 
 
+def docstrings_lm() -> "DataFrame":
+    """Some of these sentences, without the libraries' names."""
+    from tenslora_search.data.docstrings import docstrings_lm_frame
+
+    return docstrings_lm_frame()
+
+
 MAKERS: "Table[Callable[[], DataFrame]]" = Table(
     "local task",
-    {entry.__name__: entry for entry in (digits, docstrings)},
+    {entry.__name__: entry for entry in (digits, docstrings, docstrings_lm)},
     renamed=True,
 )

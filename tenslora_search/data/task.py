@@ -13,13 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tenslora_search.data.batches import Split
 from tenslora_search.data.columns import Columns, find_columns
-from tenslora_search.data.encode import Rows
-from tenslora_search.data.goals import GOALS, Goal, goal_for
+from tenslora_search.data.goals import GOALS, Goal, check_writes, goal_for, goal_of_text
 from tenslora_search.data.labels import (
     LabelColumn,
     Targets,
@@ -28,10 +26,11 @@ from tenslora_search.data.labels import (
     unlabelled,
 )
 from tenslora_search.data.processors import load_processor
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
 from tenslora_search.data.splits import cut, held_out_size
-from tenslora_search.hub.images import ImageProcessor
-from tenslora_search.hub.places import model_digest, model_kind
+from tenslora_search.data.worded import right_answers
+from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -83,34 +82,26 @@ class _Part:
 
 
 def load_task(
-    name: str | None = None,
-    *,
-    data: Path | str | None = None,
-    model: str,
-    seed: int = 0,
-    max_length: int = 128,
-    columns: Mapping[str, str | Sequence[str]] | None = None,
-    goal: str | None = None,
-    metric: str | None = None,
-    drop_unlabelled: bool = False,
-    cache: Path | str | None = None,
-    fit_rows: int | None = None,
+    name: str | None = None, *, data: Path | str | None = None, model: str, seed: int = 0,
+    max_length: int = 128, columns: Mapping[str, str | Sequence[str]] | None = None,
+    goal: str | None = None, metric: str | None = None, drop_unlabelled: bool = False,
+    cache: Path | str | None = None, fit_rows: int | None = None,
     expected: Mapping[str, str | None] | None = None,
-) -> TaskData:
+) -> TaskData:  # fmt: skip
     """Loads a task by name (from the hub, or from the local files in `data`), or own `data`.
 
-    `goal` says what labels are, where their values do not; `columns` names columns by role;
-    `drop_unlabelled` leaves out rows without a label; `fit_rows` caps the rows of fit (one of each
-    class stays); `expected` has the digests of "data" and "model" that a search began with.
-    `QuestionError` for anything wrong with the question or the data.
+    `goal` says what is learnt, where the data do not; `columns` names columns by role; `fit_rows`
+    caps the rows of fit (one of each class stays); `expected` has the digests of "data" and "model"
+    that a search began with. `QuestionError` for anything wrong with the question or the data.
     """
     _check_digest("model", model, model_digest(model), expected)
     task = TASKS[name] if name is not None else None
-    source, roles, report, chosen, targets = read_rows(task, data, columns, goal, drop_unlabelled)
+    asked = read_rows(task, data, columns, goal, drop_unlabelled, model)
+    source, roles, report, chosen, targets = asked
     metric = metric_for(chosen, metric or (task.metric if task else None))
     splits = ["train", *filter(None, [report])]
     found = {split: _part(source, roles, split, targets) for split in splits}
-    check_kind(task, roles, model)
+    check_model(task, roles, chosen, model)
     taken = _three_parts(source, chosen, found, report, seed, fit_rows)
     digest = _digest(roles, targets, taken)
     _check_digest("data", source.origin, digest, expected)
@@ -126,15 +117,20 @@ def read_rows(
     columns: Mapping[str, str | Sequence[str]] | None,
     goal: str | None,
     drop_unlabelled: bool,
+    model: str,
 ) -> tuple[Source, Columns, str | None, str, Targets]:
     """What is read before anything is encoded: the files, the columns by role, the split that
     report is, the name of the goal, and the labels.
     """
     source = _read(task, Path(data).expanduser() if data is not None else None)
-    roles = find_columns(source, task, columns or {})
+    asked = task.goal if task else goal
+    roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
     report = _report_split(source, roles, task)
     splits = ["train", *filter(None, [report])]
-    chosen, targets = _targets(source, roles, splits, task, goal, drop_unlabelled)
+    if roles.wording:
+        chosen, targets = _worded_targets(source, roles, splits, asked, model)
+    else:
+        chosen, targets = _targets(source, roles, splits, asked, drop_unlabelled, task is None)
     return source, roles, report, chosen, targets
 
 
@@ -143,18 +139,28 @@ def _part(source: Source, roles: Columns, split: str, targets: Targets) -> _Part
 
 
 def _targets(
-    source: Source,
-    roles: Columns,
-    splits: Sequence[str],
-    task: Task | None,
-    goal: str | None,
-    drop_unlabelled: bool,
-) -> tuple[str, Targets]:
-    """The name of the goal, the task's, the one asked for or the one found, and what it reads."""
-    is_certain = goal is not None
-    column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=drop_unlabelled)
-    chosen = task.goal if task else goal or goal_for(column.cells["train"])
+    source: Source, roles: Columns, splits: Sequence[str], goal: str | None, is_cut: bool,
+    is_own: bool,
+) -> tuple[str, Targets]:  # fmt: skip
+    """The name of the goal, the one asked for or the one found, and what it reads."""
+    is_certain = is_own and goal is not None
+    column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=is_cut)
+    chosen = goal or goal_for(column.cells["train"])
     return chosen, GOALS[chosen].read(column)
+
+
+def _worded_targets(
+    source: Source, roles: Columns, splits: Sequence[str], goal: str | None, model: str
+) -> tuple[str, Targets]:
+    """The name of the goal, and which answer is right where there are several."""
+    assert roles.wording is not None
+    what = f"the data (columns {', '.join(roles.inputs)})"
+    chosen = goal or goal_of_text(roles.wording.kind, model_writes(model), what, model)
+    of = {
+        split: right_answers(source.frames[split], roles, f"{split} of {source.origin}")
+        for split in splits
+    }
+    return chosen, Targets(of)
 
 
 def _read(task: Task | None, path: Path | None) -> Source:
@@ -220,8 +226,8 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
     return LabelColumn(kept, column.name, column.origin, column.class_names, column.is_certain)
 
 
-def check_kind(task: Task | None, roles: Columns, model: str) -> None:
-    """`QuestionError` if the model reads something else than the rows hold."""
+def check_model(task: Task | None, roles: Columns, goal: str, model: str) -> None:
+    """`QuestionError` for a model that does not read the rows, or does not write as it should."""
     reads, has = model_kind(model), "image" if roles.kind == "image" else "text"
     what = f"task {task.name}" if task else f"the data (column {roles.inputs[0]!r})"
     check_reads(
@@ -231,6 +237,7 @@ def check_kind(task: Task | None, roles: Columns, model: str) -> None:
         reads,
         "" if task else f", or name another column with --column {reads}=NAME",
     )
+    check_writes(goal, model_writes(model), model)
 
 
 def _three_parts(
@@ -245,11 +252,13 @@ def _three_parts(
     train = found["train"]
     if report_name:
         own = train.rows.unlike(found[report_name].rows)
-        if len(np.unique(train.targets[own], axis=0)) < 2:
+        is_labelled = not train.rows.kind
+        if len(np.unique(train.targets[own], axis=0)) < 1 + is_labelled:
             n_repeated = len(train.rows) - len(own)
             raise QuestionError(
                 f"{n_repeated:,} of {len(train.rows):,} rows of train are in {report_name} too "
-                f"({source.origin}); what else there is holds less than two different labels."
+                f"({source.origin}); what else there is holds "
+                f"{'less than two different labels' if is_labelled else 'nothing'}."
             )
         train = train.take(own)
     wanted = ("select",) if report_name else ("report", "select")
@@ -297,13 +306,13 @@ def _encoded(
     taken: Mapping[str, _Part], goal: Goal, model: str, max_length: int, cache: Path | str | None
 ) -> dict[str, Split]:
     """The parts as tensors."""
-    processor, splits = load_processor(model), {}
-    kept = processor if isinstance(processor, ImageProcessor) else None
-    for part in ("fit", "select", "report"):
-        rows, targets = taken[part].rows, torch.tensor(taken[part].targets)
-        inputs, lengths = goal.encode(rows, processor, max_length=max_length, cache=cache)
-        splits[part] = Split(inputs, targets, lengths, kept)
-    return splits
+    processor = load_processor(model)
+    return {
+        part: goal.encode(
+            taken[part].rows, taken[part].targets, processor, max_length=max_length, cache=cache
+        )
+        for part in ("fit", "select", "report")
+    }
 
 
 def _digest(roles: Columns, targets: Targets, taken: Mapping[str, _Part]) -> str:

@@ -76,7 +76,7 @@ def setting_of(question: Question, run_file: RunFile) -> Setting:
     expected = {"data": run_file.data_digest, "model": run_file.model_digest}
     task = {**question.task_options, "expected": expected}
     sizes = question.batch_size, question.max_steps
-    return Setting(question.model, task, *sizes, space=question.space)
+    return Setting(question.model, task, *sizes, question.retain, space=question.space)
 
 
 def _trials(run_file: RunFile) -> tuple[TrialSpec, ...]:

@@ -16,9 +16,11 @@ from tenslora_search.data.metrics import METRICS
 from tenslora_search.export.cost import Cost
 from tenslora_search.export.formats import HEAD_CODE, HEAD_IMPORTS, Format
 from tenslora_search.runs.provenance import versions
+from tenslora_search.spec.metrics import SHOWN
 from tenslora_search.spec.served import Served, served
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.spec.wordings import Wording
 
 TAG = "tenslora-search"
 """In every card's front matter: by it an export is told from a folder of something else."""
@@ -48,6 +50,8 @@ class Facts:
     """what made the run and this folder"""
     label_offset: float = 0.0
     """of numbers whose head has no bias: what its output lacks to be a label"""
+    wording: Wording | None = None
+    """of text that is written: how prompts were made"""
     served: Served | None = None
     """the LoRA checkpoint that was written; None: by the specification"""
     cost: Cost | None = None
@@ -231,6 +235,9 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
             f"{scores[0]:.4f}" if scores else "not measured",
         )
     ]
+    if scores and facts.metric in SHOWN:
+        shown, number_of = SHOWN[facts.metric]
+        rows.append((f"{shown} on report, these weights", f"{number_of(scores[0]):.4f}"))
     if len(scores) > 1:
         spread = f"{mean(scores):.4f} ± {stdev(scores):.4f} (standard deviation)"
         rows.append((f"{facts.metric} on report, mean of {len(scores)} seeds", spread))
@@ -300,7 +307,8 @@ def _predict(facts: Facts) -> str:
             'inputs = processor(image.convert("RGB"), return_tensors="pt")'
         )
     else:
-        texts = '"the first text", "the second"' if facts.kind == "text_pair" else '"a text"'
+        one = _prompt(facts.wording)
+        texts = '"the first text", "the second"' if facts.kind == "text_pair" else one
         first = (
             f"inputs = tokenizer({texts}, truncation=True, "
             f'max_length={facts.training["max_length"]}, return_tensors="pt")'
@@ -320,3 +328,16 @@ def _pipeline(facts: Facts) -> str:
         f'answers = pipeline("{job}", model=model, tokenizer=tokenizer, truncation=True)'
         '(["a text", "another"])\n```\n'
     )
+
+
+CHAT = (
+    "tokenizer.apply_chat_template("
+    '[{"role": "user", "content": "a question"}], tokenize=False, add_generation_prompt=True)'
+)
+
+
+def _prompt(wording: Wording | None) -> str:
+    """Python for a prompt as those of the search were: what stands in braces is to be filled in."""
+    if wording is not None and wording.kind == "messages":
+        return CHAT
+    return repr(wording.prompt) if wording is not None and wording.prompt else '"a text"'

@@ -11,7 +11,7 @@ from tenslora_search.export.native import save_native
 from tenslora_search.export.pairs import Pair
 from tenslora_search.export.peft import write_peft
 from tenslora_search.nn.attach import Adapter
-from tenslora_search.spec.table import QuestionError, Table
+from tenslora_search.spec.table import QuestionError, Table, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,14 @@ class Format:
 
     def check(self, name: str, asked: Mapping[str, object]) -> None:
         """`QuestionError` for an option that this format, of this name, does not have."""
+        having = {one: form for form, row in FORMATS.items() for one in row.options}
         for option in asked:
+            if option not in having:
+                raise QuestionError(unknown("option of an export", option, tuple(having)))
             if option not in self.options:
                 said = {"head": "--no-head"}.get(option, f"--{option.replace('_', '-')}")
-                having = [name for name, form in FORMATS.items() if option in form.options]
                 raise QuestionError(
-                    f"{said} is for --format {' or '.join(having)}; the format is {name}."
+                    f"{said} is for --format {having[option]}; the format is {name}."
                 )
 
 

@@ -98,7 +98,7 @@ def _config(
     place: Any = getattr(getattr(model, "config", None), "_name_or_path", "")
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if head and "Sequence" in type(model).__name__ else None,
+        "task_type": _task_type(model, head),
         "base_model_name_or_path": place or None,
         "r": largest,
         "lora_alpha": largest,
@@ -113,3 +113,13 @@ def _config(
         "alpha_pattern": other,
         "modules_to_save": sorted(modules) or None,
     }
+
+
+def _task_type(model: Any, head: Mapping[str, Tensor]) -> str | None:
+    """peft's word for what the model does."""
+    if getattr(model, "get_output_embeddings", lambda: None)() is not None:
+        kind = type(model).__name__
+        if model.config.is_encoder_decoder:
+            return "SEQ_2_SEQ_LM"
+        return None if "Masked" in kind else "CAUSAL_LM"
+    return "SEQ_CLS" if head and "Sequence" in type(model).__name__ else None

@@ -82,41 +82,47 @@ def export_trained(
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
-    `options` are those of the format, such as the rank of a LoRA checkpoint; where that costs
-    something, `select` gives the rows on which it is measured. `QuestionError` if the state cannot
-    be read, if `to` is a file, or holds anything but an
-    earlier export, or if the model's files are others than those of `model_digest`, which the
-    trial was trained on.
+    `options` are those of the format, such as the rank of a LoRA checkpoint; what that costs is
+    measured on the rows of `select`. `QuestionError` if the state cannot be read, if `to` holds
+    anything but an earlier export, or if the model's files are not those of `model_digest`.
     """
     form, options = FORMATS[format], options or {}
     form.check(format, options)
-    if model_digest and digest_of(model) != model_digest:
-        raise QuestionError(
-            f"the model {model} has changed since the search: its adapters belong to the files as "
-            "they were."
-        )
+    _check_model(model, model_digest)
     with export_folder(to) as folder:
         adapter, spec, offset = load_trained(state, model, goal=facts.goal)
         base = base_of(model, to)
-        config: Any = adapter.model.config
-        config._name_or_path = base.place  # which save_peft writes down
-        if offset:
-            config.label_offset = offset  # which the card's code reads
+        config: Any = _told(adapter.model.config, base, offset)
         with quiet():
             pairs = form.save(adapter, folder, **options)
             config.save_pretrained(folder)
             _save_processor(model, folder, facts.training["max_length"])
-        facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
-        if isinstance(pairs, Mapping):
-            facts = replace(facts, served=served_pairs(pairs))
-        if isinstance(pairs, Mapping) and options.get("rank"):
-            facts = replace(facts, cost=_cost(adapter, pairs, facts, select))
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
+        facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
+        if isinstance(pairs, Mapping):
+            cost = _cost(adapter, pairs, facts, select) if options.get("rank") else None
+            facts = replace(facts, served=served_pairs(pairs), cost=cost)
         # a command, or the folder, may have a name that is no UTF-8
         text = card(facts, spec, base, form, str(to))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
+
+
+def _told(config: Any, base: Base, offset: float) -> Any:
+    """The model's config with what save_peft writes down and the card's code reads."""
+    config._name_or_path = base.place
+    if offset:
+        config.label_offset = offset
+    return config
+
+
+def _check_model(model: str, digest: str | None) -> None:
+    if digest and digest_of(model) != digest:
+        raise QuestionError(
+            f"the model {model} has changed since the search: its adapters belong to the files as "
+            "they were."
+        )
 
 
 def _cost(
@@ -149,7 +155,7 @@ def base_of(model: str, to: Path) -> Base:
             'f"{folder}/base"',
             "The base model is on no hub; it lies in `base/` of this folder.",
         )
-    place = BACKBONES[model].hub if model in BACKBONES else model_place(model)
+    place = (BACKBONES[model].hub if model in BACKBONES else "") or model_place(model)
     if not Path(place).is_dir():
         return Base(place, place, place, repr(place))
     path = str(Path(place).resolve())

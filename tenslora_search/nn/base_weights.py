@@ -1,7 +1,7 @@
 """BaseWeights: the frozen weights that a shape group adapts, for factors that start from them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -72,7 +72,7 @@ class BaseWeights:
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         """Which weights these are, and whether anybody has written to them since."""
         places = [one for name in self._group.projections for one in self._places[name]]
-        weights: list[Tensor] = [self._maps[one.module].weight for one in places]  # type: ignore[misc]
+        weights: list[Any] = [self._maps[one.module].weight for one in places]
         return tuple(
             (str(place), weight.data_ptr(), weight._version)
             for place, weight in zip(places, weights, strict=True)

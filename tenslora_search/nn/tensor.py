@@ -234,7 +234,9 @@ class FactoredTensor(nn.Module):
             + "".join(letters[name] for name in output)
         )
         shapes = [self._shape(self.network.factors[k]) for k in side]
-        expression = opt_einsum.contract_expression(subscripts, *shapes, optimize="optimal")
+        # The best path of six factors and more takes seconds to minutes to find.
+        how = "optimal" if len(side) <= 5 else "auto"
+        expression = opt_einsum.contract_expression(subscripts, *shapes, optimize=how)
         missing = tuple(1 + place for place, axis in enumerate(STACKED) if axis not in present)
         return Contraction(side, expression, missing)
 

@@ -87,10 +87,11 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
     known = _noise(runs)
     tested = [one for one in runs[0].rows if one.n_retests]
     members = [one for one in front(runs[1].rows) if one.n_retests]
-    found = [
-        _held(one, tested, slack, lambda *two: within + _margin(known, *two, len(members)))
-        for one in members
-    ]
+
+    def margin(one: Row, other: Row) -> float:
+        return within + _margin(known, one, other, len(members))
+
+    found = [_held(one, tested, slack, margin) for one in members]
     return Verdict(runs[1].file.metric, tuple(found))
 
 

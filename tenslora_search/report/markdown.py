@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from tenslora_search.report.findings import against_best, beside_lora
-from tenslora_search.report.pages.choosing import report_score
+from tenslora_search.report.pages.choosing import heading, measured, report_score
 from tenslora_search.report.pages.evidence import origins, trust_lines
 from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.rows import measures_of
 
 NAMES = (
     "trial", "pick", "method", "ranks", "parameters", "select", "report", "beside the best",
@@ -40,6 +41,7 @@ def _front(record: RunRecord) -> list[str]:
     rows, words = front(record.rows), against_best(record)
     if not rows:
         return []
+    measures = measures_of(rows)
     picks = picks_of(rows, record.typical_noise("select"))
     cells = [
         [
@@ -51,10 +53,16 @@ def _front(record: RunRecord) -> list[str]:
             f"{row.score:.4f}",
             report_score(row),
             words.get(row.number, "-"),
+            *(measured(row, name) for name in measures),
         ]
         for row in rows
     ]
-    return [*_table(NAMES, cells), "", "![score against parameters](front.png)", ""]
+    return [
+        *_table([*NAMES, *map(heading, measures)], cells),
+        "",
+        "![score against parameters](front.png)",
+        "",
+    ]
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

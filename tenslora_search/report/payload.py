@@ -10,7 +10,7 @@ from typing import Any
 from tenslora_search.report.looks import baselines, outline
 from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
-from tenslora_search.report.rows import Row, Value, settings_of
+from tenslora_search.report.rows import Row, Value, measures_of, settings_of
 
 FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
@@ -25,6 +25,7 @@ AXES = {
     "extra_macs": "extra multiply-adds a token, unmerged",
     "peak_memory_mb": "peak training memory, MB a trial",
     "seconds": "training time, seconds a trial",
+    "forgetting": "rise of the loss on text to be retained, nats a token",
 }
 """What the front can be drawn against; one without a value is not offered."""
 MARK_SIZE = 7
@@ -34,7 +35,8 @@ def payload(record: RunRecord) -> dict[str, Any]:
     """Columns and rows of all trials, and what they stand beside."""
     rows, curves, leaders = record.rows, record.curves, front(record.rows)
     settings = varying(rows)
-    columns = [*FIELDS, *settings]
+    measures = measures_of(rows)
+    columns = [*FIELDS, *measures, *settings]
     cells = [
         [*(_plain(one.value(name)) for name in columns), _curve(curves.get(one.number, []))]
         for one in rows
@@ -48,6 +50,7 @@ def payload(record: RunRecord) -> dict[str, Any]:
         "front": [one.number for one in leaders],
         "picks": picks_of(leaders, record.typical_noise("select")),
         "axes": {name: label for name, label in AXES.items() if _is_known(rows, name)},
+        "measures": measures,
         "looks": _looks(rows),
         "budget": record.file.budget,
         "metric": record.file.metric,

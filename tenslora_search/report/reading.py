@@ -16,7 +16,7 @@ from tenslora_search.runs.fields import FieldError, value_of
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.metrics import noise_of
+from tenslora_search.spec.metrics import SHOWN, noise_of
 from tenslora_search.spec.served import BYTES_A_PARAMETER, served
 from tenslora_search.spec.table import QuestionError
 
@@ -115,7 +115,7 @@ def read_run(folder: str | Path) -> RunRecord:
         folder,
         file,
         tuple(
-            _row(record, adapter, file.head_params)
+            _row(record, adapter, file)
             for record, adapter in zip(records.values(), adapters, strict=True)
         ),
         records,
@@ -130,7 +130,7 @@ STATES = {"paused": "paused", "complete": "complete", "failed": "failed"}
 """What a report calls a trial; any other state is `running`."""
 
 
-def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
+def _row(record: Record, adapter: AdapterSpec | None, file: RunFile) -> Row:
     said = record.proposed
     again = [one.report_score for one in record.retests.values()]
     memory = [one.peak_memory_mb for one in record.rungs if one.peak_memory_mb is not None]
@@ -143,7 +143,7 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
         decomposition=cut(said.decomposition, MOST_IN_ROW),
         ranks=cut(_ranks(said.ranks), MOST_IN_ROW),
         n_params=record.n_params,
-        head_params=head_params,
+        head_params=file.head_params,
         score=_known(record.score),
         report_score=statistics.fmean(again) if again else math.nan,
         report_std=statistics.stdev(again) if len(again) > 1 else math.nan,
@@ -156,10 +156,27 @@ def _row(record: Record, adapter: AdapterSpec | None, head_params: int) -> Row:
         peak_memory_mb=max(memory, default=math.nan),
         completed_at=_known(record.completed_at),
         settings=_settings(record),
+        measures=_measures(record, file.metric),
         lora_rank=_known(lora and lora.rank),
         lora_bytes=_known(lora and lora.bytes),
         n_nonzero=_left(record),
     )
+
+
+def _measures(record: Record, metric: str) -> dict[str, float]:
+    """Means over the retests; and perplexities, where the score is a loss."""
+    found: dict[str, list[float]] = {}
+    for one in record.retests.values():
+        for name, value in (one.measures or {}).items():
+            found.setdefault(cut(name, MOST_IN_ROW), []).append(value)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    if metric not in SHOWN:
+        return means
+    shown, number_of = SHOWN[metric]
+    again = [one.report_score for one in record.retests.values()]
+    known = {shown: record.score, f"report_{shown}": statistics.fmean(again) if again else None}
+    numbers = {name: number_of(one) for name, one in known.items() if one is not None}
+    return {**numbers, **means}
 
 
 def _left(record: Record) -> int:

@@ -5,7 +5,7 @@ table for users.
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,10 @@ class Row:
     """worker-seconds of the search until then"""
     settings: Mapping[str, Value]
     """what its specification says besides, by the names of `TrialSpec.columns`"""
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    """what the retest measured besides, means over the fresh seeds; and a score as the number that
+    people know it by
+    """
     lora_rank: float = math.nan
     """the largest rank of a map in its LoRA checkpoint; not known of a dense update"""
     lora_bytes: float = math.nan
@@ -66,10 +70,10 @@ class Row:
         """What stands in a column of a table."""
         if column in FIELDS:
             return getattr(self, column)
-        return self.settings.get(column)
+        return self.settings.get(column, self.measures.get(column))
 
 
-FIELDS = tuple(field.name for field in fields(Row) if field.name != "settings")
+FIELDS = tuple(one.name for one in fields(Row) if one.name not in ("settings", "measures"))
 
 
 def settings_of(rows: Iterable[Row]) -> list[str]:
@@ -77,9 +81,14 @@ def settings_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.settings))
 
 
-def columns_of(rows: Iterable[Row]) -> list[str]:
+def measures_of(rows: Iterable[Row]) -> list[str]:
+    """All names of measures."""
+    return list(dict.fromkeys(name for row in rows for name in row.measures))
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
     """The columns of a table of these trials."""
-    return [*FIELDS, *settings_of(rows)]
+    return [*FIELDS, *measures_of(rows), *settings_of(rows)]
 
 
 def frame(rows: Sequence[Row], columns: Sequence[str] | None = None) -> "DataFrame":

@@ -52,14 +52,16 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 def config_text(options: Mapping[str, Any]) -> str:
     """Options as TOML; those that are None are left out, tables come last."""
-    flat = {name: one for name, one in options.items() if not isinstance(one, Mapping | None)}
-    tables = {name: one for name, one in options.items() if isinstance(one, Mapping)}
-    lines = [f"{_key(name)} = {_value(one)}" for name, one in flat.items()]
-    for name, table in tables.items():
-        entries = cast("Mapping[str, Any]", table)
-        lines += ["", f"[{_key(name)}]"]
-        lines += [f"{_key(key)} = {_value(one)}" for key, one in entries.items()]
-    return "\n".join(lines) + "\n"
+    lines: list[str] = []
+    tables: list[str] = []
+    for name, one in options.items():
+        if isinstance(one, Mapping):
+            entries = cast("Mapping[str, Any]", one)
+            tables += ["", f"[{_key(name)}]"]
+            tables += [f"{_key(key)} = {_value(value)}" for key, value in entries.items()]
+        elif one is not None:
+            lines.append(f"{_key(name)} = {_value(one)}")
+    return "\n".join([*lines, *tables]) + "\n"
 
 
 def write_config(folder: Path, question: Question, means: Mapping[str, Any]) -> Path:

@@ -178,6 +178,12 @@ class Retest(Event):
     report_score: float
     seconds: Seconds = 0.0
     state: InnerPath | None = None
+    measures: Mapping[str, float] | None = None
+    """what was measured besides, by name: of what was written, of what was forgotten"""
+
+    def to_json(self) -> dict[str, Any]:
+        said = Event.to_json(self)
+        return said if self.measures else {k: v for k, v in said.items() if k != "measures"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
-from tenslora_search.spec.paths import exists, is_dir, shown
+from tenslora_search.spec.paths import exists, shown
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -56,8 +56,8 @@ class Question:
     data: Name | None = None
     columns: Mapping[str, str | tuple[str, ...]] | None = None
     goal: Goal | None = None
-    """classes, numbers or labels, of own data; None: lists are labels, numbers with fractions are
-    numbers, anything else is classes
+    """of own data; None: of labels, lists are labels, numbers with fractions are numbers, anything
+    else is classes; of text without labels next_token, choice or sequence, by its columns
     """
     metric: Name | None = None
     """None: the task's, or the goal's first"""
@@ -80,7 +80,13 @@ class Question:
     retest_methods: bool = False
     """and the best of each method at a sixteenth, a quarter and all of the budget"""
     seed: Number = 0
+    retain: Name | None = None
+    """text that must not be forgotten, a task or a file: the retest measures how much the loss on
+    it rises
+    """
     count_head: bool = False
+    max_rank: Count | None = None
+    """of the pair of any map, which is the rank that a server of adapters sees"""
     eta: Eta = 3
 
     @classmethod
@@ -109,18 +115,20 @@ class Question:
                 "model": row.model,
                 "max_steps": row.max_steps,
                 "batch_size": row.batch_size,
+                "max_length": row.max_length,
             }
             chosen = of_task | chosen
         if "model" not in chosen:
             raise QuestionError(
-                "own data needs --model: minilm or roberta-base for text, "
-                "google/vit-base-patch16-224 for images."
+                "own data needs --model: minilm or roberta-base for text, smollm2 for text to be "
+                "written, google/vit-base-patch16-224 for images."
             )
         if row is not None:
             _check_task(row, chosen)
-        folder = Path(chosen["model"]).expanduser()
-        if chosen["model"] not in BACKBONES and is_dir(folder):
-            chosen["model"] = str(folder.resolve())  # workers run in folders of their own
+        # workers run in folders of their own
+        chosen["model"] = _resolved(chosen["model"], BACKBONES)
+        if "retain" in chosen:
+            chosen["retain"] = _resolved(chosen["retain"], TASKS)
         return cls(budget=parse_count(budget), task=task, data=path, **chosen)
 
     @classmethod
@@ -147,7 +155,7 @@ class Question:
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
-        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows"):
+        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank"):
             _at_least(name, chosen.get(name, 1), 1)
         _at_least("retest", chosen.get("retest", 0), 0)
         _at_least("seed", chosen.get("seed", 0), 0)
@@ -202,6 +210,11 @@ class Question:
 
     def adapter_budget(self, head_params: int) -> int:
         """What the budget leaves to an adapter; `NothingFitsError` if that is nothing."""
+        if self.count_head and not head_params:
+            raise QuestionError(
+                "--count-head: a language model has no task head, its own output is read; leave "
+                "the option out."
+            )
         budget = self.budget - (head_params if self.count_head else 0)
         if budget < 1:
             raise NothingFitsError(
@@ -234,6 +247,12 @@ class Question:
                 f"{folder} holds another search: {'; '.join(changed)}. Choose another --out, or "
                 "--force."
             )
+
+
+def _resolved(name: str, known: Mapping[str, Any]) -> str:
+    """A name that is known as it is, else the whole path where there is such a file or folder."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name not in known and exists(path) else name
 
 
 def _data_path(data: str | Path | None) -> str | None:

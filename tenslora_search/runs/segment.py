@@ -29,6 +29,8 @@ class Setting:
     """arguments of `load_task`"""
     batch_size: int = 1
     max_steps: int = 1
+    retain: str | None = None
+    """text that must not be forgotten: a task or a file"""
     trainer: str = "packs"
     """in TRAINERS"""
     space: str = ""
@@ -111,6 +113,8 @@ class TrialResult:
     """its share of what its pack held at most on a GPU, the backbone included"""
     n_nonzero: Number | None = None
     """trained numbers that training has left in terms that are not zero; None: all of them"""
+    measures: Mapping[str, float] | None = None
+    """what was measured besides in a retest, by name"""
 
     @property
     def is_cut(self) -> bool:

@@ -40,8 +40,10 @@ def is_whole(path: Path) -> bool:
         ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
         if 8 + n_header + max(ends, default=0) != len(content):
             return False
-        told = header.get("__metadata__", {}).get(CHECKSUM)
-        return told is None or told == checksum(header, content[8 + n_header :])
+        notes = header.get("__metadata__", {})
+        if CHECKSUM not in notes:
+            return len(notes) <= 1  # of an earlier version, which had one note
+        return notes[CHECKSUM] == checksum(header, content[8 + n_header :])
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return False
 

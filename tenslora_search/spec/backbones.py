@@ -15,6 +15,8 @@ from tenslora_search.spec.table import QuestionError, Table
 
 OWN_MODEL = "digits-vit"
 """The backbone that this tool trains itself: it is on no hub."""
+OFFLINE_WRITER = "smollm2"
+"""The language model that a package holds, in weights of 4 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ def _row(hub: str, model_type: str, hidden: int, heads: int, layers: int, **more
     )
 
 
+def _llama(hub: str, hidden: int, heads: int, layers: int, kv_heads: int, inner: int) -> Backbone:
+    more = {"num_key_value_heads": kv_heads, "intermediate_size": inner}
+    return _row(hub, "llama", hidden, heads, layers, **more)
+
+
 BACKBONES: Table[Backbone] = Table(
     "model",
     {
@@ -63,16 +70,22 @@ BACKBONES: Table[Backbone] = Table(
         "vit-base-patch16-224": _row("google/vit-base-patch16-224", "vit", 768, 12, 12),
         "deit-small-patch16-224": _row("facebook/deit-small-patch16-224", "vit", 384, 6, 12),
         "gpt2": _row("openai-community/gpt2", "gpt2", 768, 12, 12),
+        OFFLINE_WRITER: _llama("", 576, 9, 30, 3, 1536),
+        "SmolLM2-135M": _llama("HuggingFaceTB/SmolLM2-135M", 576, 9, 30, 3, 1536),
         "t5-base": _row("google-t5/t5-base", "t5", 768, 12, 12, num_decoder_layers=12, d_kv=64),
-        "Llama-3.2-1B": _row(
-            "meta-llama/Llama-3.2-1B",
-            "llama",
-            2048,
-            32,
-            16,
-            num_key_value_heads=8,
-            intermediate_size=8192,
+        "bart-base": Backbone(
+            "facebook/bart-base",
+            {
+                "model_type": "bart",
+                "d_model": 768,
+                "num_attention_heads": 12,
+                "num_hidden_layers": 6,
+                "hidden_size": 768,
+                "decoder_layers": 6,
+                "encoder_ffn_dim": 3072,
+            },
         ),
+        "Llama-3.2-1B": _llama("meta-llama/Llama-3.2-1B", 2048, 32, 16, 8, 8192),
         "Mistral-7B-v0.1": _row(
             "mistralai/Mistral-7B-v0.1",
             "mistral",
@@ -159,7 +172,9 @@ def geometry_of_sites(model: str, sites: str) -> Geometry:
 
 
 def head_of_model(model: str, n_labels: int) -> int:
-    """Parameters of the task head that transformers gives to such a model."""
+    """Parameters of the task head that transformers gives to such a model; none without labels."""
+    if n_labels == 0:
+        return 0
     config, what = _config_of_model(model)
     return family_of(config.get("model_type")).head(read_config(config, what)["hidden"], n_labels)
 

@@ -19,6 +19,8 @@ transposed.
 """
 MLP = ("up", "gate", "down")
 """Projections without heads."""
+Writes = Literal["", "decoder", "encoder-decoder"]
+"""How a model writes text: not at all, token after token, or so of a text that it has read."""
 
 
 def one_map(hidden: int, n_labels: int) -> int:
@@ -67,6 +69,14 @@ class Family:
     """whether `up` makes the gate's features too, and so is twice as wide as the MLP"""
     head: Callable[[int, int], int] = one_map
     """parameters of the task head that transformers gives it, by width and labels"""
+    is_decoder: bool = False
+    """whether a token sees those before it alone, so that the next can be learnt"""
+
+    @property
+    def writes(self) -> Writes:
+        if self.decoder_layers:
+            return "encoder-decoder"
+        return "decoder" if self.is_decoder else ""
 
     def patterns(self, projections: Sequence[str]) -> dict[str, str]:
         known = [name for name in (*ATTENTION, "out", *MLP) if getattr(self, name)]
@@ -114,12 +124,28 @@ def _llama(*types: str) -> Family:
         gate=mlp + "gate_proj",
         down=mlp + "down_proj",
         head=no_bias,
+        is_decoder=True,
+    )
+
+
+def _bart(*types: str, head: Callable[[int, int], int] = no_bias, **more: Any) -> Family:
+    """Maps of one name in self- and, where there is any, cross-attention."""
+    return Family(
+        types,
+        *(
+            f"self_attn.{name} | encoder_attn.{name}"
+            for name in ("q_proj", "k_proj", "v_proj", "out_proj")
+        ),
+        up="layers.*.fc1",
+        down="layers.*.fc2",
+        head=head,
+        **more,
     )
 
 
 def _fused(fused: str, *types: str, **more: Any) -> Family:
     """Query, key and value are one map, whose layout the pattern names."""
-    return Family(types, fused, fused, fused, head=no_bias, **more)  # type: ignore[arg-type]
+    return Family(types, fused, fused, fused, head=no_bias, is_decoder=True, **more)  # type: ignore[arg-type]
 
 
 FAMILIES: Table[Family] = Table(
@@ -166,6 +192,16 @@ FAMILIES: Table[Family] = Table(
             down="mlp.c_proj",
             mlp_ratio=4,
             head=no_bias,
+            is_decoder=True,
+        ),
+        "opt": _bart("opt", is_decoder=True),
+        "phi": Family(
+            ("phi",),
+            *(f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "dense")),
+            up="mlp.fc1",
+            down="mlp.fc2",
+            head=no_bias,
+            is_decoder=True,
         ),
         "phi3": _fused(
             "self_attn.qkv_proj blocks",
@@ -210,6 +246,7 @@ FAMILIES: Table[Family] = Table(
             decoder_layers="num_decoder_layers",
             head=two_maps,
         ),
+        "bart": _bart("bart", decoder_layers="decoder_layers", head=two_maps),
     },
 )
 

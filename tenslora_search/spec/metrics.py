@@ -1,10 +1,12 @@
-"""NOISE: by how much a score wavers for no reason but which rows it was taken on; one entry a
-metric, the standard library alone.
+"""NOISE: by how much a score wavers for no reason but which rows it was taken on, one entry a
+metric; GOAL_METRICS: which metrics score a goal. Both say what stands in the files of the goals
+and metrics themselves (`spec/declared.py`).
 """
 
 import math
 from collections.abc import Callable
 
+from tenslora_search.spec.declared import declared_goals, declared_metrics
 from tenslora_search.spec.table import QuestionError, Table
 
 OWN_SCORE = 0.01
@@ -21,19 +23,32 @@ def of_correlation(n_rows: int) -> float:
     return 1 / math.sqrt(max(1, n_rows))
 
 
+def of_loss(n_rows: int) -> float:
+    """The standard error of a difference in mean loss a token over n_rows texts: trials are scored
+    on the same ones, so what wavers is not the loss but how much they differ, some tenth of a nat.
+    """
+    return 0.1 / math.sqrt(max(1, n_rows))
+
+
+SCALES: dict[str, Callable[[int], float]] = {
+    "share": of_share,
+    "correlation": of_correlation,
+    "loss": of_loss,
+}
+"""The kinds of noise by the word that a metric says."""
+
+_SAID = declared_metrics()
+
+SHOWN: dict[str, tuple[str, Callable[[float], float]]] = {
+    name: ("perplexity", lambda score: math.exp(min(-score, 700.0)))
+    for name, said in _SAID.items()
+    if said.get("shows") == "perplexity"
+}
+"""Metrics that people know by another number, made of the score: its name, and how it is made."""
+
 NOISE: Table[Callable[[int], float]] = Table(
     "metric",
-    {
-        "accuracy": of_share,
-        "f1_macro": of_share,
-        "f1_micro": of_share,
-        "balanced_accuracy": of_share,
-        "roc_auc": of_share,
-        "matthews": of_correlation,
-        "pearson": of_correlation,
-        "spearman": of_correlation,
-        "pearson_spearman": of_correlation,
-    },
+    {name: SCALES[said["noise"]] for name, said in _SAID.items()},
     renamed=True,
     undocumented=True,
 )
@@ -53,21 +68,7 @@ def noise_of(metric: str, n_rows: int) -> float:
     return NOISE[metric](n_rows) if metric in NOISE else OWN_SCORE
 
 
-GOAL_METRICS: Table[tuple[str, ...]] = Table(
-    "goal",
-    {
-        "classes": (
-            "accuracy",
-            "f1_macro",
-            "f1_micro",
-            "balanced_accuracy",
-            "roc_auc",
-            "matthews",
-        ),
-        "numbers": ("pearson_spearman", "pearson", "spearman"),
-        "labels": ("f1_micro", "f1_macro", "roc_auc"),
-    },
-)
+GOAL_METRICS: Table[tuple[str, ...]] = Table("goal", declared_goals())
 """The metrics that score each of `data.goals.GOALS`; the first unless another is asked for."""
 
 

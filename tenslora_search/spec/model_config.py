@@ -9,16 +9,17 @@ from typing import Any, NamedTuple, cast
 
 from tenslora_search.spec.table import QuestionError
 
-DECODER_LAYERS = "num_decoder_layers"
+DECODER_LAYERS = ("num_decoder_layers", "decoder_layers")
 
 _CONFIG_KEYS = {
     "hidden": ("hidden_size", "n_embd", "d_model", "dim"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
-    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "head_dim": ("head_dim", "d_kv"),
     "inner": (
         "intermediate_size", "n_inner", "d_ff", "hidden_dim", "ffn_dim", "ffn_hidden_size",
+        "encoder_ffn_dim",
     ),
 }  # fmt: skip
 
@@ -48,7 +49,8 @@ def check_config(config: Any, what: str) -> None:
     for name, keys in _CONFIG_KEYS.items():
         for key in keys:
             _check_size(sizes.get(key), key, _MOST[name], what)
-    _check_size(sizes.get(DECODER_LAYERS), DECODER_LAYERS, _MOST["layers"], what)
+    for key in DECODER_LAYERS:
+        _check_size(sizes.get(key), key, _MOST["layers"], what)
 
 
 def _check_size(value: object, key: str, most: int, what: str) -> None:

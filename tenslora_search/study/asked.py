@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.allocators import Measured
 from tenslora_search.spec.knobs import Range
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.geometries import Geometries
+from tenslora_search.study.parameters import Parameter
 from tenslora_search.study.space import SearchSpace
 
 
@@ -21,18 +23,17 @@ def space_of(
     trial of so many steps can be: a chain with more links than steps. Methods that nobody
     has named are left out.
     """
-    space = SearchSpace.load(question.space, geometries, budget, measured, question.methods)
+    every = SearchSpace.load(question.space, geometries, budget, measured, question.methods)
+    space = replace(every, max_rank=question.max_rank)
     knobs = {name: space.parameters[name] for name in space.knobs}
-    most = {
-        name: one.high if isinstance(one, Range) else one.values[-1] for name, one in knobs.items()
-    }
+    most = {name: _largest(one) for name, one in knobs.items()}
     chains = {
         text: max(rule.links for point in ({}, most) for rule in space.rules(text, point))
         for text in space.structures
     }
     too_long = [text for text, links in chains.items() if links > question.max_steps]
-    if space.leaves_out:
-        rest = {text: pair for text, pair in space.structures.items() if text not in too_long}
+    rest = {text: pair for text, pair in space.structures.items() if text not in too_long}
+    if space.own and space.leaves_out and rest:
         return replace(space, structures=rest)
     for text in too_long:
         raise QuestionError(
@@ -40,3 +41,8 @@ def space_of(
             f"{question.max_steps} steps of a trial; give more steps, or fewer links."
         )
     return space
+
+
+def _largest(one: Parameter) -> Any:
+    """The largest number, or the last name."""
+    return one.high if isinstance(one, Range) else max(one.values)

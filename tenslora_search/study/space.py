@@ -1,10 +1,8 @@
-"""SearchSpace: what may be proposed, read from spaces/*.toml; every point of it fits the budget by
-arithmetic.
+"""SearchSpace: what may be proposed, read from spaces/*.toml; every point of it fits the budget.
 
 A point is flat, so that any sampler can model it: a structure (construction x decomposition), a
-size as a share of the budget, one weight an axis, a learning rate, the knobs of every entry, and so
-on. An allocator turns weights and size into ranks. Knobs of entries that the point did not choose
-never reach the trial.
+size as a share of the budget, one weight an axis, a learning rate, the knobs of every entry. An
+allocator turns weights and size into ranks. Knobs of entries not chosen never reach the trial.
 """
 
 import json
@@ -15,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS, Allocator, Measured
 from tenslora_search.spec.form import Rule
 from tenslora_search.spec.geometry import Geometry
@@ -28,6 +25,7 @@ from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.feasible import Row, nothing_fits, row_of
 from tenslora_search.study.geometries import Geometries, geometries_by_sites
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
+from tenslora_search.study.ranks import adapter_of
 from tenslora_search.study.roles import ROLES as ROLES
 from tenslora_search.study.roles import bond_roles as bond_roles
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
@@ -57,6 +55,7 @@ class SearchSpace:
     """of a space over methods: for each the parameters that stand in for those of all"""
     leaves_out: bool = False
     """whether methods that cannot be are left out: those that no user has named"""
+    max_rank: int | None = None  # of any map's pair, as servers limit it
 
     @classmethod
     def load(
@@ -164,8 +163,8 @@ class SearchSpace:
         weights = [values[role] for role in bond_roles(structure)]
         size = min(self.budget, round(self.budget * values["size"]))
         measured = self.measured.get(entry.needs, Measured())
-        ranks = entry.divide(structure, size, weights, measured)
-        adapter = AdapterSpec.over(structure, ranks, scale=values["scale"]).canonical()
+        divide = lambda n: entry.divide(structure, n, weights, measured)  # noqa: E731
+        adapter = adapter_of(structure, divide, size, values["scale"], self.max_rank)
         if entry.over and not adapter.is_per_copy:
             allocator = LEVEL  # it told no copies apart
         assert adapter.n_params <= self.budget, f"{adapter} is over {self.budget}"

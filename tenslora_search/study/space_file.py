@@ -80,7 +80,7 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     chosen = {**_flat(read("default")[1]), **said}
     what = f"space {name}"
     wanted = methods if methods is not None else chosen.get("methods")
-    names = methods_named(wanted) if wanted is not None else ()
+    names = () if wanted is None else methods_named(wanted)
     asked = _rows(names)
     named = {
         key: _names(f"{what}: {key}", chosen[key], table)
@@ -105,12 +105,9 @@ def declared(space: str | Path, methods: Sequence[str] | None = None) -> Declare
     usual = _are_usual(what, chosen)
     for key in (*NUMBERS, *found):
         parameters[key] = _parameter_of(what, key, chosen.get(key), found, usual=usual)
-    plain = Declared(name, structures, parameters, found)
-    if not asked:
-        return plain
-    return replace(
-        _with_own(plain, what, said, asked), leaves_out=methods is None or names == (EVERY,)
-    )
+    is_lenient = methods is None or names == (EVERY,)
+    plain = Declared(name, structures, parameters, found, leaves_out=is_lenient)
+    return _with_own(plain, what, said, asked) if asked else plain
 
 
 def _are_usual(what: str, chosen: Mapping[str, Any]) -> bool:

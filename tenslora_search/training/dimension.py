@@ -1,5 +1,7 @@
 """The intrinsic dimension of a model's hidden states, by TwoNN."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -59,9 +61,14 @@ def distinct(points: Tensor) -> Tensor:  # (point, feature)
 
 
 @torch.no_grad()
-def states_of_layers(model: nn.Module, split: Split, batch_size: int) -> list[Tensor]:
+def states_of_layers(
+    model: nn.Module,
+    split: Split,
+    batch_size: int,
+    inputs_of: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+) -> list[Tensor]:
     """What enters each layer, and what leaves the last: (row, feature) each, means over tokens, of
-    at most ROWS rows of the split.
+    at most ROWS rows of the split; `inputs_of`: what a goal's model reads of a batch.
     """
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:ROWS]
     width = int(split.lengths[chosen].max())  # one for all: rows that repeat come out alike
@@ -69,12 +76,16 @@ def states_of_layers(model: nn.Module, split: Split, batch_size: int) -> list[Te
     with all_tokens():
         for rows in chosen.split(batch_size):
             batch = Batches.take(split, rows, width=width)
-            inputs = side_by_side(model, batch, 1)
+            inputs = side_by_side(model, inputs_of(batch), 1)
             base = getattr(model, "base_model", model)
             states = getattr(base(**inputs, output_hidden_states=True), "hidden_states", None)
             if states is None:
                 raise QuestionError(f"{type(model).__name__} does not show its hidden states.")
-            parts.append([_mean(one.float(), inputs.get("attention_mask")).cpu() for one in states])
+            mask = inputs.get("attention_mask")
+            if mask is None and "input_ids" in inputs:  # a decoder's rows come without
+                mask = torch.arange(width) < split.lengths[rows][:, None]
+                mask = mask.to(inputs["input_ids"].device)
+            parts.append([_mean(one.float(), mask).cpu() for one in states])
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 

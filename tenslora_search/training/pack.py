@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.readout import StackedHeads
+from tenslora_search.backbone.recompute import recomputed
 from tenslora_search.backbone.shared import SharedEmbeddings
 from tenslora_search.data.batches import Batches, Split
+from tenslora_search.data.goals import Goal
 from tenslora_search.data.task import TaskData
 from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
@@ -37,7 +39,7 @@ keep what each layer gave.
 
 class Pack:
     """Trains `specs` on `data` from `from_step`; use it as a context, which gives the backbone back
-    as it was.
+    as it was. `recomputes`: layers are computed again in backward, which saves memory.
 
     The model is in eval mode throughout: no dropout, so that nothing but seeds and data decides a
     score.
@@ -55,6 +57,7 @@ class Pack:
         from_step: int = 0,
         states: Sequence[Path | None] | None = None,
         anew: Sequence[str] | None = None,
+        recomputes: bool = False,
     ) -> None:
         order = sorted(range(len(specs)), key=lambda k: layout(specs[k].adapter))
         self._rows = [order.index(k) for k in range(len(specs))]
@@ -67,6 +70,8 @@ class Pack:
         self.batches = Batches(data.fit, batch_size, data_seed)
         with ExitStack() as undo:
             self._lay_on(model, anew, undo)
+            if recomputes:
+                undo.enter_context(recomputed(model))
             self.optimizer = self._optimizer()
             self._kept = self._views_of_parameters()
             self._learners = [self._learner(row) for row in range(len(specs))]
@@ -199,18 +204,28 @@ class Pack:
         return [self.data.goal.score(one, targets) for one in self.predict(split)]
 
     @torch.no_grad()
-    def predict(self, split: Split) -> np.ndarray:
+    def predict(
+        self, split: Split, goal: Goal | None = None, *, is_bare: bool = False
+    ) -> np.ndarray:
         """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
-        labels, numbers in their labels' units.
+        labels, numbers in their labels' units, losses of text. `is_bare`: without the adapters.
         """
-        goal, n_trials = self.data.goal, len(self.specs)
+        goal, n_trials = goal or self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
         parts = []
         with self.adapter.held():
+            if is_bare:
+                for site in self.adapter.sites.values():
+                    site.updates = []
             for rows in order.split(EVALUATION * self.batches.batch_size):
                 batch = self.batches.take(split, rows)
                 parts.append(goal.answers(self.model, batch, n_trials))
         return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()
+
+    @property
+    def places(self) -> list[int]:
+        """The place in the pack of each trial as the caller counts them."""
+        return list(self._rows)
 
     def n_nonzero(self, trial: int) -> int:
         """Trained numbers of a trial's adapter that are left in terms that are not zero."""

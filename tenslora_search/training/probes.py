@@ -59,7 +59,9 @@ def intrinsic_dimension(probe: Probe, load: Load) -> Answer:
     by TwoNN: layers + 1 numbers. The same each time on one machine.
     """
     backbone, data = load(probe.setting)
-    states = states_of_layers(backbone.model.eval(), data.fit, probe.setting.batch_size)
+    states = states_of_layers(
+        backbone.model.eval(), data.fit, probe.setting.batch_size, data.goal.inputs
+    )
     n_layers = probe.specs[0].adapter.geometry.groups[0].layers
     if len(states) != n_layers + 1:
         raise QuestionError(

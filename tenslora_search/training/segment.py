@@ -25,12 +25,17 @@ from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.measures import measures, to_device
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
 
 _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
+
+
+_recomputed: set[str] = set()
+"""`capacity_key`s of which a single trial does not fit unless its layers are computed again."""
 
 
 IsOver = Callable[..., bool]
@@ -42,9 +47,9 @@ def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[T
     `folder/NUMBER.safetensors` for each.
 
     A pure function of the segment, so it can be run again. A trial whose loss is not finite fails
-    alone; a pack that runs out of memory is halved, down to a single trial, which then fails with
-    the reason. Once `is_over` says so, trials are cut short: saved at the step they stand on, not
-    scored.
+    alone; a pack that runs out of memory is halved, down to a single trial, whose layers are then
+    computed again in backward, and which fails with the reason if that is not enough. Once
+    `is_over` says so, trials are cut short: saved at the step they stand on, not scored.
     """
     return _run(segment, segment.entrants, folder, is_over)
 
@@ -76,6 +81,9 @@ def _run(
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if len(trials) == 1 and key not in _recomputed:
+        _recomputed.add(key)
+        return _run(segment, trials, folder, is_over)
     if len(trials) == 1:
         return [TrialResult(trials[0].number, segment.to_step, None, None, reason, 0.0)]
     _largest[key] = len(trials) // 2
@@ -102,11 +110,12 @@ def _train(
             pack.save(place, file)
         step = pack.step
         is_cut = step < segment.to_step
-        scores = pack.scores(split) if scorer is backbone and not is_cut else []
+        is_scored = scorer is backbone and not is_cut
+        scores, more = _scored(pack, split, segment, data) if is_scored else ([], [])
     if scorer is not backbone and not is_cut:
         ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
-            scores = pack.scores(split)
+            scores, more = _scored(pack, split, segment, data)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
@@ -118,9 +127,20 @@ def _train(
         if reason:
             file.unlink()
         known = (None, None) if reason else (score, losses[place])
-        measured = seconds, memory, left[place]
-        results.append(TrialResult(one.number, step, *known, reason, *measured))
+        measured = more[place] if more and not reason else None
+        rest = seconds, memory, left[place], measured
+        results.append(TrialResult(one.number, step, *known, reason, *rest))
     return results
+
+
+def _scored(
+    pack: Pack, split: Split, segment: Segment, data: TaskData
+) -> tuple[list[float], list[dict[str, float]]]:
+    """Scores, and in a retest what is measured besides."""
+    scores = pack.scores(split)
+    if segment.split != "report":
+        return scores, []
+    return scores, measures(pack, segment.setting, data, to_device)
 
 
 def _left(pack: Pack, place: int, spec: TrialSpec) -> int | None:
@@ -161,6 +181,7 @@ def _pack(
         from_step=from_step,
         states=[Path(one.state) if one.state else None for one in trials],
         anew=backbone.anew,
+        recomputes=capacity_key(segment.setting) in _recomputed,
     )
 
 
@@ -220,9 +241,4 @@ def _data(model: str, task: str, *known_by: object) -> TaskData:
     """`task`: as JSON, since what a cache is asked for must be hashable, and columns by role are
     not. It holds the digests of data and model, else `known_by` does: changed ones are others.
     """
-    data = load_task(**json.loads(task), model=model)
-    if torch.cuda.is_available():
-        for part in (data.fit, data.select, data.report):
-            part.inputs = {name: value.to("cuda") for name, value in part.inputs.items()}
-            part.labels = part.labels.to("cuda")
-    return data
+    return to_device(load_task(**json.loads(task), model=model))

@@ -6,9 +6,10 @@ import copy
 
 import pytest
 import torch
+from transformers import masking_utils
 from transformers.masking_utils import bidirectional_mask_function
 
-from tenslora_search.backbone.attention import TILE, fold_attention, folded_mask
+from tenslora_search.backbone.attention import TILE, fold_attention, folded_mask, trials_apart
 
 FAMILIES = ["bert", "roberta", "distilbert", "modernbert", "llama", "qwen3", "gpt2"]
 
@@ -35,6 +36,25 @@ def test_folding_changes_nothing(tiny, family, n_texts, length):
     torch.testing.assert_close(
         folded(**inputs).logits, model(**inputs).logits, rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("n_texts", "length"), [(4, 16), (2, 34)])
+def test_a_decoder_needs_no_mask(tiny, n_texts, length):
+    """Nor does anybody look into its batch, which would wait for the GPU."""
+    model, _ = tiny("llama")
+    model.set_attn_implementation("sdpa")
+    ids = batch(model, n_texts, length)["input_ids"]
+    expected = model.base_model(input_ids=ids)[0]
+    fold_attention(model)
+    with trials_apart(model, 2):
+        found = model.base_model(input_ids=ids)[0]
+        assert masking_utils.find_packed_sequence_indices(ids) is None
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert masking_utils.find_packed_sequence_indices(ids) is not None
+    options = {"config": model.config, "mask_function": bidirectional_mask_function}
+    whole = folded_mask(2, 40, 40, allow_is_causal_skip=True, **options)
+    assert whole is None
+    assert folded_mask(2, 40, 40, allow_is_causal_skip=True, local_size=8, **options) is not None
 
 
 def test_a_tile_is_filled_with_texts_that_see_only_themselves():

@@ -11,8 +11,9 @@ import torch
 
 from tenslora_search.data import encode as module
 from tenslora_search.data.columns import Columns
-from tenslora_search.data.encode import Rows, encode
+from tenslora_search.data.encode import encode
 from tenslora_search.data.processors import load_processor
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source
 from tenslora_search.hub.images import ImageProcessor
 from tenslora_search.spec.table import QuestionError

@@ -49,10 +49,12 @@ CASES = {
 
 
 def test_every_goal_is_tried_here():
-    assert set(CASES) == set(GOALS) == set(GOAL_METRICS)
+    assert set(CASES) == {name for name, goal in GOALS.items() if not goal.kinds}
+    assert {name: goal.metrics for name, goal in GOALS.items()} == dict(GOAL_METRICS)
+    assert list(GOALS)[-1] == "classes"
 
 
-@pytest.mark.parametrize("name", list(GOALS))
+@pytest.mark.parametrize("name", list(CASES))
 def test_losses_and_answers_of_a_pack_are_those_of_each_trial(name):
     goal, labels, loss = CASES[name]
     model = Plain(goal.n_outputs)
@@ -71,7 +73,7 @@ def test_losses_and_answers_of_a_pack_are_those_of_each_trial(name):
     torch.testing.assert_close(answers, decoded[name])
 
 
-@pytest.mark.parametrize("name", list(GOALS))
+@pytest.mark.parametrize("name", list(CASES))
 def test_a_goal_is_saved_with_a_trial(name):
     goal = CASES[name][0]
     assert GOALS[name].again(goal.names, goal.metric, goal.kept) == goal

@@ -17,6 +17,9 @@ ROWS = pd.DataFrame(
 )
 
 
+TABLES = [kind for kind in READERS if kind != "txt"]
+
+
 def write(frame: pd.DataFrame, path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     match path.suffix.lower():
@@ -30,7 +33,7 @@ def write(frame: pd.DataFrame, path) -> None:
             frame.to_csv(path, index=False)
 
 
-@pytest.mark.parametrize("kind", list(READERS))
+@pytest.mark.parametrize("kind", TABLES)
 def test_a_file_of_every_kind_holds_the_same_rows(tmp_path, kind):
     path = tmp_path / f"mine.{kind}"
     write(ROWS, path)
@@ -39,7 +42,7 @@ def test_a_file_of_every_kind_holds_the_same_rows(tmp_path, kind):
     assert source.frames["train"].to_dict("list") == ROWS.to_dict("list")
 
 
-@pytest.mark.parametrize("kind", list(READERS))
+@pytest.mark.parametrize("kind", TABLES)
 def test_splits_by_name(tmp_path, kind):
     for row, name in enumerate(("train", "VAL", "testing")):
         write(ROWS.iloc[row : row + 1], tmp_path / f"{name}.{kind}")
@@ -182,7 +185,7 @@ WRONG = {
     "nothing there": (
         {},
         "holds no data files; wanted train and validation or test as .csv, .tsv, .jsonl, .json, "
-        ".parquet, or images",
+        ".parquet, .txt, or images",
     ),
     "other files": ({"notes.txt": "hello"}, "holds no data files"),
     "no train": (
@@ -269,3 +272,13 @@ def test_a_csv_as_spreadsheets_elsewhere_write_it(tmp_path, separator, encoding)
     path = tmp_path / "mine.csv"
     ROWS.to_csv(path, index=False, sep=separator, encoding=encoding)
     assert read_local(path).frames["train"].to_dict("list") == ROWS.to_dict("list")
+
+
+def test_plain_text_is_a_paragraph_or_a_line_a_row(tmp_path):
+    (tmp_path / "book.txt").write_text("one\ntwo\n\n \nthree\n")
+    frame = read_local(tmp_path / "book.txt").frames["train"]
+    assert frame.to_dict("list") == {"text": ["one\ntwo", "three"]}
+    (tmp_path / "book.txt").write_text("one\n two\n")
+    assert read_local(tmp_path / "book.txt").frames["train"]["text"].tolist() == ["one", "two"]
+    (tmp_path / "train.csv").write_text("text\nthree\n")
+    assert list(read_local(tmp_path).frames) == ["train"]  # beside data, texts are notes

@@ -80,10 +80,8 @@ def check_everywhere(model, inputs, before, spec, folder, perturb) -> None:
         assert again.specs == (spec,)
     finally:
         again.detach()
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {
-        ".safetensors",
-        ".json",
-    }
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes == {".safetensors", *((".json",) if spec.is_low_rank else ())}
 
 
 def test_all_forms_agree(subject, construction, decomposition, small_spec, perturb, tmp_path):
@@ -118,7 +116,7 @@ def test_ranks_of_their_own(tiny, decomposition, perturb, tmp_path):
         pytest.skip("it has no ranks")
     weights, size = [0.5] * len(structure.bonds), max(3000, 3 * structure.smallest)
     spec = AdapterSpec.over(structure, ramp().divide(structure, size, weights, Measured()))
-    assert len(set(spec.ranks)) > 1
+    assert len(set(spec.ranks)) > 1 or set(spec.ranks) == {structure.limits}
     check_everywhere(model, inputs, logits(model, inputs), spec, tmp_path, perturb)
     head = sum(p.numel() for p in model.score.parameters())
     held = (tmp_path / "native" / NATIVE_FILE).stat().st_size
@@ -142,7 +140,7 @@ def test_native_file_holds_the_parameters_and_little_more(
     trained = {name: n for name, n in found.items() if name.partition(".")[2] not in frozen}
     assert sum(trained.values()) == spec.n_params
     save_native(adapter, tmp_path)
-    assert 0 <= (tmp_path / NATIVE_FILE).stat().st_size - 4 * spec.n_params < 4000
+    assert 0 <= (tmp_path / NATIVE_FILE).stat().st_size - 4 * sum(found.values()) < 4000
 
 
 def test_export_of_one_trial_of_a_pack(tiny, small_spec, perturb, tmp_path):

@@ -203,6 +203,8 @@ def test_fewer_ranks_are_measured_on_select(bert_trained, tmp_path, caplog):
     for format in ("native", "merged"):
         with pytest.raises(QuestionError, match=rf"--rank is for --format peft; .* {format}"):
             export_trained(state, tmp_path / "none", format, **asked)
+    with pytest.raises(QuestionError, match=r"no option of an export named 'ranks'.*'rank'"):
+        export_trained(state, tmp_path / "none", "peft", **asked | {"options": {"ranks": 1}})
 
 
 def test_a_pipeline_cuts_texts_as_training_did(bert_trained, tmp_path):

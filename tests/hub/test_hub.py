@@ -47,6 +47,7 @@ for task, model in json.loads(sys.argv[1]):
 ROBERTA, VIT, GPT2 = "roberta-base", "google/vit-base-patch16-224", "openai-community/gpt2"
 TEXT = ("sst2", "mrpc", "stsb", "mnli", "trec")
 LOADED = [*((task, ROBERTA) for task in TEXT), ("ag_news", GPT2), ("eurosat", VIT)]
+WRITTEN = [(task, GPT2) for task in ("wikitext2", "gsm8k", "arc_easy", "alpaca")]
 WRONG = [
     ("sst2", "nobody/nothing"),
     ("sst2", "somebody/gated"),
@@ -233,6 +234,7 @@ def repositories(tmp_path_factory, tiny_gpt, tiny_vit, tiny_roberta) -> Path:
         label, of = classes("Annual Crop", "Forest", "River")
         save("blanchon/EuroSAT_RGB", news, {"image": Image(), "label": label}, image=colour, **of)
 
+    _save_written(save, text, root / "datasets")
     models = root / "models"
     for name, folder in (
         ("FacebookAI/roberta-base", tiny_roberta),
@@ -251,6 +253,32 @@ def repositories(tmp_path_factory, tiny_gpt, tiny_vit, tiny_roberta) -> Path:
     (models / "code/of-its-own/config.json").write_text(json.dumps(code))
     (models / "code/of-its-own/code.py").write_text("raise SystemExit('ran')")
     return root
+
+
+def _save_written(save, text, root: Path) -> None:
+    """Data of which text is learnt."""
+    from datasets import List, Value
+
+    string = Value("string")
+    for split in ("train", "test"):
+        file = f"{{}}/{split}-00000-of-00001.parquet"
+        wiki = file.format("wikitext-2-raw-v1")
+        save("Salesforce/wikitext", wiki, {"text": string}, text=text)
+        pair = {"question": string, "answer": string}
+        save("openai/gsm8k", file.format("main"), pair, question=text, answer=text)
+        letters = {"text": List(string), "label": List(string)}
+        save(
+            "allenai/ai2_arc", file.format("ARC-Easy"),
+            {"question": string, "choices": letters, "answerKey": string}, question=text,
+            choices=lambda row: {"text": ["good", "bad film"], "label": ["A", "B"]},
+            answerKey=lambda row: "AB"[row % 2],
+        )  # fmt: skip
+    splits = ("train", "test")
+    _card(root / "Salesforce/wikitext", **{"wikitext-2-raw-v1": splits})
+    _card(root / "openai/gsm8k", main=splits)
+    _card(root / "allenai/ai2_arc", **{"ARC-Easy": splits})
+    own = {"instruction": text, "input": lambda row: "film" * (row % 2), "output": text}
+    save("tatsu-lab/alpaca", "data/train-00000-of-00001.parquet", dict.fromkeys(own, string), **own)
 
 
 def _card(repo: Path, **configs: tuple[str, ...]) -> None:
@@ -296,7 +324,7 @@ def answers(repositories, ask) -> Iterator[tuple[dict, str]]:
     thread.start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        found = ask(address, LOADED + WRONG)
+        found = ask(address, LOADED + WRITTEN + WRONG)
     finally:
         server.shutdown()
         thread.join()
@@ -317,6 +345,18 @@ def test_a_task_and_a_model_from_the_hub(answers, pair):
     assert set(found["inputs"]) == (
         {"pixel_values"} if task.kind == "image" else {"input_ids", "attention_mask"}
     )
+
+
+@pytest.mark.parametrize("pair", WRITTEN, ids=" ".join)
+def test_a_task_of_text_from_the_hub(answers, pair):
+    found, task = answers[0][pair], TASKS[pair[0]]
+    assert "error" not in found, found
+    assert (found["goal"], found["model"]) == (task.goal, "GPT2LMHeadModel")
+    assert set(found["inputs"]) == {"input_ids", "targets"}
+    assert len(found["inputs"]["targets"]) == (2 if task.goal == "choice" else 1)
+    fit, select, report = found["rows"]
+    assert fit > select > 0
+    assert (fit + select == report == 40) == (pair[0] in ("gsm8k", "arc_easy"))
 
 
 def test_classes_have_the_names_of_the_hub(answers):
@@ -387,7 +427,7 @@ def no_hub(monkeypatch, tmp_path):
 def test_no_hub_at_all(no_hub, tiny_bert):
     with pytest.raises(
         QuestionError,
-        match=r"no answer from http://127.0.0.1:9.*--data.*--model.*digits, docstrings\.$",
+        match=r"no answer from http://127.0.0.1:9.*--data.*--model.*docstrings, docstrings_lm\.$",
     ):
         load_task("cola", model=tiny_bert)
     with pytest.raises(QuestionError, match="model 'nobody/else-here' is not on this machine"):

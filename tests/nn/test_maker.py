@@ -62,7 +62,8 @@ def test_alone_is_packed_with_larger_ranks(construction, decomposition, small_sp
     torch.testing.assert_close(updates(packed)[1], updates(alone)[0], rtol=1e-4, atol=1e-5)
     expected, found = gradients(alone, 0, weights), gradients(packed, 1, weights)
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-4, msg=name)
+        size = max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-4 * size, msg=name)
 
 
 def test_copies_of_unequal_ranks_are_made_apart(small_spec):

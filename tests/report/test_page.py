@@ -138,7 +138,7 @@ def test_the_keyboard_reaches_the_front(page, digits):
 def test_axes_switch(page):
     labels = dict(
         zip(
-            ("n_params", "bytes", "extra_macs", "seconds"),
+            ("n_params", "bytes", "lora_rank", "lora_bytes", "extra_macs", "seconds"),
             texts(page, "#across option"),
             strict=True,
         )

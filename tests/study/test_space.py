@@ -2,6 +2,7 @@
 
 import operator
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,19 @@ def test_what_allocators_need_is_asked_of_the_space_and_not_of_its_table(tmp_pat
         again.trial({"structure": "none x cp", "allocator": "gelora"}, 0)
     shared = loaded(tmp_path, 'structure = "depth x cp"\nallocator = ["gelora", "level"]')
     assert shared.needs == ()
+
+
+@pytest.mark.parametrize("decomposition", ["cp", "tucker", "tensor_train"])
+def test_no_pair_is_of_a_larger_rank_than_servers_take(decomposition, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'construction = ["none", "qkv_depth"]\ndecomposition = "{decomposition}"\n')
+    geometry = Geometry.attention(32, 4, 3)
+    free = SearchSpace.load(path, geometry, 20_000)
+    held = replace(free, max_rank=5)
+    found = []
+    for point in ({"structure": one, "size": 1.0} for one in free.structures):
+        assert free.trial(point, 0).adapter.slice_rank > 5
+        found.append(held.trial(point, 0).adapter)
+    assert max(one.slice_rank for one in found) <= 5
+    assert min(one.slice_rank for one in found) >= 3
+    assert all(one.n_params <= 20_000 for one in found)

@@ -16,7 +16,7 @@ function lines(run, one) {
     ["rungs", one.curve.map(([step, value]) => `${value == null ? "-" : value.toFixed(3)} at ${step}`).join(", ") || null],
     ["seconds", one.seconds.toFixed(1)],
   ];
-  for (const name of run.settings) if (name in one && one[name] != null) found.push([said(name), plain(one[name])]);
+  for (const name of [...run.measures, ...run.settings]) if (name in one && one[name] != null) found.push([said(name), plain(one[name])]);
   return found.filter(([, value]) => value != null);
 }
 

@@ -78,7 +78,7 @@ const tomlOf = (values) => Object.entries(values).map(([name, value]) => `${/^[A
 
 function saveConfiguration(run, one) {
   const name = `trial-${one.number}`, about = `the configuration of trial ${one.number}`, values = configuration(run, one);
-  return el("div", { class: "save" }, "Configuration as ",
+  return el("p", { class: "save" }, "Configuration as ",
     saveButton("TOML", () => saveText(`${name}.toml`, tomlOf(values), "application/toml"), about),
     saveButton("JSON", () => saveText(`${name}.json`, JSON.stringify(values, null, 2) + "\n", "application/json"), about),
     saveButton("Python", () => saveText(`${name}.py`, specification(one) + "\n", "text/x-python"), about));

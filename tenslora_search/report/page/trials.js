@@ -16,7 +16,7 @@ function allTrials(run, chooser) {
   const text = new Map(run.trials.map((one) => [one.number, [one.number, one.method, one.construction, one.decomposition, one.ranks, one.state, one.reason, value(one, "rule")].join(" ").toLowerCase()]));
   const body = el("tbody"), row = el("tr");
   const own = SHOWN_WHERE_THEY_DIFFER.filter((name) => run.columns.includes(name));
-  const columns = [...COLUMNS, ...own.map((name) => [said(name), name, plain, true])];
+  const columns = [...COLUMNS, ...run.measures.map((name) => [said(name), name, plain]), ...own.map((name) => [said(name), name, plain, true])];
   for (const [title, name, , isText] of columns) {
     const head = el("th", { scope: "col", class: isText ? "text" : null }, title);
     row.append(head);

@@ -9,6 +9,7 @@ from tenslora_search.report.pages.by_method import by_method
 from tenslora_search.report.pages.choosing import answer, chart, everything, members, side_by_side
 from tenslora_search.report.pages.evidence import equal_sizes, progress, provenance, trust
 from tenslora_search.report.pages.insight import by_choice, importance, rank_profile, rung_curves
+from tenslora_search.report.pages.parallel import parallel
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.spec.table import Table
 
@@ -18,7 +19,7 @@ PAGES: Table[Callable[[RunRecord], Markup | None]] = Table(
         entry.__name__: entry
         for entry in (
             answer, chart, members, by_method, equal_sizes, side_by_side, everything, by_choice,
-            rank_profile, importance, rung_curves, trust, progress, provenance,
+            parallel, rank_profile, importance, rung_curves, trust, progress, provenance,
         )
     },
 )  # fmt: skip

@@ -6,7 +6,7 @@ from tenslora_search.report.findings import against_best, beside_lora, picks_sen
 from tenslora_search.report.markup import Markup, join, outside, table, tag
 from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
-from tenslora_search.report.rows import Row, is_unknown
+from tenslora_search.report.rows import Row, is_unknown, measures_of
 
 TITLES = {"best": "Best", "knee": "Knee", "smallest": "Smallest within one standard error"}
 ABOUT = {
@@ -87,6 +87,7 @@ def members(record: RunRecord) -> Markup | None:
     rows, words = front(record.rows), against_best(record)
     if not rows:
         return None
+    measures = measures_of(rows)
     cells = [
         (
             _shows(row.number),
@@ -97,10 +98,12 @@ def members(record: RunRecord) -> Markup | None:
             report_score(row),
             row.n_retests or "-",
             words.get(row.number, "-"),
+            *(measured(row, name) for name in measures),
         )
         for row in rows
     ]
-    return join(tag("h2", "The front"), table(MEMBERS, cells, n_text=3, class_="sortable"))
+    names = (*MEMBERS, *map(heading, measures))
+    return join(tag("h2", "The front"), table(names, cells, n_text=3, class_="sortable"))
 
 
 MEMBERS = (
@@ -142,6 +145,16 @@ def everything(record: RunRecord) -> Markup | None:
     note = tag("p", id="n-printed", class_="soft print")
     place = tag("div", id="trials", class_="scroll tall")
     return join(tag("h2", "All trials"), controls, place, note)
+
+
+def heading(name: str) -> str:
+    """What a table calls a measure."""
+    return name.replace("_", " ")
+
+
+def measured(row: Row, name: str) -> str:
+    """A measure with four digits; a dash where it is not known."""
+    return f"{row.measures[name]:.4f}" if name in row.measures else "-"
 
 
 def report_score(row: Row) -> str:

@@ -85,11 +85,11 @@ def _keep_the_best(learner: Learner, *, keep: float) -> None:
     scores = torch.where(own.to(scores.device), scores, -1.0)
     stays = torch.zeros_like(scores)
     stays[scores.topk(n_kept).indices] = 1.0
-    shapes = [one.shape for one in learner.value(gate)]
-    kept = [
-        one.reshape(shape)
-        for one, shape in zip(stays.split([one.numel() for one in shapes]), shapes, strict=True)
-    ]
+    kept: list[Tensor] = []
+    start = 0
+    for one in learner.value(gate):
+        kept.append(stays[start : start + one.numel()].reshape(one.shape))
+        start += one.numel()
     if learner.step < END * learner.n_steps:
         for value, terms in zip(learner.value(gate), kept, strict=True):
             value.mul_(terms)
@@ -103,6 +103,8 @@ def _keep_the_best(learner: Learner, *, keep: float) -> None:
 
 def _importance(learner: Learner) -> "list[Tensor]":
     """Of each term: (*looped, r) a shape group."""
+    import torch
+
     found: list[list[Tensor]] = []
     number = int(learner.step)
     for factor in learner.factors:
@@ -114,4 +116,4 @@ def _importance(learner: Learner) -> "list[Tensor]":
             each = value.square() * second.sqrt() * spread
             of_factor.append(each if factor.name == "gate" else each.mean(-2))
         found.append(of_factor)
-    return [sum(parts[1:], parts[0]) for parts in zip(*found, strict=True)]
+    return [torch.stack(parts).sum(0) for parts in zip(*found, strict=True)]

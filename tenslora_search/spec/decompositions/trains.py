@@ -21,26 +21,27 @@ def loretta(modes: tuple[Axis, ...]) -> Form:
     zero. Reference: LoRETTA (rep), arXiv 2402.11417; code yifanycc/loretta, whose table of shapes
     is unread.
     """
-    first, last = split(modes[0], 3), split(modes[1], 3)
-    outer = (*reversed(modes[2:]), *last)
+    inner, outer = split(modes[0], 3), (*reversed(modes[2:]), *split(modes[1], 3))
     down = [bond(f"a_{k}") for k in range(1, 4)]
     up = [bond(f"b_{k}") for k in range(1, len(outer) + 1)]
     r = bond("r")
     return Form(
         (
-            Factor(first[0].name, (first[0], down[0]), "uniform", (first[0].name,)),
-            *(
-                Factor(mode.name, (before, mode, after), "normal", (before.name,))
-                for mode, before, after in zip(first[1:], down, down[1:], strict=False)
-            ),
+            Factor(inner[0].name, (inner[0], down[0]), "uniform", (inner[0].name,)),
+            *_cores(inner[1:], down),
             Factor("down", (down[-1], r), "normal", (down[-1].name,)),
-            Factor("up", (r, up[0]), "normal", (r.name,)),
-            *(
-                Factor(mode.name, (before, mode, after), "normal", (before.name,))
-                for mode, before, after in zip(outer, up, up[1:], strict=False)
-            ),
+            Factor("up", (r, up[0]), "normal", ("r",)),
+            *_cores(outer[:-1], up),
             Factor(outer[-1].name, (up[-1], outer[-1])),
         )
+    )
+
+
+def _cores(modes: tuple[Axis, ...], bonds: list[Axis]) -> tuple[Factor, ...]:
+    """A core a mode, between two bonds that follow each other."""
+    return tuple(
+        Factor(mode.name, (before, mode, after), "normal", (before.name,))
+        for mode, before, after in zip(modes, bonds, bonds[1:], strict=False)
     )
 
 
@@ -59,32 +60,33 @@ def tensor_guide(
     unit gain where the code has .1 N(0, 1), and the place of the rank.
     """
     r, (stacked, heads) = bond("r"), stacked_and_heads(modes)
-    rest = (*stacked, *heads, modes[1])
-    width = math.gcd(length(modes[:1]), length(rest))
-    rows = [length(side) // width for side in (modes[:1], rest)]
+    side, rest = modes[:1], (*stacked, *heads, modes[1])
+    width = math.gcd(length(side), length(rest))
     one, two, three = (Axis(f"b_{k}", inner) for k in (1, 2, 3))
     n_1, n_2 = Axis("n_1", 2), Axis("n_2", 2)
     m_1, m_2 = split(Axis("width", width), 2)
-
-    def first_step(sizes: Mapping[str, int]) -> float:
-        # A and B share all cores but the rows': r terms, and what any two of them have in common.
-        terms = sizes["r"] + sizes["r"] * (sizes["r"] - 1) / inner**2
-        return math.sqrt(length(modes[:1]) * length((*heads, modes[1])) * terms)
-
     return Form(
         factors=(Factor("input", (modes[0], r)), Factor("output", (*rest, r), "normal")),
         trained=(
             Factor("noise", (n_1, n_2), "signs", frozen=True),
-            Factor("input_rows", (Axis("of_input", rows[0]), one), "normal"),
-            Factor("output_rows", (Axis("of_output", rows[1]), one)),
+            Factor("input_rows", (Axis("of_input", length(side) // width), one), "normal"),
+            Factor("output_rows", (Axis("of_output", length(rest) // width), one)),
             Factor("first", (one, n_1, m_1, two), "normal", ("b_1", "n_1")),
             Factor("ranks", (two, r, three), "normal", ("b_2",)),
             Factor("second", (three, n_2, m_2), "normal", ("b_3", "n_2")),
         ),
         make=partial(_guided, rest=tuple(axis.size or 1 for axis in rest)),
-        first_step=first_step,
+        first_step=partial(
+            _guided_step, inner=inner, map_size=length(side) * length((*heads, modes[1]))
+        ),
         limits={"r": inner**2},
     )
+
+
+def _guided_step(sizes: Mapping[str, int], *, inner: int, map_size: int) -> float:
+    """A and B share all cores but the rows': r terms, and what any two of them have in common."""
+    r = sizes["r"]
+    return math.sqrt(map_size * (r + r * (r - 1) / inner**2))
 
 
 def _guided(trained: Made, *, rest: tuple[int, ...]) -> Made:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from tenslora_search.data.batches import Split
-from tenslora_search.data.goals import GOALS, Classes, Goal
-from tenslora_search.data.labels import LabelColumn
+from tenslora_search.data.goals import GOALS, Classes
+from tenslora_search.data.labels import Targets
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.data.sources import MAKERS
 from tenslora_search.data.task import TaskData
@@ -27,29 +25,33 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import ALLOCATORS, Measured
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
-from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Range, knobs
 from tenslora_search.spec.maps import MAPS
 from tenslora_search.spec.metrics import GOAL_METRICS, metric_for, metrics_of
 from tenslora_search.spec.rules import RULES
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.pruners import PRUNERS, Standing
 from tenslora_search.study.samplers import SAMPLERS, Seen
 from tenslora_search.study.space import SearchSpace
+from tenslora_search.testing.examples import (
+    GEOMETRY,
+    N_STEPS,
+    data_of,
+    labels_of,
+    pack_of,
+    written_data,
+)
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.states import read_state
 
-GEOMETRY = Geometry.attention(hidden=16, heads=2, layers=2)
-"""Of the model that packs are checked on."""
 MEASURED = {
     "intrinsic_dimension": Measured((1.0, 3.0, 4.0)),
     "gradient_energy": Measured((1.0, 2.0, 3.0, 4.0, 5.0, 6.0), ("query", "key", "value")),
 }
 """Answers of our own probes on a model of `GEOMETRY`."""
-N_STEPS, HALF = 6, 3
+HALF = 3
 TOLERANCE, ZERO = 1e-4, 1e-6
 """Rounding: relative, and of an update that is zero by arithmetic."""
 
@@ -198,16 +200,16 @@ def check_goal(name: str) -> None:
     """
     what, kind = f"goal {name}", GOALS[name]
     _check(kind.name == name, f"{what} calls itself {kind.name}")
-    read = _labels_of(kind)
+    read = Targets({"train": np.arange(24) % 2}) if kind.kinds else labels_of(kind)
     metric = metric_for(name, None)
     goal = kind.of(read.names, metric, read.of["train"])
     targets = torch.from_numpy(read.of["train"])
     strata = kind.strata(read.of["train"])
     _check(strata.shape == (len(targets),), f"{what}: strata are not one a row")
-    data = _data(goal, targets)
+    data = written_data(goal, targets) if kind.kinds else data_of(goal, targets)
     again = kind.again(goal.names, metric, json.loads(json.dumps(dict(goal.kept))))
     _check(again.n_outputs == goal.n_outputs, f"{what} is another after JSON")
-    with _pack(data, [_trial("none", "cp")] * 2) as pack:
+    with pack_of(data, [_trial("none", "cp")] * 2) as pack:
         losses = pack.advance(2)
         answers, scores = pack.predict(data.select), pack.scores(data.select)
     _check(all(map(math.isfinite, losses)), f"{what}: losses are {losses}")
@@ -223,12 +225,13 @@ def check_task(name: str) -> None:
     task, what = TASKS[name], f"task {name}"
     _check(task.name == name, f"{what} calls itself {task.name}")
     _ = GOALS[task.goal], metric_for(task.goal, task.metric)
-    _check(min(task.max_steps, task.batch_size, task.n_outputs) >= 1, f"{what}: numbers below 1")
+    n_outputs = 1 if task.wording else task.n_outputs
+    _check(min(task.max_steps, task.batch_size, n_outputs) >= 1, f"{what}: numbers below 1")
     if task.needs_network:
         return
     _check(name in MAKERS, f"{what} is on no hub, and no function of MAKERS makes its rows")
     frame = MAKERS[name]()
-    missing = {*task.columns, task.label} - set(frame)
+    missing = {*task.columns, *filter(None, [task.label])} - set(frame)
     _check(not missing, f"{what}: its rows have no column {', '.join(sorted(missing))}")
     found = len(set(frame[task.label])) if task.goal == "classes" else task.n_outputs
     _check(found == task.n_outputs, f"{what} has {found} classes; its row says {task.n_outputs}")
@@ -283,43 +286,9 @@ def _check_made_alone(structure: Structure) -> None:
     _check(_are_close(one, two), f"{structure} is another update beside an adapter of larger ranks")
 
 
-def _labels_of(kind: type[Goal]) -> Any:
-    """Targets of 24 rows, from the first kind of cells that the goal reads."""
-    for two in ((0.5, 2.25), (["a"], ["a", "b"]), ("a", "b")):
-        cells = {"train": pd.Series([two[k % 2] for k in range(24)], dtype=object)}
-        try:
-            return kind.read(LabelColumn(cells, "label", "a check", is_certain=True))
-        except (QuestionError, TypeError, ValueError):
-            continue
-    raise AssertionError(f"goal {kind.name} reads neither numbers, nor lists, nor names.")
-
-
-def _data(goal: Goal, targets: torch.Tensor) -> TaskData:
-    generator = torch.Generator().manual_seed(1)
-    lengths = torch.randint(3, 10, (len(targets),), generator=generator)
-    mask = (torch.arange(10) < lengths[:, None]).long()
-    ids = torch.randint(4, 30, mask.shape, generator=generator) * mask
-    split = Split({"input_ids": ids, "attention_mask": mask}, targets, lengths)
-    return TaskData("a check", goal, split, split, split, "")
-
-
-def _pack(data: TaskData, trials: Sequence[TrialSpec], **more: Any) -> Pack:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=32, max_position_embeddings=16, hidden_size=16, num_hidden_layers=2,
-        num_attention_heads=2, intermediate_size=32,
-    )  # fmt: skip
-    data.goal.configure(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = BertForSequenceClassification(config)
-    return Pack(model, data, trials, max_steps=N_STEPS, batch_size=8, **more)
-
-
 def _check_training(trial: TrialSpec, what: str, data: TaskData | None = None) -> None:
     """Alone = packed, paused = unbroken, and nothing but numbers."""
-    data = data or _data(Classes(("low", "high"), "accuracy"), torch.arange(24) % 2)
+    data = data or data_of(Classes(("low", "high"), "accuracy"), torch.arange(24) % 2)
     others = [_trial("none", "cp", 3), _trial("qkv", "cp", 1)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -330,11 +299,11 @@ def _check_training(trial: TrialSpec, what: str, data: TaskData | None = None) -
                 _check(math.isfinite(losses[place]), f"{what}: the loss is {losses[place]}")
                 return read_state(pack.save(place, folder / "state.safetensors"))[1]
 
-        alone = state(_pack(data, [trial]))
-        packed = state(_pack(data, [others[0], trial, others[1]]), 1)
-        state(_pack(data, [trial]), to_step=HALF)
+        alone = state(pack_of(data, [trial]))
+        packed = state(pack_of(data, [others[0], trial, others[1]]), 1)
+        state(pack_of(data, [trial]), to_step=HALF)
         paused = [folder / "state.safetensors"]
-        unbroken = state(_pack(data, [trial], from_step=HALF, states=paused))
+        unbroken = state(pack_of(data, [trial], from_step=HALF, states=paused))
     for name, value in alone.items():
         _check(_are_close(value, packed[name]), f"{what}: {name} is another in a pack")
         _check(_are_close(value, unbroken[name]), f"{what}: {name} is another after a pause")

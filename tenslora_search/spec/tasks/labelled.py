@@ -1,78 +1,7 @@
-"""TASKS: what a search can be asked about; one row each: where the rows come from, which columns,
-which score.
-"""
-
-from dataclasses import dataclass
-from typing import Literal
+"""Tasks with labels: classes and numbers of texts, pairs of texts and images."""
 
 from tenslora_search.spec.backbones import OWN_MODEL
-from tenslora_search.spec.table import QuestionError, Table
-
-Kind = Literal["text", "text_pair", "image"]
-
-DEFAULT_MODELS: dict[Kind, str] = {
-    "text": "roberta-base",
-    "text_pair": "roberta-base",
-    "image": "google/vit-base-patch16-224",
-}
-
-
-def check_reads(
-    what: str,
-    has: Literal["text", "image"],
-    model: str,
-    reads: Literal["text", "image"],
-    more: str = "",
-) -> None:
-    """`QuestionError` where a model does not read what the rows hold."""
-    if reads != has:
-        usual = (
-            f"google/vit-base-patch16-224 or {OWN_MODEL}"
-            if has == "image"
-            else "roberta-base or minilm"
-        )
-        raise QuestionError(
-            f"{what} is {has}, model {model!r} reads {reads}; for {has} try {usual}{more}."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine
-    (`hub` is None).
-
-    `columns` are the input columns in order; `report_split` is the labelled split that a search
-    never sees. `max_steps` and `batch_size` are sensible defaults for one trial, not limits.
-    """
-
-    name: str
-    about: str
-    kind: Kind
-    columns: tuple[str, ...]
-    metric: str = "accuracy"
-    hub: str | None = None
-    config: str | None = None
-    revision: str | None = None
-    label: str = "label"
-    train_split: str = "train"
-    report_split: str = "validation"
-    own_model: str | None = None
-    max_steps: int = 1000
-    batch_size: int = 32
-    goal: str = "classes"
-    """what is learnt: a name in `data.goals.GOALS`"""
-    n_outputs: int = 2
-    """outputs of the task head: the classes, or 1 for numbers"""
-
-    @property
-    def model(self) -> str:
-        """The model that is searched when none is named."""
-        return self.own_model or DEFAULT_MODELS[self.kind]
-
-    @property
-    def needs_network(self) -> bool:
-        """Whether the rows come from the hub when no local files are given."""
-        return self.hub is not None
+from tenslora_search.spec.tasks.task import Kind, Task
 
 
 def _glue(
@@ -92,7 +21,7 @@ def _glue(
     )
 
 
-_ROWS = (
+LABELLED = (
     _glue("sst2", "GLUE SST-2: is a film review's phrase positive?", "sentence", max_steps=2000),
     _glue("cola", "GLUE CoLA: is the sentence grammatical?", "sentence", metric="matthews"),
     _glue(
@@ -210,5 +139,3 @@ _ROWS = (
         n_outputs=5,
     ),
 )
-
-TASKS: Table[Task] = Table("task", {task.name: task for task in _ROWS})

@@ -1,0 +1,38 @@
+"""load_retained(): text that must not be forgotten, a task or a file, as tensors."""
+
+from pathlib import Path
+
+from tenslora_search.data.task import TaskData, load_task
+from tenslora_search.hub.places import model_writes
+from tenslora_search.spec.paths import exists
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
+
+LOSS = "minus_loss"
+
+
+def load_retained(retain: str, model: str, max_length: int) -> TaskData:
+    """A task by name, else a file, whose `report` rows are measured; `QuestionError` for one of
+    which a language model has no loss, or a model that writes no text.
+    """
+    writes = model_writes(model)
+    if not writes:
+        raise QuestionError(
+            f"--retain measures the loss of a language model on text; model {model!r} writes none."
+        )
+    if retain in TASKS:
+        found = load_task(retain, model=model, max_length=max_length)
+    elif exists(Path(retain).expanduser()):
+        goal = "next_token" if writes == "decoder" else "sequence"
+        found = load_task(data=retain, model=model, goal=goal, max_length=max_length)
+    else:
+        raise QuestionError(
+            f"--retain {retain!r}: neither a task nor a file. Tasks of text: "
+            f"{', '.join(name for name, task in TASKS.items() if task.metric == LOSS)}."
+        )
+    if found.goal.metric != LOSS:
+        raise QuestionError(
+            f"--retain {retain!r} is scored by {found.goal.metric}; what is retained is text, "
+            "whose loss is measured, such as wikitext2."
+        )
+    return found

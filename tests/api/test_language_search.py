@@ -1,0 +1,92 @@
+"""A search over a language model: chats, by the command line, to an adapter that plain peft and
+transformers load.
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tenslora_search import load_run
+from tenslora_search.backbone.load import load_backbone
+from tenslora_search.cli import main
+from tenslora_search.data.task import load_task
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory):
+    """60 chats of a question and an answer that follows from it."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("chats") / "chats.jsonl"
+    lines = []
+    for number in range(60):
+        noun = str(generator.choice(["film", "plot", "cast", "scene"]))
+        word = str(generator.choice(["good", "bad", "dull"]))
+        told = f"{'very ' * (number % 4)}{noun} {word}"
+        said = f"the {noun} was {word}"
+        turns = [{"role": "user", "content": told}, {"role": "assistant", "content": said}]
+        lines.append(json.dumps({"messages": turns}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(chats, tiny_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    space = folder.parent / "space.toml"
+    space.write_text('construction = ["none", "qkv_depth"]\ndecomposition = "cp"\nsites = "all"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        words = (
+            f"tenslora-search --budget 4k --data {chats} --model {tiny_llama} --space {space} "
+            f"--trials 3 --max-steps 30 --batch-size 8 --max-length 32 --retest 1 --quiet "
+            f"--executor inline --out {folder}"
+        )
+        patch.setattr("sys.argv", words.split())
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code in (0, None)
+    return load_run(folder)
+
+
+def test_chats_are_found_and_learnt(run):
+    assert (run.file.goal, run.file.metric, run.file.head_params) == ("next_token", "minus_loss", 0)
+    assert run.file.columns == {"messages": "messages"}
+    trials = run.trials()
+    assert set(trials["state"]) <= {"complete", "paused"}
+    assert (run.folder / "report.html").is_file()
+    best = trials[trials["state"] == "complete"]["report_score"].max()
+    question = run.file.question
+    data = load_task(data=question.data, model=question.model, max_length=question.max_length)
+    model = load_backbone(question.model, data.goal).model
+    batch = {**data.report.inputs, "labels": data.report.labels}
+    with torch.no_grad():
+        untrained = float(data.goal.losses(model, batch, 1))
+    assert -untrained + 0.1 < best < 0
+
+
+@pytest.mark.parametrize("format", ["peft", "native", "merged"])
+def test_an_export_gives_the_loss_of_its_card(run, format, tmp_path):
+    to = run.export("best", tmp_path / format, format)
+    readme = (to / "README.md").read_text(encoding="utf-8")
+    loading, predicting = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    made: dict = {}
+    exec(loading, made)
+    model = made["model"]
+    question = run.file.question
+    data = load_task(data=question.data, model=question.model, max_length=question.max_length)
+    inputs = data.report.inputs
+    labels = torch.full_like(inputs["targets"], -100)
+    labels[:, 1:] = inputs["targets"][:, :-1]
+    with torch.no_grad():
+        loss = float(model(input_ids=inputs["input_ids"], labels=labels).loss)
+    said = float(re.search(r"these weights \| (-[\d.]+) \|", readme)[1])
+    assert said == pytest.approx(-loss, abs=1e-4)
+    perplexity = float(re.search(r"perplexity on report, these weights \| ([\d.]+) \|", readme)[1])
+    assert perplexity == pytest.approx(np.exp(loss), abs=1e-2)
+    exec(predicting, made)
+    assert isinstance(made["answer"], str)
+    if format == "peft":
+        config = json.loads((to / "adapter_config.json").read_text())
+        assert config["task_type"] == "CAUSAL_LM"
