@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tenslora_search.runs.question import Question
+from tenslora_search.spec.allocators import Measured
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.methods import METHODS, methods_named
@@ -60,17 +61,13 @@ def test_only_the_methods_that_were_named_are_proposed(space):
     assert names <= {"LoRA", "LoRAN", "SoRA", "PRILoRA ramp"}
 
 
-def test_every_method_that_is_held_is_tried_first_at_the_largest_size():
-    space = over("all", budget=20_000)
+def test_every_method_that_is_held_is_tried_first_and_lora_at_the_largest_size():
+    found = {"intrinsic_dimension": Measured((1.0, 3.0, 2.0, 4.0), PLAIN.projections)}
+    space = SearchSpace.load("default", PLAIN, 20_000, found, methods=("all",))
     seeds = space.seeds()
-    firsts = {point["method"] for point in seeds if point["size"] == 1.0}
-    assert firsts == set(space.structures)
-    assert seeds[0]["method"] == seeds[1]["method"] == "LoRA"
-    assert all(
-        space.trial(point, 0).adapter.n_params <= 20_000
-        for point in seeds
-        if point["method"] != "GeLoRA"  # a probe is to be asked first
-    )
+    assert {point["method"] for point in seeds} == set(space.structures)
+    assert (seeds[0]["method"], seeds[0]["size"]) == ("LoRA", 1.0)
+    assert all(space.trial(point, 0).adapter.n_params <= 20_000 for point in seeds)
 
 
 def test_a_method_that_does_not_fit_is_named_and_left_out_of_all():
