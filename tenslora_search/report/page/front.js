@@ -35,7 +35,8 @@ function nonDominated(trials, x, y) {
 function frontChart(run, chooser) {
   const place = byId("front-chart"), legend = byId("legend"), across = byId("across"), up = byId("up");
   for (const [name, label] of Object.entries(run.axes)) across.append(el("option", { value: name }, label));
-  if (run.trials.some((one) => one.estimate != null)) up.append(el("option", { value: "estimate" }, `estimated select ${run.metric}`));
+  for (const one of run.trials) one.worth = one.estimate ?? one.score;
+  if (run.trials.some((one) => one.estimate != null)) up.append(el("option", { value: "worth" }, `select ${run.metric}, estimated where complete`));
   up.append(el("option", { value: "score" }, `select ${run.metric}`));
   if (run.trials.some((one) => one.report_score != null)) up.append(el("option", { value: "report_score" }, `report ${run.metric}`));
 
@@ -76,7 +77,7 @@ function frontChart(run, chooser) {
     }
     if (leading.length) {
       const line = leading.map((one, k) => (k ? `H${px(one[x]).toFixed(1)}V${py(one[y]).toFixed(1)}` : `M${px(one[x]).toFixed(1)} ${py(one[y]).toFixed(1)}`));
-      if (y === "estimate") svg.append(...leading.map((one, k) => {
+      if (y === "worth") svg.append(...leading.map((one, k) => {
         const from = px(one[x]), to = k + 1 < leading.length ? px(leading[k + 1][x]) : width - EDGE.right;
         const high = py(one.estimate + 2 * one.estimate_error), low = py(one.estimate - 2 * one.estimate_error);
         return draw("rect", { class: "band", x: from, width: to - from, y: high, height: low - high });
