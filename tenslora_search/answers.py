@@ -23,12 +23,6 @@ def without_result(run: Any) -> str:
     return "no trial was completed; give it more time: the same command goes on where it stopped."
 
 
-def interrupted(run: Any) -> str:
-    """What is said in the place of a front after a signal, where nothing is complete yet."""
-    done = len(run.front())
-    return "" if done else "interrupted before a trial was complete; the same command goes on."
-
-
 def print_dry_run(
     budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
@@ -83,15 +77,16 @@ def _print_rows(rows: "Sequence[Row]") -> None:
     of_name = max(8, *(len(row.method) + 2 for row in rows)) if rows[0].method else 0
     head_line = f"{'method'[:of_name]:<{of_name}}{'construction':<15}{'decomposition':<15}"
     head_line += f"{'sites'[:width]:<{width}}"
-    print(f"{head_line}{'smallest':>10}{'largest':>10}  feasible ranks")
+    of_size = max(10, *(len(f"{row.largest:,}") + 2 for row in rows))
+    print(f"{head_line}{'smallest':>{of_size}}{'largest':>{of_size}}  feasible ranks")
     for row in rows:
         about = f"about {row.feasible:,}" if row.is_estimate else f"{row.feasible:,}"
         what = f"{row.method:<{of_name}}{row.construction:<15}{row.decomposition:<15}"
         what += f"{row.sites[:width]:<{width}}"
-        print(f"{what}{row.smallest:>10,}{row.largest:>10,}  {about}")
+        print(f"{what}{row.smallest:>{of_size},}{row.largest:>{of_size},}  {about}")
 
 
-def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
+def print_result(run: Any, *, as_json: bool, quiet: bool, is_interrupted: bool = False) -> None:
     """The front, the proof that all fit the budget, and where the report lies."""
     from tenslora_search.display import print_front
     from tenslora_search.report.pareto import front
@@ -103,7 +98,8 @@ def print_result(run: Any, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(result(record), indent=2))
     elif not quiet:
-        print_front(front(record.rows), record.curves, run.file.metric)
+        members, metric = front(record.rows), run.file.metric
+        print_front(members, record.curves, metric, is_interrupted=is_interrupted)
         print(
             f"proof: {over} of {checked} configurations over budget "
             f"({format_count(run.file.budget)} parameters)"

@@ -4,11 +4,13 @@ what needs them.
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,7 @@ def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) ->
             run = run_search(progress=progress, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 128 + interrupted.signal
-    print_result(run, as_json=as_json, quiet=quiet)
+    print_result(run, as_json=as_json, quiet=quiet, is_interrupted=code != 0)
     if code == 0 and (why := without_result(run)):
         return _say(why, 4)
     return code
@@ -129,20 +131,14 @@ def count(
 ) -> None:  # fmt: skip
     """The exact number of trainable parameters of an adapter."""
     from tenslora_search.spec.adapter import AdapterSpec
-    from tenslora_search.spec.backbones import geometry_of_model
-    from tenslora_search.spec.geometry import Geometry
 
     structure = options.structure_of(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
-    if model is not None:
-        geometry = geometry_of_model(model, names)
-    elif hidden is None or heads is None or layers is None:
-        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
-    else:
-        geometry = Geometry.attention(
-            hidden, heads, layers,
-            kv_heads=kv_heads, head_dim=head_dim, inner=inner, projections=names,
-        )  # fmt: skip
+    sizes = {
+        "hidden": hidden, "heads": heads, "layers": layers, "kv_heads": kv_heads,
+        "head_dim": head_dim, "inner": inner,
+    }  # fmt: skip
+    geometry = options.geometry_of(model, names, sizes)
     spec = AdapterSpec.of(*structure, options.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)
@@ -274,9 +270,11 @@ def main() -> None:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
+    if not os.environ.get("OMP_NUM_THREADS", "1").replace(",", "").isdecimal():
+        del os.environ["OMP_NUM_THREADS"]  # libgomp complains of it in lines of its own
     typed = COMMAND.set(printable(shlex.join(["tenslora-search", *sys.argv[1:]])))
     try:
-        code = app(standalone_mode=False)
+        code = app(plugins_first(sys.argv[1:]), standalone_mode=False)
     except QuestionError as error:
         code = _say(str(error), error.exit_code)
     except typer.Abort:
@@ -295,6 +293,21 @@ def main() -> None:
     finally:
         COMMAND.reset(typed)
     sys.exit(code or 0)
+
+
+def plugins_first(words: list[str]) -> list[str]:
+    """The words of a command, those of --plugin before its verb, wherever they were typed.
+
+    >>> plugins_first(["count", "--plugin", "my.py", "--ranks", "2"])
+    ['--plugin', 'my.py', 'count', '--ranks', '2']
+    """
+    first, rest, left = list[str](), list[str](), iter(words)
+    for word in left:
+        if word == "--plugin":
+            first += [word, *islice(left, 1)]
+        else:
+            (first if word.startswith("--plugin=") else rest).append(word)
+    return first + rest
 
 
 def _say(message: str, code: int) -> int:

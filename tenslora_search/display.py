@@ -77,7 +77,11 @@ def live() -> Iterator[Show]:
 
 
 def print_front(
-    front: "Sequence[Row]", curves: Mapping[int, Sequence[tuple[int, float]]], metric: str
+    front: "Sequence[Row]",
+    curves: Mapping[int, Sequence[tuple[int, float]]],
+    metric: str,
+    *,
+    is_interrupted: bool = False,
 ) -> None:
     """The front at the end: with its scores on fresh seeds, and each trial's scores by rung as a
     spark.
@@ -85,7 +89,9 @@ def print_front(
     from rich.console import Console
 
     if not front:
-        print("no trial is complete: give more time (--time-limit) or fewer steps (--max-steps)")
+        more = "give more time (--time-limit) or fewer steps (--max-steps)"
+        again = "interrupted; the same command goes on"
+        print(f"no trial is complete: {again if is_interrupted else more}")
         return
     drawn = _sparks([[score for _, score in curves.get(one.number, ())] for one in front])
     rows = [_front_row(one, curve) for one, curve in zip(front, drawn, strict=True)]

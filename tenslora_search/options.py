@@ -1,13 +1,17 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tenslora_search.runs.config import load_config
 from tenslora_search.spec.table import QuestionError
+
+if TYPE_CHECKING:
+    from tenslora_search.spec.geometry import Geometry
 
 # search
 Budget = Annotated[
@@ -231,6 +235,24 @@ def ranks_of(text: str) -> tuple[int, ...]:
         raise QuestionError(
             f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
         ) from None
+
+
+def geometry_of(
+    model: str | None, names: tuple[str, ...], sizes: Mapping[str, int | None]
+) -> "Geometry":
+    """Of a count: of a model's projections, or of sizes; `QuestionError` for both, or neither."""
+    from tenslora_search.spec.backbones import geometry_of_model
+    from tenslora_search.spec.geometry import Geometry
+
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if model is not None:
+        if given:
+            option = f"--{next(iter(given)).replace('_', '-')}"
+            raise QuestionError(f"count takes --model or sizes; {model} says what {option} would.")
+        return geometry_of_model(model, names)
+    if not {"hidden", "heads", "layers"} <= given.keys():
+        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
+    return Geometry.attention(**given, projections=names)
 
 
 def structure_of(

@@ -337,3 +337,27 @@ def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
         code, out, err = command("export", str(folder), *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert message in err
+
+
+def test_a_dry_run_of_own_data_reads_it(command, tmp_path):
+    path = tmp_path / "films.csv"
+    path.write_text("text,label,note\n" + "good,a,x\nbad,b,y\nfine,a,z\n" * 10)
+    asked = ["--data", str(path), "--model", "minilm", "--budget", "20k", "--dry-run"]
+    code, out, _ = command(*asked)
+    assert code == 0
+    assert "reads text=text, label=label; unused: note\n" in out
+    assert "30 rows of train; goal classes, metric accuracy\n2 classes: a 20, b 10\n" in out
+    assert command(*asked, "--quiet") == (0, "", "")
+    code, out, err = command(*asked, "--column", "text=nope")
+    assert (code, out) == (2, "")
+    assert "no column 'nope' for text; columns of" in err
+
+
+def test_a_size_beside_a_model_is_refused_and_a_plugin_may_follow_its_verb(command, tmp_path):
+    code, _, err = command(*COUNT, "--model", "roberta-base", "--hidden", "32")
+    assert code == 2
+    assert "--model or sizes; roberta-base says what --hidden would" in err
+    (tmp_path / "mine.py").write_text("raise ValueError('no such luck')")
+    code, _, err = command(*COUNT, "--model", "roberta-base", "--plugin", str(tmp_path / "mine.py"))
+    assert code == 2
+    assert "line 1: ValueError: no such luck" in err

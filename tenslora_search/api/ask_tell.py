@@ -2,6 +2,7 @@
 journal as a search.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.spec.trial import PLAIN, TrialSpec
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
@@ -29,6 +30,7 @@ from tenslora_search.study.study import Study
 if TYPE_CHECKING:
     import pandas
 
+LOGGER = logging.getLogger("tenslora_search")
 OWN = "own"
 """What a run file calls a model, task and score that only the user's loop knows."""
 
@@ -105,6 +107,14 @@ def _check_space(space: SearchSpace) -> None:
         )
 
 
+def _own_training(spec: TrialSpec) -> str:
+    """What our own training does for such a trial beside plain steps; "" for nothing."""
+    if spec.rule != PLAIN:
+        return f"rule {spec.rule}"
+    is_plain = spec.adapter.networks[0].form.rule is None
+    return "" if is_plain else f"decomposition {spec.adapter.decomposition}"
+
+
 class AskTell:
     """Hands out trials and takes their scores, higher is better. It holds its folder until
     `close()`, or as a context.
@@ -120,6 +130,7 @@ class AskTell:
         self.run = Run(folder)
         self._study, self._lock = study, lock
         self._asked: dict[int, tuple[Segment, float]] = {}
+        self._said: set[str] = set()
 
     def __enter__(self) -> "AskTell":
         return self
@@ -140,6 +151,10 @@ class AskTell:
         if work is None:
             return None
         self._asked[work.numbers[0]] = work, time.monotonic()
+        own = _own_training(work.entrants[0].spec)
+        if own and own not in self._said:
+            self._said.add(own)
+            LOGGER.warning("%s is applied by our own training; in a loop of yours, do it", own)
         later = tuple(step for step in self._study.rungs if step > work.from_step)
         return Trial(work.numbers[0], work.entrants[0].spec, work.from_step, later)
 

@@ -2,16 +2,28 @@
 dry run does it too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.plugins import load_plugins
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.table import QuestionError, unknown
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
+
+
+def check_names(options: Mapping[str, Any], call: Callable[..., object]) -> None:
+    """`QuestionError` for an option that is neither of the question nor of the call itself."""
+    own = [one.name for one in signature(call).parameters.values() if one.kind != one.VAR_KEYWORD]
+    known = dict.fromkeys([*own, *(one.name for one in fields(Question))])
+    for name in options:
+        if name not in (*known, "labels"):
+            raise QuestionError(unknown("option", name, [*known]))
 
 
 def check_options(

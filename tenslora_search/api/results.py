@@ -77,8 +77,10 @@ class Run:
 
         With `within`, of the smallest trial whose score is at most so far below that.
         """
-        if not within >= 0:
-            raise QuestionError(f"within is a difference of scores, 0 or more; got {within}.")
+        if not is_number(within) or not within >= 0:
+            raise QuestionError(f"within is a difference of scores, 0 or more; got {within!r}.")
+        if max_params is not None and not is_number(max_params):
+            raise QuestionError(f"max_params is a number of parameters; got {max_params!r}.")
         rows = self.front()
         rows = rows if max_params is None else rows[rows["n_params"] <= max_params]
         if rows.empty:
@@ -248,6 +250,10 @@ class Run:
             f"search({', '.join(f'{name}={value!r}' for name, value in asked.items())})  # "
             "from tenslora_search import search"
         )
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tenslora_search.api.checks import check_options, checked_folder
+from tenslora_search.api.checks import check_names, check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
@@ -62,6 +62,7 @@ def search(
     (2, 0)
     """
     began = time.monotonic()
+    check_names(options, search)
     checked_folder(out, plugins, force=force)
     how = How(
         executor, pack, time_limit, ray_address, gpus_per_worker, plugins, track, callbacks, out,

@@ -17,8 +17,23 @@ HALVES = re.compile("[\ud800-\udfff]")
 
 
 def read_csv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
-    """Comma-separated values with a header line; every cell is text, an empty one too."""
-    return _text_table(file, ","), {}
+    """Comma-separated values with a header line; every cell is text, an empty one too. Semicolons
+    or tabs between are read where the header holds no comma.
+    """
+    return _text_table(file, _separator(file)), {}
+
+
+def _separator(file: Path) -> str:
+    with file.open(encoding=encoding_of(file)) as lines:
+        header = lines.readline()
+    return next((one for one in (",", ";", "\t") if one in header), ",")
+
+
+def encoding_of(file: Path) -> str:
+    """UTF-8, or UTF-16 where the file begins with that mark, as spreadsheets write it."""
+    with file.open("rb") as content:
+        is_utf16 = content.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def read_tsv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
@@ -46,7 +61,7 @@ def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     import pandas as pd
 
     rows = []
-    with file.open(encoding="utf-8-sig") as lines:
+    with file.open(encoding=encoding_of(file)) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
@@ -65,7 +80,7 @@ def read_json(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     import pandas as pd
 
     try:
-        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+        rows = json.loads(file.read_text(encoding=encoding_of(file)))
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
@@ -139,7 +154,7 @@ def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) ->
     import pandas as pd
 
     csv.field_size_limit(2**31 - 1)  # of a cell; csv's own is 131,072 characters
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+    with file.open(encoding=encoding_of(file), newline="") as lines:
         reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
         try:
             rows = [row for row in reader if "".join(row).strip()]
@@ -160,7 +175,7 @@ def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) ->
     for number, row in enumerate(rows, start=1):
         if "".join(row[len(names) :]):
             why = f"row {number} has {len(row)} cells for {len(names)} columns"
-            holds = "commas" if separator == "," else "tabs"
+            holds = {",": "commas", ";": "semicolons"}.get(separator, "tabs")
             raise QuestionError(
                 f"cannot read {file}: {why}; put quotes around text that holds {holds}."
             )

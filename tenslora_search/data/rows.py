@@ -116,9 +116,9 @@ def _image_bytes(cell: Any, folder: Path | None, row: str) -> bytes:
         return cell
     if path and folder is not None:
         try:
-            return (folder / path).read_bytes()
-        except (OSError, ValueError) as error:  # a name with a null byte in it is a ValueError
-            raise QuestionError(
-                f"{row} names an image that cannot be read: {shown(folder / path)}."
-            ) from error
+            if (folder / path).is_file():  # a device or a pipe may never end
+                return (folder / path).read_bytes()
+        except (OSError, ValueError):  # a name with a null byte in it is a ValueError
+            pass
+        raise QuestionError(f"{row} names an image that cannot be read: {shown(folder / path)}.")
     raise QuestionError(f"{row} has neither image bytes nor the path of an image file.")

@@ -75,7 +75,8 @@ def setting_of(question: Question, run_file: RunFile) -> Setting:
     """What all segments share; workers refuse files that are others than when the search began."""
     expected = {"data": run_file.data_digest, "model": run_file.model_digest}
     task = {**question.task_options, "expected": expected}
-    return Setting(question.model, task, question.batch_size, question.max_steps, question.retain)
+    sizes = question.batch_size, question.max_steps
+    return Setting(question.model, task, *sizes, question.retain, space=question.space)
 
 
 def _trials(run_file: RunFile) -> tuple[TrialSpec, ...]:

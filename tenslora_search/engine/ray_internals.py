@@ -35,6 +35,7 @@ PRIVATE = (
     "ray.tune.utils.object_cache:_ObjectCache.flush_cached_objects",
 )
 POPEN = "ray._private.services:ConsolePopen"
+OPEN_TO_OTHERS = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
 """Module and name of what is used here though it is private."""
 
 WAITING_WORKERS = {
@@ -53,6 +54,21 @@ LOGGER = logging.getLogger("tenslora_search")
 def moved() -> list[str]:
     """What of PRIVATE is not where it was."""
     return [path for path in PRIVATE if _found(path) is None]
+
+
+@contextmanager
+def on_loopback() -> Generator[None]:
+    """Within it Ray takes this machine's address to be 127.0.0.1, as it does on macOS and Windows,
+    and listens there alone: nobody else is to send work to a search's own cluster.
+    """
+    if _found(OPEN_TO_OTHERS) is None:
+        LOGGER.warning("this version of Ray also listens to other machines")
+        yield
+        return
+    from ray._private import ray_constants
+
+    with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+        yield
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from tenslora_search.engine.ray_internals import (  # isort: skip
     WAITING_WORKERS,
     moved,
+    on_loopback,
     own_sessions,
 )
 
@@ -48,7 +49,7 @@ def started(place: Place) -> Generator[Cluster]:
             if place.ray_address is not None:
                 cluster = _join(place.ray_address)
             else:
-                with own_sessions() as cluster.processes:
+                with on_loopback(), own_sessions() as cluster.processes:
                     _start(place, folder)
             workers(place)  # more GPUs than there are show before model and data are read
             with watched(cluster, place.give_up or _exit):

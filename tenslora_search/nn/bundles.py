@@ -14,6 +14,7 @@ from tenslora_search.nn.stacking import side_by_side
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry, Group
+from tenslora_search.spec.knobs import Options, Value
 from tenslora_search.spec.maps import MAPS
 
 SMALL_RANK, RANK_STEP = 16, 4
@@ -38,13 +39,15 @@ class Bundle:
     after: str
     """the map on the whole update, by name"""
     is_low_rank: bool
+    words: Options = ()
+    """its knobs that are no numbers"""
 
     @property
     def trials(self) -> range:
         return range(self.first, self.last)
 
 
-def layout(spec: AdapterSpec) -> tuple[int, str, str, str, str, str, str]:
+def layout(spec: AdapterSpec) -> tuple[int, str, str, str, str, str, str, str]:
     """Trials that are alike in this, side by side in a pack, share their kernels; a pack in its
     order is the fastest.
 
@@ -54,6 +57,7 @@ def layout(spec: AdapterSpec) -> tuple[int, str, str, str, str, str, str]:
         _rank_class(spec),
         str(spec.geometry),
         spec.after.name,
+        str(words_of(spec)),
         spec.construction,
         spec.decomposition,
         str(spec.options),
@@ -79,9 +83,19 @@ def bundles_of(specs: Sequence[AdapterSpec]) -> list[Bundle]:
                 _rank_class(spec),
                 spec.after.name,
                 spec.is_low_rank,
+                words_of(spec),
             )
         )
     return bundles
+
+
+def words_of(spec: AdapterSpec) -> Options:
+    """The knobs of a spec's map that are no numbers: trials side by side have them alike."""
+    return tuple((name, value) for name, value in spec.after.options if not _is_number(value))
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def classes_of(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
@@ -139,7 +153,7 @@ def dense(
         else:
             plain = _beside(group, group.input, group.output, contracted[bundle.tensors[index]])
             plain = plain / scale
-        whole = MAPS[bundle.after](plain, **knobs) * scale
+        whole = MAPS[bundle.after](plain, **knobs, **dict(bundle.words)) * scale
         for projection, layers in zip(group.projections, whole.unbind(), strict=True):
             for layer, update in enumerate(layers.unbind()):
                 back = projection in group.transposed
@@ -150,7 +164,8 @@ def knobs_of(specs: Sequence[AdapterSpec]) -> dict[str, Tensor]:
     """The numbers of a bundle's maps, (trial, 1, 1) each: trials of one map differ in them."""
     return {
         name: torch.tensor([float(dict(spec.after.options)[name]) for spec in specs]).view(-1, 1, 1)
-        for name, _ in specs[0].after.options
+        for name, value in specs[0].after.options
+        if _is_number(value)
     }
 
 

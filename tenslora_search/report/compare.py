@@ -2,6 +2,7 @@
 its sections.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,12 +19,19 @@ from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
 from tenslora_search.spec.table import QuestionError, Table
 
+LOGGER = logging.getLogger("tenslora_search")
+
 Runs = Mapping[str, RunRecord]
 
 
 def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     """Writes the page; `QuestionError` if a folder holds no run, or the page cannot be written."""
+    places = [Path(folder).resolve() for folder in folders]
+    if twice := next((one for one in places if places.count(one) > 1), None):
+        raise QuestionError(f"{twice} is named twice; compare takes runs that differ.")
     records = [read_run(folder) for folder in folders]
+    if len(records) == 1:
+        LOGGER.warning("one run only: name two or more to compare them")
     runs = dict(zip(_names(records), records, strict=True))
     sections = {name: entry(runs) for name, entry in COMPARISONS.items()}
     about = (

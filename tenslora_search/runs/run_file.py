@@ -96,6 +96,10 @@ class RunFile:
         kept = {name: one for name, one in found.items() if one is not None or name not in left_out}
         return {"version": RUN_VERSION, **kept}
 
+    def __getitem__(self, name: str) -> Any:
+        """A field as run.json has it."""
+        return self.to_json()[name]
+
     @classmethod
     def read(cls, folder: Path) -> "RunFile":
         """`QuestionError` if there is none, it is broken, something of the run lies elsewhere, it

@@ -33,6 +33,8 @@ class Setting:
     """text that must not be forgotten: a task or a file"""
     trainer: str = "packs"
     """in TRAINERS"""
+    space: str = ""
+    """that the trials are of: it decides which maps they adapt, and what is done to the update"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,17 +16,34 @@ SCRATCH = ".segment-"
 """What the scratch folders of segments begin with."""
 
 
+CHECKSUM = "crc32"
+"""What the metadata of a state calls the checksum of all else."""
+
+
+def checksum(header: Mapping[str, Any], data: bytes) -> str:
+    """Of a safetensors file: its header, but for the checksum in it, and its data."""
+    notes = {**header.get("__metadata__", {}), CHECKSUM: ""}
+    told = json.dumps({**header, "__metadata__": notes}, sort_keys=True)
+    return f"{zlib.crc32(data, zlib.crc32(told.encode())):08x}"
+
+
 def is_whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says, and the header can be read."""
+    """Whether a safetensors file is as long as its header says, and holds what was written where it
+    has a checksum (states of earlier versions have none).
+    """
     try:
-        with path.open("rb") as file:
-            n_header = int.from_bytes(file.read(8), "little")
-            size = path.stat().st_size
-            if not 0 < n_header <= size - 8:
-                return False
-            header = cast("Mapping[str, Any]", json.loads(file.read(n_header)))
+        content = path.read_bytes()
+        n_header = int.from_bytes(content[:8], "little")
+        if not 0 < n_header <= len(content) - 8:
+            return False
+        header = cast("Mapping[str, Any]", json.loads(content[8 : 8 + n_header]))
         ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
-        return 8 + n_header + max(ends, default=0) == size
+        if 8 + n_header + max(ends, default=0) != len(content):
+            return False
+        notes = header.get("__metadata__", {})
+        if CHECKSUM not in notes:
+            return len(notes) <= 1  # of an earlier version, which had one note
+        return notes[CHECKSUM] == checksum(header, content[8 + n_header :])
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return False
 

@@ -6,6 +6,7 @@ A run folder names its plugins, but only who runs a command decides which files 
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,11 +111,24 @@ def load_plugin(path: str | Path) -> ModuleType:
         exec(compile(content, str(file), "exec"), module.__dict__)
     except Exception as error:
         _remove(one for one in added() if str(one) not in before)
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise QuestionError(f"--plugin {shortened(str(path))}: {said[:200]}") from error
+        raise QuestionError(
+            f"--plugin {shortened(str(path))}: {_told(error, file)[:300]}"
+        ) from error
     entries = tuple(sorted(_known() - before))
     _loaded[file] = Plugin(file.name, digest, entries), module
     return module
+
+
+def _told(error: Exception, file: Path) -> str:
+    """What a plugin raised, and in which line of it; our own errors say enough."""
+    said = " ".join(str(error).split())
+    if isinstance(error, QuestionError):
+        return said
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [one.lineno for one in frames if one.filename == str(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"line {line}: {what}" if line else what
 
 
 def load_plugins(paths: Iterable[str | Path]) -> None:

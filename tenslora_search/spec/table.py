@@ -113,7 +113,7 @@ def unknown(
     kind: str, name: object, known: Mapping[str, object] | list[str] | tuple[str, ...]
 ) -> str:
     """The line that says a name is not among the known ones, with the nearest of them."""
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    nearest = get_close_matches(str(name), known, n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     found = shortened(str(name))
     return f"no {kind} named {found}.{hint} Known: {', '.join(known) or 'none'}."

@@ -234,9 +234,9 @@ class Pack:
     def save(self, trial: int, path: Path) -> Path:
         """Writes a paused trial: all that goes on from here, and no padding of its neighbours."""
         about = {
+            **self.data.goal.kept,
             "step": self.step,
             "spec": self._spec(trial).to_json(),
-            **self.data.goal.kept,
         }
         return write_state(path, self._views(trial), about)
 

@@ -91,7 +91,8 @@ PROBES: Table[Callable[[Probe, Load], Answer]] = Table(
 def capacity_key(setting: Setting) -> str:
     """What decides how many trials fit and pay."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return f"{setting.model} | {card} | {setting.batch_size} x {setting.task.get('max_length')}"
+    rows = f"{setting.batch_size} x {setting.task.get('max_length')}"
+    return " | ".join(filter(None, (setting.model, card, rows, setting.space)))
 
 
 def known_sizes() -> dict[str, int]:

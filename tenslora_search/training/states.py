@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tenslora_search.hub.noted import read_noted
 from tenslora_search.hub.permissions import share
+from tenslora_search.runs.states import CHECKSUM, checksum, is_whole
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 
@@ -27,9 +28,10 @@ def write_state(path: Path, views: Views, about: Mapping[str, Any]) -> Path:
     JSON.
     """
     tensors = {name: view.detach().cpu().contiguous() for name, view in views}
+    content = _sealed(save(tensors, {NOTE: json.dumps(dict(about)), CHECKSUM: UNSEALED}))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={NOTE: json.dumps(dict(about))})
+        path.write_bytes(content)
         share(path)
     except (OSError, SafetensorError) as error:
         raise QuestionError(
@@ -38,12 +40,26 @@ def write_state(path: Path, views: Views, about: Mapping[str, Any]) -> Path:
     return path
 
 
+UNSEALED = "0" * 8
+
+
+def _sealed(content: bytes) -> bytes:
+    """With the checksum of all else in the place that was kept for it."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    found = checksum(json.loads(content[8:end]), content[end:])
+    place, kept = f'"{CHECKSUM}":"{UNSEALED}"', f'"{CHECKSUM}":"{found}"'
+    head = content[:end].replace(place.encode(), kept.encode(), 1)
+    return head + content[end:]
+
+
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What `write_state` wrote: {"step", "spec", ...} and the tensors.
 
     `QuestionError` if the file is missing, cut off or foreign, or if its step is no step.
     """
     about, tensors = read_noted(path, NOTE)
+    if not is_whole(path):
+        raise QuestionError(f"{path} does not hold what was written: its checksum is another.")
     step = about.get("step")
     if isinstance(step, bool) or not isinstance(step, int) or step < 0:
         raise QuestionError(f"{path} was paused at a step, a whole number; it says {step!r}.")

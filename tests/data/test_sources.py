@@ -267,6 +267,13 @@ def test_every_task_without_network_has_a_maker():
     assert list(MAKERS) == [name for name, task in TASKS.items() if not task.needs_network]
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-16")])
+def test_a_csv_as_spreadsheets_elsewhere_write_it(tmp_path, separator, encoding):
+    path = tmp_path / "mine.csv"
+    ROWS.to_csv(path, index=False, sep=separator, encoding=encoding)
+    assert read_local(path).frames["train"].to_dict("list") == ROWS.to_dict("list")
+
+
 def test_plain_text_is_a_paragraph_or_a_line_a_row(tmp_path):
     (tmp_path / "book.txt").write_text("one\ntwo\n\n \nthree\n")
     frame = read_local(tmp_path / "book.txt").frames["train"]

@@ -79,3 +79,12 @@ def test_who_comes_back_is_not(raylet, monkeypatch):
     with watched(Cluster([raylet]), told.append):
         raylet.kill()
     assert told == []
+
+
+def test_a_cluster_of_our_own_is_not_open_to_other_machines():
+    from ray._private import services
+
+    from tenslora_search.engine.ray_internals import on_loopback
+
+    with on_loopback():
+        assert services.get_node_ip_address() == "127.0.0.1"

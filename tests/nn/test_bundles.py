@@ -4,6 +4,7 @@ says.
 
 import copy
 from dataclasses import replace
+from typing import Annotated
 
 import pytest
 import torch
@@ -21,6 +22,8 @@ from tenslora_search.nn.bundles import bundles_of, classes_of, layout
 from tenslora_search.nn.naive import dense_updates, weights
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.knobs import Choice, Range
+from tenslora_search.spec.maps import MAPS
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -237,3 +240,33 @@ def test_pairs_of_a_larger_rank_than_their_map(family, rank, tiny, perturb, tmp_
     config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
     assert max(config["r"], *config["rank_pattern"].values(), 0) <= 32
     assert_close(PeftModel.from_pretrained(plain, tmp_path)(**inputs).logits, expected)
+
+
+def bent(
+    update: torch.Tensor,
+    *,
+    way: Annotated[str, Choice(("up", "down"))] = "up",
+    much: Annotated[float, Range(0.1, 1.0)] = 0.5,
+) -> torch.Tensor:
+    """A map with a knob that is no number."""
+    return update + (much if way == "up" else -much) * update.square()
+
+
+def test_a_knob_of_a_map_may_be_a_word(tiny, perturb):
+    MAPS.add("bent", bent)
+    try:
+        model, inputs = tiny("bert")
+        geometry, plain = geometry_of(model), copy.deepcopy(model)
+        said = [{"way": "up"}, {"way": "down"}, {"way": "down", "much": 0.2}]
+        specs = [
+            AdapterSpec.of("none", "cp", (2,), geometry, after={"name": "bent", **one})
+            for one in said
+        ]
+        adapter = attach(model, specs, seeds=range(3), train_head=False)
+        perturb(adapter)
+        repeated = {name: value.repeat(3, 1) for name, value in inputs.items()}
+        for trial, found in enumerate(model(**repeated).logits.chunk(3)):
+            assert_close(found, functional_call(plain, weights(adapter, trial), (), inputs).logits)
+        assert [len(bundle.trials) for bundle in bundles_of(specs)] == [1, 2]
+    finally:
+        MAPS.remove("bent")

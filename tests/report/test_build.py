@@ -231,8 +231,11 @@ def test_a_card_shows_the_score_that_it_was_picked_by(digits):
     for number, card in zip(picks.values(), cards, strict=False):
         row = next(one for one in rows if one.number == number)
         assert f"{row.score:.4f}<small> select</small>" in card
-        assert f"report {report_score(row)}, 3 fresh seeds" in card
-    assert "All picks go by select" in (digits / "report.html").read_text()
+        assert f"estimate {row.estimate:.4f} ± {row.estimate_error:.4f}" in card
+        again = f"report {report_score(row)}, 3 fresh seeds" if row.n_retests else "not retested"
+        assert again in card
+    assert picks["best"] == max(rows, key=lambda one: one.estimate).number
+    assert "All picks go by the estimate" in (digits / "report.html").read_text()
 
 
 def test_what_time_bought_shows_a_curve_where_all_became_complete_at_once(write_run, tmp_path):

@@ -190,3 +190,18 @@ def test_two_files_of_one_name_have_not_changed(tmp_path):
     with pytest.raises(QuestionError, match=r"the plugin 'r\.py' has changed since run was begun"):
         check_plugins(begun, "run")
     check_plugins(begun[:1], "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x = 1\n{}['nope']\n", r"line 2: KeyError: 'nope'"),
+        ("def f(:\n", r"line 1: SyntaxError: "),
+        ("\n\nraise RuntimeError\n", r"line 3: RuntimeError"),
+    ],
+)
+def test_what_a_file_raises_is_told_with_its_line(tmp_path, text, told):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(QuestionError, match=told):
+        load_plugin(path)

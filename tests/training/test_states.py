@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from tenslora_search.nn.places import geometry_of
+from tenslora_search.runs.states import is_whole
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.states import NOTE, load_state, read_state
+from tenslora_search.training.states import NOTE, load_state, read_state, write_state
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run" / "states"
 
@@ -94,3 +95,18 @@ def test_count_is_formula_is_module_is_state(bert, data, tmp_path, decomposition
     stored = [value for name, value in tensors.items() if name.startswith("value.0.")]
     assert sum(math.prod(value.shape) for value in parameters) == expected
     assert sum(value.numel() for value in stored) == expected
+
+
+def test_a_flipped_bit_is_told(tmp_path):
+    """Wherever it is: in what was learnt, in the spec, in a shape."""
+    path, spec = tmp_path / "0-1.safetensors", {"adapter": 1}
+    views = [("value.0.left", torch.arange(8.0)), ("value.0.right", torch.ones(2, 3))]
+    content = write_state(path, views, {"step": 3, "spec": spec}).read_bytes()
+    assert read_state(path)[0] == {"step": 3, "spec": spec}
+    for place in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        assert not is_whole(path)
+        with pytest.raises(QuestionError):
+            read_state(path)

@@ -10,7 +10,7 @@ from tenslora_search.report.rows import Row, is_unknown, measures_of
 
 TITLES = {"best": "Best", "knee": "Knee", "smallest": "Smallest within one standard error"}
 ABOUT = {
-    "best": "the highest select score",
+    "best": "the highest estimate, or select score where there is none",
     "knee": "where more parameters begin to buy less",
     "smallest": "not worse than the best by more than one seed's noise",
 }
