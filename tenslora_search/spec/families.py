@@ -145,7 +145,8 @@ def _bart(*types: str, head: Callable[[int, int], int] = no_bias, **more: Any) -
 
 def _fused(fused: str, *types: str, **more: Any) -> Family:
     """Query, key and value are one map, whose layout the pattern names."""
-    return Family(types, fused, fused, fused, head=no_bias, is_decoder=True, **more)  # type: ignore[arg-type]
+    maps: Any = (fused, fused, fused)
+    return Family(types, *maps, head=no_bias, is_decoder=True, **more)  # type: ignore[arg-type]
 
 
 FAMILIES: Table[Family] = Table(
