@@ -66,11 +66,10 @@ def search(
     asked = {name: context.params[name] for name in ASKED}
     asked["columns"] = options.columns_of(column or [])
     limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {"executor": executor, "pack": options.pack_of(pack), "time_limit": limit}
-    means |= {"gpus_per_worker": gpus_per_worker}
+    means = {name: context.params[name] for name in ("executor", "gpus_per_worker")}
+    means |= {"pack": options.pack_of(pack), "time_limit": limit}
     if dry_run:
-        print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
-        return None
+        return print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
     places = {"ray_address": ray_address, "out": out, "force": force}
     asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
     level = options.level_of(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
