@@ -103,8 +103,9 @@ def test_the_config_alone_gives_every_map_of_every_family(family, projections, t
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("sites", SITES)
 def test_every_model_has_its_sites(name, sites):
-    if name == "t5-base" and sites == "all":
-        with pytest.raises(QuestionError, match="unequal numbers of layers: 36 of attention, 24"):
+    unequal = {"t5-base": "36 of attention, 24", "bart-base": "18 of attention, 12"}
+    if name in unequal and sites == "all":
+        with pytest.raises(QuestionError, match=f"unequal numbers of layers: {unequal[name]}"):
             geometry_of_sites(name, sites)
         return
     assert are_sites(geometry_of_sites(name, sites).projections, sites)
