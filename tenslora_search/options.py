@@ -237,7 +237,7 @@ def geometry_of(
     from tenslora_search.spec.backbones import geometry_of_model
     from tenslora_search.spec.geometry import Geometry
 
-    given = {name: size for name, size in sizes.items() if size is not None}
+    given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
     if model is not None:
         if given:
             option = f"--{next(iter(given)).replace('_', '-')}"
