@@ -141,10 +141,10 @@ class Geometry:
         try:
             groups: list[dict[str, Any]] = [dict(group) for group in data["groups"]]
             for group in groups:
-                group["projections"], group["transposed"] = (
-                    tuple(group["projections"]),
-                    tuple(group["transposed"]),
-                )
+                for key in ("projections", "transposed"):
+                    group[key] = names = tuple(group[key])
+                    if not all(isinstance(name, str) for name in names):
+                        raise TypeError(f"{key} are names; got {group[key]!r}")
             return cls(tuple(Group(**group) for group in groups))
         except (KeyError, TypeError) as error:
             raise QuestionError(f"this is no geometry of ours: {error}.") from error

@@ -71,3 +71,11 @@ def test_refused(call, message):
         call()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["projections", "transposed"])
+def test_names_in_json_are_texts(key):
+    data = Geometry.attention(hidden=8, heads=2, layers=1).to_json()
+    data["groups"][0][key] = [[]]
+    with pytest.raises(QuestionError, match=f"{key} are names"):
+        Geometry.from_json(data)
