@@ -131,12 +131,13 @@ class Run:
         number, to = self.pick(which), Path(to)
         record = self._record
         trial = _complete(record.rows, number, self.folder)
+        state = self._state(record, number)
         retests = sorted(record.trials[number].retests.items())
         options = {name: one for name, one in options.items() if one != USUAL.get(name, ...)}
         facts = self._facts(trial, [one.report_score for _, one in retests])
         command = self._export_command(number, format, options, to)
         export_trained(
-            self._state(record, number), to, format,
+            state, to, format,
             model=self.file.model, model_digest=self.file.model_digest,
             facts=replace(facts, license=license, command=command),
             options=options, select=self._select,

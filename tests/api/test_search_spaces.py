@@ -59,7 +59,6 @@ def test_allocators_that_measure_the_model(tmp_path, monkeypatch):
     run = search("digits", trials=8, out=tmp_path / "run", **asked)
     answers = json.loads((run.folder / "run.json").read_text())["probes"]
     assert list(answers) == ["intrinsic_dimension", "gradient_energy"]
-    assert "GeLoRA" in set(run.trials()["method"])
     assert "gelora" in [one["spec"].get("allocator") for one in proposed(run)]
     assert all(one["n_params"] <= 8000 for one in proposed(run))
     other = search("digits", trials=8, out=tmp_path / "other", **asked)

@@ -168,9 +168,10 @@ def test_log_ticks():
 
 
 @pytest.mark.parametrize("verb", ["report", "compare"])
-def test_needs_neither_torch_nor_ray_nor_optuna(digits, tmp_path, verb):
+def test_needs_neither_torch_nor_ray_nor_optuna(digits, write_run, tmp_path, verb):
     """In a process in which they cannot be imported."""
-    extra = ["--out", str(tmp_path / "both.html")] if verb == "compare" else []
+    other = str(write_run(tmp_path / "run", 5))
+    extra = [other, "--out", str(tmp_path / "both.html")] if verb == "compare" else []
     blocked = (
         "torch",
         "ray",
@@ -262,13 +263,18 @@ def test_compare_puts_runs_on_one_page(digits, write_run, tmp_path):
         write_run(tmp_path / "b" / "run", 40, seed=1),
         write_run(tmp_path / "none", 5, complete=False),
     ]
-    text = compare([*runs, digits], tmp_path / "new" / "compare.html").read_text()
-    assert "5 searches side by side" in text
+    text = compare(runs, tmp_path / "new" / "compare.html").read_text()
+    assert "4 searches side by side" in text
     assert text.count('<svg viewBox="0 0 760 380"') == 2  # digits, and the made-up task
-    for name in ("digits (1)", str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")):
-        assert name.replace(" (1)", "") in text
+    for name in ("digits", str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")):
+        assert name in text
     for name in COMPARISONS:
         assert f'<section id="{name}">' in text
+
+
+def test_compare_refuses_a_run_named_twice(tmp_path, digits):
+    with pytest.raises(QuestionError, match="digits is named twice"):
+        compare([digits, digits.parent / "." / digits.name], tmp_path / "compare.html")
 
 
 def test_compare_says_what_is_no_run(tmp_path, digits):

@@ -33,9 +33,9 @@ def test_the_table_says_what_is_left_and_what_it_costs(digits):
     assert by_method_and_run({}) is None
 
 
-def test_it_is_in_the_page_and_in_compare(digits, tmp_path):
+def test_it_is_in_the_page_and_in_compare(digits, write_run, tmp_path):
     page = (digits / "report.html").read_text()
     assert "By method" in page
-    both = compare([digits, digits], tmp_path / "both.html").read_text()
+    both = compare([digits, write_run(tmp_path / "run", 5)], tmp_path / "both.html").read_text()
     assert both.count("By method") == 1
     assert both.count("not zero in the end") == 1

@@ -88,7 +88,7 @@ def assert_nothing_asked(folder):
 SPACES = {
     "learning_rat = 1e-3": "no key named 'learning_rat'. Did you mean 'learning_rate'",
     'construction = ["dept"]': "no construction named 'dept'. Did you mean 'depth'",
-    'decomposition = "pc"': "no decomposition named 'pc'. Did you mean 'cp'",
+    'decomposition = "tuker"': "no decomposition named 'tuker'. Did you mean 'tucker'",
     "size = { low = 0.5, high = 2.0 }": "size is a number from 1e-09 to 1; got 2",
     "size = [": "cannot be read",
     'rule = "chian"': "no rule named 'chian'",
