@@ -172,13 +172,22 @@ def _searched(
 
 
 def _check_unchanged(folder: Path, before: RunFile, now: RunFile) -> None:
-    """`QuestionError` if data or model hold something else than when the search was begun."""
+    """`QuestionError` if data or model hold something else than when the search was begun, or than
+    run.json says.
+    """
     for what in ("data", "model"):
         was = getattr(before, f"{what}_digest")
         if was and was != getattr(now, f"{what}_digest"):
             raise QuestionError(
                 f"the {what} of {folder} has changed since it was begun; choose another --out, "
                 "or --force."
+            )
+    for what in ("goal", "labels"):  # what model and data say, and they are as they were
+        said, found = getattr(before, what), getattr(now, what)
+        if said != found:
+            raise QuestionError(
+                f"{folder / 'run.json'} is damaged: {what} {str(said)[:60]!r} instead of "
+                f"{str(found)[:60]!r} as the data have it; choose another --out, or --force."
             )
 
 

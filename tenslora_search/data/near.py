@@ -23,7 +23,11 @@ MOST_GRAMS = 4_000_000
 LARGEST_SHARE = 0.01
 """Of all rows that one group of near texts may have: chains of chance likenesses end there."""
 LEAST_ROWS = 20
-"""A group may have so many, however few rows there are."""
+"""A group may have so many, however few rows there are: see FEW_ROWS_SHARE."""
+FEW_ROWS_SHARE, FEW_ROWS = 0.2, 3
+"""Of few rows, the share that a gram or a group may have, or so many rows: what more have is the
+template that all are written by, such as a system prompt.
+"""
 SIDE = 16
 """Pixels along the side of an image's small copy."""
 SAME_COLOUR, LEAST_CONTRAST = 4.0, 8.0
@@ -76,8 +80,9 @@ def _text_groups(texts: Sequence[str]) -> Groups:
     if thinning > 1:
         is_kept = grams % np.uint64(thinning) == 0
         rows, grams = rows[is_kept], grams[is_kept]
-    pairs = _near_pairs(rows, grams, len(texts))
-    most = max(LEAST_ROWS, int(LARGEST_SHARE * len(texts)))
+    few = max(FEW_ROWS, int(FEW_ROWS_SHARE * len(texts)))
+    pairs = _near_pairs(rows, grams, len(texts), min(MOST_ROWS_OF_A_GRAM, few))
+    most = max(min(LEAST_ROWS, few), int(LARGEST_SHARE * len(texts)))
     return _joined(pairs, len(texts), lambda one, other: one + other <= most)
 
 
@@ -108,14 +113,16 @@ def _words(text: str) -> list[str]:
 
 
 def _near_pairs(
-    rows: Groups, grams: NDArray[np.uint64], n_rows: int
+    rows: Groups, grams: NDArray[np.uint64], n_rows: int, most_of_a_gram: int
 ) -> list[tuple[float, int, int]]:
-    """(shared part of the shorter one, row, row), the most alike first."""
+    """(shared part of the shorter one, row, row), the most alike first; grams that more rows than
+    `most_of_a_gram` have tell nothing.
+    """
     from scipy.sparse import csr_matrix
 
     _, column, n_rows_of = np.unique(grams, return_inverse=True, return_counts=True)
     sizes = np.bincount(rows, minlength=n_rows)
-    is_told = (n_rows_of[column] > 1) & (n_rows_of[column] <= MOST_ROWS_OF_A_GRAM)
+    is_told = (n_rows_of[column] > 1) & (n_rows_of[column] <= most_of_a_gram)
     ones = np.ones(int(is_told.sum()), dtype=np.int32)
     table = csr_matrix(
         (ones, (rows[is_told], column[is_told])), shape=(n_rows, len(n_rows_of)), dtype=np.int32

@@ -50,7 +50,7 @@ def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     as the task's.
 
     A head of numbers answers in the labels' units, less `offset` where it has no bias.
-    `QuestionError` if the state is missing, cut off or foreign.
+    `QuestionError` if the state is missing, cut off or foreign, or its head is for other labels.
     """
     about, tensors = read_state(state)
     spec = TrialSpec.from_json(about["spec"])
@@ -60,12 +60,25 @@ def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     set_trial_factors(
         adapter, {name.removeprefix("value."): tensor for name, tensor in tensors.items()}
     )
-    with torch.no_grad():
-        for name, parameter in head_parameters(backbone).items():
-            if (stored := tensors.get(f"value.head.{name}")) is not None:
-                parameter.copy_(unpacked(name, stored))
+    _set_head(state, head_parameters(backbone), tensors)
     units = GOALS[goal.name].again(goal.names, goal.metric, about).kept.get("units")
     return Trained(adapter, spec, set_units(backbone, *units) if units else 0.0)
+
+
+def _set_head(
+    state: Path, parameters: Mapping[str, torch.nn.Parameter], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    for name, parameter in parameters.items():
+        if (stored := tensors.get(f"value.head.{name}")) is None:
+            continue
+        found = unpacked(name, stored)
+        if found.shape != parameter.shape:
+            raise QuestionError(
+                f"the task head in {state} does not fit: {name} has shape {tuple(found.shape)}, "
+                f"and {tuple(parameter.shape)} by the labels in run.json, which do not match."
+            )
+        with torch.no_grad():
+            parameter.copy_(found)
 
 
 def export_trained(

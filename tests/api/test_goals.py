@@ -53,7 +53,7 @@ def test_labels_are_found_and_learnt(run):
 def test_an_export_scores_what_its_card_says(run, format, tmp_path):
     to = run.export("best", tmp_path / format, format)
     readme = (to / "README.md").read_text(encoding="utf-8")
-    loading, predicting = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    loading, predicting, many = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     made: dict = {}
     exec(loading, made)
     question = run.file.question
@@ -66,6 +66,8 @@ def test_an_export_scores_what_its_card_says(run, format, tmp_path):
     assert made["model"].config.problem_type == "multi_label_classification"
     exec(predicting.replace("a text", "the film was bad and dull"), made)
     assert set(made["answer"]) <= {"good", "bad", "dull"}
+    exec(many, made)
+    assert [set(one) for one in made["answers"]] == [{"label", "score"}] * 2
     assert "name: f1_micro on report, these weights" in readme
     assert "type: f1\n" in readme
 

@@ -35,6 +35,13 @@ def test_chains_of_likenesses_do_not_join_everything():
     assert 1 < sizes.max() <= 20
 
 
+def test_a_template_that_all_of_few_rows_have_makes_none_of_them_near():
+    template = "you are a helpful clerk who answers in one line and says what the bill was for"
+    asked = [f"{template} number {k} of spring" for k in range(20)]
+    assert groups(asked) == list(range(20))
+    assert groups([*asked, f"{LONG} first", f"{LONG} second"])[-2:] == [20, 20]
+
+
 def test_the_share_of_grams_that_others_have():
     shares = share_of_grams_in(["a b c d e", "x y z w", "too short"], ["q a b c d", "b c d f"])
     assert shares[:2].tolist() == [0.5, 0.0]

@@ -257,10 +257,8 @@ def test_a_segment_waits_for_its_worker_to_start(two_workers, tmp_path):
     """Tune gives it to the first worker that is free, and takes the start of the second back, again
     and again.
     """
-    from tenslora_search.engine.ray_tune import serve
-
     source = UntilTwoWork(tmp_path)
-    serve(Place(tmp_path), source)
+    serve("ray", tmp_path, source)
     assert len(source.workers) == 2
 
 
@@ -268,7 +266,6 @@ def test_a_segment_waits_for_its_worker_to_start(two_workers, tmp_path):
 @pytest.mark.parametrize("where", ["next_work", "finished"])
 def test_an_error_of_the_source_ends_the_search(two_workers, tmp_path, where):
     """Tune itself would swallow it and wait for ever."""
-    from tenslora_search.engine.ray_tune import serve
 
     class Broken(Given):
         def _break(self, *arguments, **options):
@@ -276,13 +273,15 @@ def test_an_error_of_the_source_ends_the_search(two_workers, tmp_path, where):
 
     setattr(Broken, where, Broken._break)
     with pytest.raises(ConnectionError, match="the dashboard is gone"):
-        serve(Place(tmp_path), Broken(segment("a"), segment("b"), segment("c")))
+        serve("ray", tmp_path, Broken(segment("a"), segment("b"), segment("c")))
 
 
 def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path):
     ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
+    from tenslora_search.engine.ray_cluster import Cluster
+
     source, outcomes = Given(segment("a")), ray_tune.Outcomes()
-    segments = ray_tune.Segments(source, outcomes, 1, tmp_path)
+    segments = ray_tune.Segments(source, outcomes, 1, tmp_path, Cluster())
     assert segments.suggest("0")["id"] == "a"
     outcomes.trials["0"] = SimpleNamespace(error_file=tmp_path / "error.txt")
     (tmp_path / "error.txt").write_text(
