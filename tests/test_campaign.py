@@ -22,8 +22,8 @@ def campaign(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("inputs", "--n", "25"), "Malformed inputs: 0 of 25 cases failed"),
-        (("kills", "--n", "2"), "Kills, inline: 0 of 2 cases failed"),
+        (("inputs", "--n", "15"), "Malformed inputs: 0 of 15 cases failed"),
+        (("kills", "--n", "1"), "Kills, inline: 0 of 1 cases failed"),
     ],
 )
 def test_a_share_of_the_campaign(arguments, line):

@@ -424,17 +424,17 @@ learning_rate = 1e-3
 def test_a_prior_is_followed_at_first_and_fades(tmp_path):
     space = loaded(tmp_path, PRIOR)
     generator = random.Random(0)
-    points = [space.nudged(FREE, generator, 2) for _ in range(400)]
+    points = [space.nudged(FREE, generator, 2) for _ in range(120)]
 
     def share(n_trials: int) -> float:
         found = [space.prior.followed(one, space.searched, n_trials, generator) for one in points]
         assert all(space.holds({**space.seeds()[0], **one}) for one in found)
         rates = [one["learning_rate"] for one in found if one["structure"] == "depth x tucker2"]
-        assert statistics.median(rates) == pytest.approx(1e-3, rel=0.3)
+        assert statistics.median(rates) == pytest.approx(1e-3, rel=0.5)
         return len(rates) / len(points)
 
     assert share(0) == 1
-    assert share(6) == pytest.approx(0.5, abs=0.1)
+    assert share(6) == pytest.approx(0.5, abs=0.15)
     assert share(300) < 0.15
 
 
