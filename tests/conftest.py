@@ -269,13 +269,16 @@ def perturb():
                         tensor.of_trial(name, parameter, trial)[mask] = torch.randn(
                             int(mask.sum()), generator=generator
                         )
-                whole = tensor.whole()
-                norm = whole.flatten(1).norm(dim=1) / len(whole[0].flatten(0, 1)) ** 0.5
                 form = tensor.network.form
                 zeros = [one.name for one in form.counted if one.start == "zero"]
-                name = zeros[0] if form.scaled else list(tensor.factors)[-1]
-                factor = tensor.factors[name]
-                factor.mul_((size / norm).reshape(-1, *[1] * (factor.ndim - 1)))
+                names = zeros if form.scaled else list(tensor.factors)[-1:]
+                # of several changes the update is a polynomial: its norm is met step by step
+                for _ in range(1 if len(names) == 1 else 40):
+                    whole = tensor.whole()
+                    norm = whole.flatten(1).norm(dim=1) / len(whole[0].flatten(0, 1)) ** 0.5
+                    for factor in (tensor.factors[name] for name in names):
+                        share = (size / norm) ** (1 / len(names))
+                        factor.mul_(share.reshape(-1, *[1] * (factor.ndim - 1)))
 
     return draw
 

@@ -145,6 +145,7 @@ def _proposed(proposer: Callable[..., list], space: SearchSpace) -> list[dict[st
     enough of them for a model.
     """
     first, generator = proposer((), 3), random.Random(0)
+    _check(len(first) == 3, f"of 3 points that were asked for, {len(first)} were proposed")
     states = ("complete", "paused", "failed", "running", "waiting", "complete")
 
     def told(number: int, point: dict[str, Any]) -> Seen:

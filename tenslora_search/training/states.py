@@ -28,7 +28,7 @@ def write_state(path: Path, views: Views, about: Mapping[str, Any]) -> Path:
     JSON.
     """
     tensors = {name: view.detach().cpu().contiguous() for name, view in views}
-    content = _sealed(save(tensors, {NOTE: json.dumps(dict(about)), CHECKSUM: UNSEALED}))
+    content = _sealed(save(tensors, {NOTE: json.dumps(dict(about))}))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -40,16 +40,16 @@ def write_state(path: Path, views: Views, about: Mapping[str, Any]) -> Path:
     return path
 
 
-UNSEALED = "0" * 8
-
-
 def _sealed(content: bytes) -> bytes:
-    """With the checksum of all else in the place that was kept for it."""
+    """With the checksum of all else beside its note: in this order, which safetensors draws where
+    there are two, so that the same trial is the same bytes.
+    """
     end = 8 + int.from_bytes(content[:8], "little")
-    found = checksum(json.loads(content[8:end]), content[end:])
-    place, kept = f'"{CHECKSUM}":"{UNSEALED}"', f'"{CHECKSUM}":"{found}"'
-    head = content[:end].replace(place.encode(), kept.encode(), 1)
-    return head + content[end:]
+    header, data = json.loads(content[8:end]), content[end:]
+    header["__metadata__"][CHECKSUM] = checksum(header, data)
+    told = json.dumps(header, separators=(",", ":")).encode()
+    told += b" " * (-len(told) % 8)  # the data begins at a multiple of 8, as the format asks
+    return len(told).to_bytes(8, "little") + told + data
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tenslora_search.export.factors import trial_factors
+from tenslora_search.export.factors import set_trial_factors, trial_factors
 from tenslora_search.export.merged import merge
 from tenslora_search.export.native import load_adapter, save_native
 from tenslora_search.nn.attach import Adapter, attach
@@ -122,10 +122,7 @@ def test_all_trials_side_by_side(tiny, small_spec, perturb, pairs):
     plain = pack.detach()
     for trial, spec in enumerate(specs):
         adapter = attach(plain, spec)
-        with torch.no_grad():
-            for group, (tensor, _) in enumerate(adapter.tensors_of(0)):
-                for name, parameter in tensor.factors.items():
-                    parameter.copy_(factors[trial][f"{group}.{name}"])
+        set_trial_factors(adapter, factors[trial])
         output = plain(**inputs).logits
         assert_close(outputs[trial], output)
         output.square().sum().backward()

@@ -289,13 +289,15 @@ def test_the_global_generator_is_not_touched(construction, decomposition, small_
 
 def adam_step(tensor: FactoredTensor) -> torch.Tensor:
     """Frobenius norm of each update after one small step, in units of its rate, when the gradient's
-    signs are random.
+    signs are random. What gets no gradient stays: a chain's links that do not learn yet.
     """
-    rate = 1e-3
+    rate, found = 1e-3, updates(tensor)
+    found.mul(torch.randn(found.shape)).sum().backward()
     with torch.no_grad():
         for value in tensor.factors.values():
-            if not value.any():
-                value.copy_(rate * (torch.randint(0, 2, value.shape) * 2.0 - 1))
+            if not value.any() and value.grad is not None:
+                signs = torch.randint(0, 2, value.shape) * 2.0 - 1
+                value.copy_(rate * signs * (value.grad != 0))
         return updates(tensor).flatten(-2).norm(dim=-1) / rate
 
 

@@ -113,7 +113,9 @@ def test_a_failed_trial_does_not_touch_its_neighbours(
 
 
 def test_one_trial_follows_torch_adamw(bert, data, trials, assert_same):
-    spec = trials[0]
+    """A plain form under the plain rule: adaptive forms prune terms and schedule for themselves."""
+    plain = next(one for one in trials if one.adapter.networks[0].form.is_plain)
+    spec = replace(plain, rule="plain", clip=0.05, weight_decay=0.1)
     with pack(bert, data, [spec]) as ours:
         start = trial_factors(ours.adapter, 0)
         head = {
