@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -242,9 +243,10 @@ class UntilTwoWork(Given):
         self.folder = folder
 
     @property
-    def workers(self) -> set[int]:
+    def workers(self) -> set[str]:
+        """Process numbers; of a slow segment Tune writes several rows, the last perhaps in part."""
         texts = [path.read_text() for path in self.folder.glob("ray/segments/s*/result.json")]
-        return {json.loads(text)["pid"] for text in texts if text}
+        return {pid for text in texts for pid in re.findall(r'"pid": (\d+),', text)}
 
     def next_work(self) -> Segment | Probe | None:
         if len(self.workers) < 2 and len(self.rows) < 200:

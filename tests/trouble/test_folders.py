@@ -54,6 +54,18 @@ def test_a_crash_before_the_last_events_is_made_good(here, finished):
     assert sorted(states) == list(range(6))
 
 
+def test_labels_of_another_task_in_the_run_file(here, finished, tmp_path):
+    path = finished / "run.json"
+    said = json.loads(path.read_text())
+    said["labels"] = said["labels"][:-1]
+    path.write_text(json.dumps(said))
+    before = events(finished)
+    assert "is damaged: labels" in refused(here, *ASKED, "--out", str(finished))
+    assert events(finished) == before
+    to = ["--pick", "best", "--format", "native", "--to", str(tmp_path / "to")]
+    assert "the task head in" in refused(here, "export", str(finished), *to)
+
+
 def test_a_damaged_line_in_the_middle(here, finished):
     path = finished / "trials.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
