@@ -114,8 +114,7 @@ class Run:
         push: str | None = None,
         **options: Any,
     ) -> Path:
-        """Writes the trained adapter of a trial (best, knee, smallest or its number) with its task
-        head and a model card.
+        """Writes a trial's adapter (best, knee, smallest or a number), task head and model card.
 
         `format`: peft, native or merged. A trial of the front is exported as its first retest left
         it, the weights whose report score is known. `options` for servers of LoRA, in peft's
@@ -132,9 +131,9 @@ class Run:
         record = self._record
         trial = _complete(record.rows, number, self.folder)
         state = self._state(record, number)
-        retests = sorted(record.trials[number].retests.items())
+        retests = record.trials[number].retests
         options = {name: one for name, one in options.items() if one != USUAL.get(name, ...)}
-        facts = self._facts(trial, [one.report_score for _, one in retests])
+        facts = self._facts(trial, [retests[seed].report_score for seed in sorted(retests)])
         command = self._export_command(number, format, options, to)
         export_trained(
             state, to, format,
