@@ -313,8 +313,10 @@ def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):
 
     ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
     worker(scored)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which a worker without a GPU sets
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(ray_tune.tune, "report", lambda *reported, **more: None)
+    monkeypatch.setattr(ray_tune.ray, "get_gpu_ids", list)  # outside a worker it starts Ray
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -404,7 +406,6 @@ def test_a_start_of_ray_that_fails_is_one_line(monkeypatch, tmp_path):
         raise OSError("AF_UNIX path length cannot exceed 107 bytes")
 
     monkeypatch.setattr(ray_start.ray, "init", fails)
-    monkeypatch.setattr(ray_start.ray, "is_initialized", lambda: False)  # other tests share one
     monkeypatch.setattr(ray_start.ray, "shutdown", lambda: None)
     with (
         pytest.raises(QuestionError, match="Ray cannot be started: AF_UNIX path length"),
