@@ -449,7 +449,7 @@ def _kills(
     for number in range(options.n):
         out = folder / f"run-{number}"
         asked = [*SEARCH, *where, "--out", str(out)]
-        victim = generator.choice(victims)
+        victim = victims[number % len(victims)]
         after, place = generator.uniform(0, lasts), generator.randrange(1, n_operations + 1)
         kind, about = {
             "moment": ("of the driver at a moment", f"after {after:.2f} s"),

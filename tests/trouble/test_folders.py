@@ -39,12 +39,13 @@ def refused(here, *arguments: str) -> str:
     return err
 
 
-def test_a_half_written_last_line_is_mended(here, finished):
+def test_a_half_written_last_line_is_mended_and_nothing_is_run_again(here, finished):
     path = finished / "trials.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"event":"rung","number":1,"st')
-    code, _, _ = here(*ASKED, "--out", str(finished))
+    code, out, _ = here(*ASKED, "--out", str(finished))
     assert code == 0
+    assert "report:" in out
     assert path.read_bytes() == whole
 
 
