@@ -83,6 +83,10 @@ Retain = Annotated[
 RetestMethods = Annotated[
     bool, typer.Option("--retest-methods", help="each method's best at three sizes too, for tables")
 ]
+Cut = Annotated[
+    bool,
+    typer.Option("--cut/--no-cut", help="also cut the front's largest members down, untrained"),
+]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
 BatchSize = Annotated[int | None, typer.Option(help="[by task]")]

@@ -27,7 +27,7 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
-FREE = ("trials", "retest", "retest_methods")
+FREE = ("trials", "retest", "retest_methods", "cut")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
     "space",
@@ -81,6 +81,8 @@ class Question:
     """fresh seeds on which each member of the front is trained again"""
     retest_methods: bool = False
     """and the best of each method at a sixteenth, a quarter and all of the budget"""
+    cut: bool = True
+    """whether the front's largest members are cut down after training too, before the retest"""
     seed: Number = 0
     retain: Name | None = None
     """text that must not be forgotten, a task or a file: the retest measures how much the loss on

@@ -10,6 +10,7 @@ from tenslora_search.runs.events import (
     Cut,
     Event,
     Failed,
+    HeadAlone,
     Paused,
     Promoted,
     Proposed,
@@ -61,6 +62,11 @@ class Record:
         return self.proposed.point
 
     @property
+    def cut_from(self) -> int | None:
+        """The trial that it was cut down from; None for one that is trained itself."""
+        return self.proposed.cut_from
+
+    @property
     def n_params(self) -> int:
         return self.proposed.n_params
 
@@ -105,11 +111,18 @@ class Replay:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.head_alone: dict[int, HeadAlone] = {}
+        """by seed; 0 on select, the others on report"""
         self.n_segments = 0
         """the largest number in a segment's name"""
         self.seconds = 0.0
         """of all segments: a worker's"""
         self._completed: list[Record] = []
+
+    @property
+    def trials(self) -> dict[int, Record]:
+        """Those that the search trains: all but what was cut down from one of them."""
+        return {n: one for n, one in self.records.items() if one.cut_from is None}
 
     def apply(self, event: Event) -> None:
         """`QuestionError` for an event of a trial that was not proposed, or one out of order."""
@@ -134,6 +147,8 @@ class Replay:
                 record.failed_retests.pop(event.seed, None)
             case RetestFailed():
                 self._known(event, event.number).failed_retests[event.seed] = event.reason
+            case HeadAlone():
+                self.head_alone[event.seed] = event
             case _:
                 pass
 

@@ -44,7 +44,8 @@ class Proposals:
         """`count` new trials or fewer in two batches, known methods and sampled ones; `records` has
         to hold the first of them when the second is asked for.
         """
-        count = min(count, 0 if self.exhausted else self.n_trials - len(records))
+        n_cut = sum(one.cut_from is not None for one in records.values())
+        count = min(count, 0 if self.exhausted else self.n_trials - len(records) + n_cut)
         if count <= 0:
             return
         for number in range(len(self._keys), len(records)):
@@ -56,7 +57,8 @@ class Proposals:
         if count > len(known):
             drawn = self.seed if keys <= set(self._known) else _mixed(self.seed, len(records))
             propose = self._sampler(self.space, drawn, self._objective)
-            points = propose([_seen(one) for one in records.values()], count - len(known))
+            seen = [_seen(one) for one in records.values() if one.cut_from is None]
+            points = propose(seen, count - len(known))
             generator = random.Random(drawn)
             points = [self._settled(one, len(records), generator) for one in points]
             sampled = self._proposed(points, len(records), keys, generator)

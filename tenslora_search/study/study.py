@@ -75,12 +75,12 @@ class Study:
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
         self._stopped = False
         self._retries: Counter[int] = Counter()
-        self._told = Replay()
+        self.told = Replay()
         events = self.journal.read()
         for event in events:
-            self._told.apply(event)
+            self.told.apply(event)
         self._check_records()
-        self._n_segments = self._told.n_segments
+        self._n_segments = self.told.n_segments
         self._proposals = Proposals(
             space, SAMPLERS[sampler], objective, n_trials=n_trials, seed=seed
         )
@@ -117,7 +117,7 @@ class Study:
     @property
     def records(self) -> dict[int, Record]:
         """All trials by number."""
-        return self._told.records
+        return self.told.records
 
     @property
     def done(self) -> bool:
@@ -234,12 +234,12 @@ class Study:
     @property
     def _n_left(self) -> int:
         """Trials that are still to be proposed."""
-        return 0 if self.exhausted else max(0, self.n_trials - len(self.records))
+        return 0 if self.exhausted else max(0, self.n_trials - len(self.told.trials))
 
     @property
     def _reference(self) -> int:
         """The first LoRA, which always climbs: every report compares with it."""
-        numbers = [one.number for one in self.records.values() if one.proposed.method == "LoRA"]
+        numbers = [one.number for one in self.told.trials.values() if one.proposed.method == "LoRA"]
         return min(numbers, default=-1)
 
     def _check_records(self) -> None:
@@ -318,7 +318,7 @@ class Study:
         """Asks the pruner about all that stand on a rung and are not on their way."""
         standings = [
             Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
-            for one in self.records.values()
+            for one in self.told.trials.values()
             if one.curve and one.state != "failed"
         ]
         kept = self._judge(standings, rung) | {self._reference}
@@ -347,4 +347,4 @@ class Study:
         if events:
             self.journal.append(*events)
         for event in events:
-            self._told.apply(event)
+            self.told.apply(event)
