@@ -44,8 +44,8 @@ def search(
     space: options.Space = None, methods: options.Methods = None, group: options.Group = None,
     min_budget: options.MinBudget = None, max_rank: options.MaxRank = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
-    sampler: options.Sampler = None, pruner: options.Pruner = None,
-    objective: options.Objective = None, pack: options.Pack = "auto",
+    warm_start: options.WarmStart = None, sampler: options.Sampler = None,
+    pruner: options.Pruner = None, objective: options.Objective = None, pack: options.Pack = "auto",
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
     retain: options.Retain = None, retest_methods: options.RetestMethods = False,
@@ -86,7 +86,7 @@ ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
     "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
     "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
-    "cut",
+    "cut", "warm_start",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

@@ -66,6 +66,10 @@ Methods = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
+WarmStart = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RUN", help="scores of an earlier run as a prior; may be repeated"),
+]
 Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
 Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]

@@ -22,6 +22,7 @@ from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import PLAIN, TrialSpec
 from tenslora_search.study.asked import space_of
+from tenslora_search.study.earlier import check_earlier
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
@@ -70,8 +71,8 @@ def ask_tell(
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
     `Geometry.attention(...)`). `options`: trials, space, methods, min_budget, max_rank, sampler,
-    pruner, objective, seed, and max_steps and eta, which make the rungs: trials are reported at
-    some steps before max_steps and stopped early; without it each trial has one score, its last.
+    pruner, objective, seed, warm_start, and max_steps and eta, which make the rungs: trials are
+    reported at some steps before max_steps and stopped early; without it each trial has one score, its last.
     Scores are on a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or
     within the noise is measured on it. `plugins`: files that add entries (docs/plugins.md).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the
@@ -91,6 +92,7 @@ def ask_tell(
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
     _check_space(space)
+    check_earlier(question, space)
     folder = Path(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))

@@ -66,13 +66,14 @@ class Retests:
 
     @property
     def n_done(self) -> int:
-        return self.n_planned - len(self.left or ()) - len(self._running)
+        """Of the retests, as `n_planned`: what comes before them is not counted."""
+        left = sum(one.split == "report" for one in self.left or ())
+        return self.n_planned - left - sum(seed > 0 for seed in self._running.values())
 
     def next_segment(self) -> Segment | None:
         """None if all are handed out; they are planned when the first is asked for."""
         if self.left is None:
             self.left = self._beside() if self.n_seeds else []
-            self.n_planned += len(self.left)
             if not self.left:
                 self._plan()
         if not self.left:
@@ -83,7 +84,7 @@ class Retests:
 
     def drop(self) -> None:
         """No more of them: time is up."""
-        self.n_planned -= len(self.left or ())
+        self.n_planned -= sum(one.split == "report" for one in self.left or ())
         self.left = []
 
     def holds(self, segment: Segment) -> bool:

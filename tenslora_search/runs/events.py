@@ -100,6 +100,26 @@ class Proposed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier(Event):
+    """A trial of an earlier run that this search's sampler is told of (`--warm-start`), as a point
+    of this search's space. It is no trial of this search.
+    """
+
+    kind = "earlier"
+    run: Name
+    trial: Number
+    """its number there"""
+    point: Mapping[str, str | bool | int | float]
+    n_params: Number
+    """of the point, here"""
+    step: Number
+    """the last one it was scored at, as a step of this search's trials"""
+    score: float
+    is_same: bool
+    """whether that run was about the same data and model, by the same metric"""
+
+
+@dataclass(frozen=True, slots=True)
 class Rung(Event):
     """A trial was trained to a rung and scored there on select."""
 
@@ -235,7 +255,7 @@ EVENTS: Table[type[Event]] = Table(
     {
         one.kind: one
         for one in (
-            Opened, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
+            Opened, Earlier, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
             Retest, RetestFailed, HeadAlone,
         )
     },

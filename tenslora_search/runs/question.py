@@ -41,6 +41,7 @@ OWN_LOOP = (
     "seed",
     "min_budget",
     "max_rank",
+    "warm_start",
 )
 """The options of `ask_tell`."""
 
@@ -94,6 +95,8 @@ class Question:
     eta: Eta = 3
     min_budget: Count | None = None
     """trainable parameters at least, counted as the budget's"""
+    warm_start: tuple[Name, ...] | None = None
+    """folders of earlier runs, whose scores the sampler is told of"""
     group: Name | None = None
     """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
 
@@ -182,6 +185,8 @@ class Question:
             _ = NOISE[chosen["metric"]]
         if "methods" in chosen:
             chosen["methods"] = methods_named(chosen["methods"])
+        if "warm_start" in chosen:
+            chosen["warm_start"] = _folders(chosen["warm_start"])
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome
@@ -289,6 +294,12 @@ def _data_path(data: str | Path | None) -> str | None:
     if not exists(path):
         raise QuestionError(f"--data {shown(data)}: no such file or folder.")
     return str(path.resolve())
+
+
+def _folders(said: object) -> tuple[str, ...] | None:
+    """One or several, as whole paths; None for none."""
+    every = [said] if isinstance(said, str | Path) else list(cast("Sequence[str | Path]", said))
+    return tuple(str(Path(one).expanduser().resolve()) for one in every) or None
 
 
 def _check_length(name: str, value: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from tenslora_search.runs.events import (
     Complete,
     Cut,
+    Earlier,
     Event,
     Failed,
     HeadAlone,
@@ -113,6 +114,7 @@ class Replay:
         self.records: dict[int, Record] = {}
         self.head_alone: dict[int, HeadAlone] = {}
         """by seed; 0 on select, the others on report"""
+        self.earlier: list[Earlier] = []
         self.n_segments = 0
         """the largest number in a segment's name"""
         self.seconds = 0.0
@@ -147,6 +149,8 @@ class Replay:
                 record.failed_retests.pop(event.seed, None)
             case RetestFailed():
                 self._known(event, event.number).failed_retests[event.seed] = event.reason
+            case Earlier():
+                self.earlier.append(event)
             case HeadAlone():
                 self.head_alone[event.seed] = event
             case _:
