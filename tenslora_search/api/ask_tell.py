@@ -72,7 +72,7 @@ def ask_tell(
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
     `Geometry.attention(...)`). `options`: trials, space, methods, min_budget, max_rank, sampler,
     pruner, objective, seed, warm_start, and max_steps and eta, which make the rungs: trials are
-    reported at some steps before max_steps and stopped early; without it each trial has one score, its last.
+    reported at some steps before max_steps and stopped early; without it each has its last alone.
     Scores are on a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or
     within the noise is measured on it. `plugins`: files that add entries (docs/plugins.md).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the

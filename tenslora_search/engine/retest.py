@@ -19,6 +19,7 @@ from tenslora_search.runs.events import (
     Retest,
     RetestFailed,
     Rung,
+    SegmentDone,
 )
 from tenslora_search.runs.paths import inside
 from tenslora_search.runs.segment import HEAD_ALONE, Entrant, Segment, TrialResult
@@ -121,7 +122,9 @@ class Retests:
         return events
 
     def _of_cuts(self, results: Sequence[TrialResult], segment: Segment, keep: Keep) -> list[Event]:
-        """A trial more for each cut, complete as it is; none where it has no score."""
+        """A trial more for each cut, complete as it is; none where it has no score. A segment's end
+        follows, without which they are scored once more after a crash.
+        """
         events: list[Event] = []
         entrants = {one.number: one for one in segment.entrants}
         scored = [one for one in results if one.score is not None]
@@ -134,7 +137,10 @@ class Retests:
                 Rung(number, one.step, one.score, None, one.seconds, None, state),
                 Complete(number, one.step, one.score),
             ]
-        return events
+        numbers = tuple(event.number for event in events if isinstance(event, Proposed))
+        ends = segment.id, numbers, segment.from_step, segment.to_step
+        seconds = sum(one.seconds for one in scored)
+        return [*events, SegmentDone(*ends, seconds)] if events else []
 
     def _beside(self) -> list[Segment]:
         """The head alone and the cuts, as far as they are not scored yet: of a search that has

@@ -88,9 +88,7 @@ class RunRecord:
     @property
     def worker_seconds(self) -> float:
         """Of search and retests, all workers together."""
-        alone, cuts = self.head_alone.values(), self.trials.values()
-        beside = [one.seconds for one in (*self.retests, *alone)]
-        beside += [one.seconds for one in cuts if one.cut_from is not None]
+        beside = [one.seconds for one in (*self.retests, *self.head_alone.values())]
         return self.seconds_of_search + sum(beside)
 
     def typical_noise(self, split: str) -> float:
