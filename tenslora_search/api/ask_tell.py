@@ -91,8 +91,7 @@ def ask_tell(
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
-    _check_space(space)
-    check_earlier(question, space)
+    _check_space(space, question)
     folder = Path(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))
@@ -100,8 +99,11 @@ def ask_tell(
         return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 
 
-def _check_space(space: SearchSpace) -> None:
-    """`QuestionError` for one of which something is done by our own training alone."""
+def _check_space(space: SearchSpace, question: Question) -> None:
+    """`QuestionError` for one of which something is done by our own training alone, or that earlier
+    runs are not of.
+    """
+    check_earlier(question, space)
     if space.needs:
         raise QuestionError(
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "

@@ -171,25 +171,9 @@ class Question:
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
-        for name in (
-            "trials",
-            "max_steps",
-            "batch_size",
-            "max_length",
-            "fit_rows",
-            "max_rank",
-            "split",
-        ):
-            _at_least(name, chosen.get(name, 1), 1)
+        _check_numbers(chosen)
         if "min_budget" in chosen:
             chosen["min_budget"] = parse_count(chosen["min_budget"])
-        _at_least("retest", chosen.get("retest", 0), 0)
-        _at_least("seed", chosen.get("seed", 0), 0)
-        if chosen.get("seed", 0) >= 2**32:
-            raise QuestionError(
-                f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}."
-            )
-        _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
         if "goal" in chosen:
@@ -340,6 +324,19 @@ def _check_task(task: Task, chosen: Mapping[str, Any]) -> None:
             model,
             backbone.family.reads,
         )
+
+
+LEAST = {"retest": 0, "seed": 0, "eta": 2}
+"""Of numbers that are not at least 1."""
+
+
+def _check_numbers(chosen: Mapping[str, Any]) -> None:
+    """`QuestionError` for a number that cannot be."""
+    ones = "trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank", "split"
+    for name, least in {**dict.fromkeys(ones, 1), **LEAST}.items():
+        _at_least(name, chosen.get(name, least), least)
+    if chosen.get("seed", 0) >= 2**32:
+        raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
 
 
 def _at_least(name: str, value: object, least: int) -> None:

