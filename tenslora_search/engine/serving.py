@@ -63,7 +63,9 @@ class Serving:
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
-        self.retests = Retests(self.study, question.retest, of_methods=question.retest_methods)
+        self.retests = Retests(
+            self.study, question.retest, of_methods=question.retest_methods, cuts=question.cut
+        )
         self._pack, self._n_workers, self._on_gpu = pack, 1, False
         self._is_probing, self._seconds_a_step = False, 0.0
         self._running: dict[str, Segment] = {}
