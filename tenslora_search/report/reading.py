@@ -138,7 +138,7 @@ def read_run(folder: str | Path) -> RunRecord:
     return RunRecord(
         folder,
         file,
-        tuple(with_estimates(rows, records, len(events))),
+        tuple(with_estimates(rows, records)),
         records,
         tuple(event for event in events if isinstance(event, Rung)),
         tuple(_scored_at(events)),
@@ -156,21 +156,22 @@ class Told(NamedTuple):
     scores: Mapping[int, float]
 
 
-_estimates: dict[tuple[Any, ...], list[tuple[float, float, float]]] = {}
-"""Of the run that was read last: a report reads it several times."""
+_estimates: dict[str, list[tuple[float, float, float]]] = {}
+"""Of the run that was read last, by all that they follow from: a report reads it several times."""
 
 
-def with_estimates(rows: Sequence[Row], records: Mapping[int, Record], n_events: int) -> list[Row]:
+def with_estimates(rows: Sequence[Row], records: Mapping[int, Record]) -> list[Row]:
     """The rows, each complete one with its estimate; as they are where there are too few trials."""
     complete = [one for one in rows if one.is_complete]
     trials = [one for one in records.values() if one.curve and one.cut_from is None]
     known = [Told(one.point, one.n_params, one.curve) for one in trials]
     if len(known) < FEWEST or not complete:
         return list(rows)
-    key = (n_events, len(rows), *(tuple(one.scores.items()) for one in known))
+    wanted = [_wanted(one, records) for one in complete]
+    key = repr((known, wanted))
     if key not in _estimates:
         _estimates.clear()
-        _estimates[key] = estimates(known, [_wanted(one, records) for one in complete])
+        _estimates[key] = estimates(known, wanted)
     found = dict(zip((one.number for one in complete), _estimates[key], strict=False))
     return [replace(one, **_named(found.get(one.number))) for one in rows]
 
