@@ -154,7 +154,7 @@ def pytest_generate_tests(metafunc):
     names = {"construction", "decomposition"}
     given = "".join(str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
     if names <= set(metafunc.fixturenames) and not any(name in given for name in names):
-        both = pytest.mark.parametrize(("construction", "decomposition"), PAIRS)
+        both = pytest.mark.parametrize(("construction", "decomposition"), PAIRS, scope="session")
         metafunc.definition.add_marker(both)
 
 
