@@ -26,10 +26,21 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 60.0
+WARM = """
+    tenslora_search.cli tenslora_search.display tenslora_search.api.search
+    tenslora_search.api.finish tenslora_search.engine.inline tenslora_search.training.trainers
+    tenslora_search.training.segment tenslora_search.export.trained tenslora_search.report.build
+    tenslora_search.report.pages tenslora_search.data.digits matplotlib.figure
+    matplotlib.backends.backend_agg transformers.models.auto.modeling_auto
+    transformers.models.auto.processing_auto transformers.models.auto.tokenization_auto
+    transformers.models.vit.modeling_vit
+""".split()
+"""What searches come to import."""
 GOOD_CODES = (0, 2, 3, 4, 129, 130, 143)
 SEARCH = (
     "--task digits --budget 4k --trials 6 --max-steps 12 --batch-size 8 --retest 1 --quiet"
@@ -94,12 +105,9 @@ def arguments() -> argparse.Namespace:
 def warm_up() -> None:
     """Imports what searches need, so that a forked process begins at once."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name in WARM:
+        import_module(name)
     import torch
-
-    import tenslora_search.api.search
-    import tenslora_search.cli
-    import tenslora_search.export.trained
-    import tenslora_search.training.segment  # noqa: F401
 
     torch.set_num_threads(1)
 
@@ -449,7 +457,7 @@ def _kills(
     for number in range(options.n):
         out = folder / f"run-{number}"
         asked = [*SEARCH, *where, "--out", str(out)]
-        victim = generator.choice(victims)
+        victim = victims[number % len(victims)]
         after, place = generator.uniform(0, lasts), generator.randrange(1, n_operations + 1)
         kind, about = {
             "moment": ("of the driver at a moment", f"after {after:.2f} s"),

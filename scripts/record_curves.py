@@ -24,6 +24,7 @@ import torch
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.runs.provenance import versions
 from tenslora_search.runs.segment import Setting
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.spec.trial import TrialSpec
@@ -34,7 +35,7 @@ from tenslora_search.training.segment import worker_backbone
 
 SHARES = (1 / 27, 2 / 27, 1 / 9, 2 / 9, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
 """Of the last step, at which trials are scored; 1/9, 1/3 and 1 are the rungs of a search."""
-PROBED, PROBE_STEPS = (1, 4, 16, 32, 64), 20
+PROBED, PROBE_STEPS = (1, 4, 8, 16, 32, 64), 20
 """Pack sizes whose steps are timed."""
 
 
@@ -50,7 +51,10 @@ def main() -> None:
     (model, anew), data = worker_backbone(Setting(options.model, where, batch, max_steps))
     space = SearchSpace.load("default", geometry_of(model), parse_count(options.budget))
     start_up = time.perf_counter() - began
-    specs = configurations(space, options.configurations, options.seed)
+    if options.lora_grid:
+        specs = lora_grid(space, options.seed)
+    else:
+        specs = configurations(space, options.configurations, options.seed)
     about = {
         "task": options.task, "model": options.model, "budget": space.budget, "batch": batch,
         "max_steps": max_steps, "steps": steps_of(max_steps), "seed": options.seed,
@@ -91,6 +95,26 @@ def configurations(
         if space.key(spec) not in keys:
             keys.add(space.key(spec))
             found.append((point, spec))
+    return found
+
+
+GRID_RANKS, GRID_RATES, GRID_SEEDS = (1, 2, 4, 8, 16), 8, 2
+"""What people sweep: ranks within the budget x learning rates from 1e-4 to 2e-2, each twice."""
+
+
+def lora_grid(space: SearchSpace, seed: int) -> list[tuple[dict[str, Any], TrialSpec]]:
+    """LoRA at every rank and learning rate, each with its own seeds."""
+    lora = next(one for one in space.seeds() if space.trial(one, 0).method == "LoRA")
+    one_rank = AdapterSpec.of("none", "cp", 1, space.geometry).n_params
+    found: list[tuple[dict[str, Any], TrialSpec]] = []
+    for rank in (one for one in GRID_RANKS if one * one_rank <= space.budget):
+        for place in range(GRID_RATES):
+            rate = 1e-4 * 200 ** (place / (GRID_RATES - 1))
+            size = (rank + 0.01) * one_rank / space.budget
+            point = {**lora, "size": min(1.0, size), "learning_rate": rate}
+            for again in range(GRID_SEEDS):
+                number = len(found) + again * 7919
+                found.append((point, space.trial(point, seed * 1_000_003 + number)))
     return found
 
 
@@ -208,6 +232,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--budget", default="20k")
     parser.add_argument("--configurations", type=int, default=256)
+    parser.add_argument("--lora-grid", action="store_true", help="LoRA's ranks x rates instead")
     parser.add_argument("--fit-rows", type=int)
     parser.add_argument("--max-steps", type=int)
     parser.add_argument("--pack", type=int, default=32)

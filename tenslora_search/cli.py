@@ -46,6 +46,7 @@ def search(
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
     sampler: options.Sampler = None, pruner: options.Pruner = None,
     objective: options.Objective = None, pack: options.Pack = "auto",
+    split: options.Split = None, asynchronous: options.Asynchronous = False,
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
     retain: options.Retain = None, retest_methods: options.RetestMethods = False,
@@ -86,6 +87,7 @@ ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
     "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
     "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
+    "split", "asynchronous",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

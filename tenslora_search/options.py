@@ -70,6 +70,12 @@ Sampler = Annotated[str | None, typer.Option(help="who proposes: see list sample
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
 Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]
+Split = Annotated[
+    int | None, typer.Option(metavar="N", help="packs a rung's trials are cut into [docs]")
+]
+Asynchronous = Annotated[
+    bool, typer.Option("--asynchronous", help="decide as trials come back: no worker waits")
+]
 Executor = Annotated[str, typer.Option(metavar="ray|inline")]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]

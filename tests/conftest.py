@@ -5,6 +5,7 @@ torch and transformers are imported only where a fixture needs them: the tests o
 run without.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -319,8 +320,10 @@ WORDS = (
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_home(tmp_path_factory):
-    """One cache folder for all tests of this folder, so that digits-vit is trained once."""
-    folder = tmp_path_factory.mktemp("cache")
+    """One cache folder for all tests, those of other workers too: digits-vit is trained once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENSLORA_CACHE", str(folder))
         yield folder

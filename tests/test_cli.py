@@ -2,6 +2,7 @@
 exports.
 """
 
+import io
 import json
 import logging
 import os
@@ -284,7 +285,7 @@ def printed(capsys, folder: Path) -> str:
     return capsys.readouterr().out
 
 
-def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
+def test_a_search_its_report_and_its_exports(command, capsys, monkeypatch, tmp_path):
     folder = tmp_path / "my run"
     code, out, err = command(*SMALL, "--out", str(folder))
     assert (code, err) == (0, "")
@@ -315,12 +316,12 @@ def test_a_search_its_report_and_its_exports(command, capsys, tmp_path):
     assert command("report", str(folder))[0] == 0
     assert all(path.is_file() for path in made)
 
-    narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    words = [sys.executable, "-m", "tenslora_search.cli", *SMALL, "--out", str(folder)]
-    assert (
-        b"front (accuracy)"
-        in subprocess.run(words, capture_output=True, check=True, env=narrow).stdout
-    )
+    with monkeypatch.context() as patch:
+        narrow = io.TextIOWrapper(io.BytesIO(), "latin-1")
+        patch.setattr(sys, "stdout", narrow)
+        assert command(*SMALL, "--out", str(folder))[0] == 0
+        narrow.flush()
+        assert b"front (accuracy)" in narrow.buffer.getvalue()
 
     for pick in ("best", "knee", "smallest", str(result["front"][0]["number"])):
         code, out, err = command(

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import re
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,7 @@ def _sentences(file: Path) -> Iterator[str]:
             tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             for paragraph in re.split(
                 r"\n\s*\n", inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
@@ -143,3 +144,14 @@ def _sentences(file: Path) -> Iterator[str]:
                         and 6 <= len(sentence.split()) <= 40
                     ):
                         yield _NAMES.sub("library", sentence)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """What can hold a definition, in the order of `ast.walk`, which looks into expressions too."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+            below = getattr(node, block, ())
+            waiting.extend(below if isinstance(below, list) else ())
+        yield node

@@ -20,14 +20,12 @@ from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.study import Study
+from tenslora_search.study.study import SPLIT, Study
 
 CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
 UNMEASURED_PACK = 16
 """On a GPU on which it could not be measured."""
-SAMPLER_ROUNDS, LEAST_PACK = 4, 8
-"""New trials come in this many packs at least, as long as a pack keeps so many."""
 RETEST_SHARE = 0.25
 """Of the time limit that is kept for the retest."""
 SECONDS_BETWEEN_BEATS = 10.0
@@ -66,7 +64,7 @@ class Serving:
             listeners=listeners,
         )
         self.retests = Retests(self.study, question.retest, of_methods=question.retest_methods)
-        self._pack, self._is_asked, self._n_workers = pack, pack is not None, 1
+        self._pack, self._n_workers, self._on_gpu = pack, 1, False
         self._is_probing, self._seconds_a_step = False, 0.0
         self._running: dict[str, Segment] = {}
         self._beats: dict[str, Beat] = {}
@@ -100,7 +98,7 @@ class Serving:
         self.study.stop()
 
     def served_by(self, n_workers: int, *, on_gpu: bool) -> None:
-        self._n_workers = n_workers
+        self._n_workers, self._on_gpu = n_workers, on_gpu
         known = (self.run_file.probes or {}).get(PACK_SIZE)
         if self._pack is None and not on_gpu:
             self._pack = CPU_PACK
@@ -175,7 +173,7 @@ class Serving:
     def _next_segment(self, fresh: bool) -> Segment | None:
         """The study's next, of trials whose states are whole; others begin again from nothing."""
         while self._pack is not None:
-            segment = self.study.next_segment(self._limit(self._pack), fresh=fresh)
+            segment = self.study.next_segment(self._pack, split=self._split, fresh=fresh)
             if segment is None or segment.from_step == 0:
                 return segment
             lost = [
@@ -226,15 +224,10 @@ class Serving:
         needed = self._seconds_a_step * self.question.max_steps
         return self.seconds + needed < self._seconds_of_search
 
-    def _limit(self, pack: int) -> int:
-        """Trials a segment: as asked; else no worker goes without, and the sampler sees scores
-        before its last proposals.
-        """
-        if self._is_asked:
-            return pack
-        trials = self.question.trials
-        for_sampler = max(LEAST_PACK, math.ceil(trials / SAMPLER_ROUNDS))
-        return min(pack, for_sampler, math.ceil(trials / self._n_workers))
+    @property
+    def _split(self) -> int:
+        """Packs that the trials of a rung are cut into: on GPUs none goes without."""
+        return self.question.split or (self._n_workers if self._on_gpu else SPLIT)
 
     def _probe(self) -> Probe | None:
         """Asks a worker, once, how many trials like the first ones it takes at a time."""

@@ -177,6 +177,16 @@ class SegmentDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Wave(Event):
+    """All that there was to decide is decided: what waits now is trained before the next decision.
+    Searches that decide as trials come back have none.
+    """
+
+    kind = "wave"
+    wave: Number
+
+
+@dataclass(frozen=True, slots=True)
 class Retest(Event):
     """A trial of the front, trained again from a fresh seed, was scored on report."""
 
@@ -210,7 +220,7 @@ EVENTS: Table[type[Event]] = Table(
         one.kind: one
         for one in (
             Opened, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
-            Retest, RetestFailed,
+            Wave, Retest, RetestFailed,
         )
     },
 )  # fmt: skip

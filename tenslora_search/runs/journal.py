@@ -54,6 +54,18 @@ class Journal:
                 if "number" in (event := json.loads(line)):
                     listener(event)
 
+    def whole(self, unfinished: Callable[[Sequence[Event]], int]) -> list[Event]:
+        """All events, without the last `unfinished(events)`, which a crash has cut off from what
+        belongs to them: those leave the file.
+        """
+        events = self.read()
+        lost = unfinished(events)
+        if lost:
+            content = self.path.read_bytes()
+            lines = [line for line in content.splitlines(keepends=True) if line.strip()]
+            os.truncate(self.path, len(content) - sum(map(len, lines[-lost:])))
+        return events[: len(events) - lost]
+
     def read(self) -> list[Event]:
         """All events, the first of them `Opened`; see `read_events`."""
         return read_events(self.path)

@@ -94,6 +94,10 @@ class Question:
     """trainable parameters at least, counted as the budget's"""
     group: Name | None = None
     """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
+    split: Count | None = None
+    """packs that the trials of a rung are cut into; None: 4 on CPUs, one a worker on GPUs"""
+    asynchronous: bool = False
+    """decide whenever a worker is free: the answer depends on who came back first"""
 
     @classmethod
     def of(
@@ -142,7 +146,8 @@ class Question:
         """What `ask_tell` asks: the training is the user's, so there is no task, and one rung where
         `max_steps` is left out.
         """
-        own: dict[str, Any] = {"max_steps": 1, "retest": 0, **cls._checked(options, OWN_LOOP)}
+        of_loop: dict[str, Any] = {"max_steps": 1, "retest": 0, "asynchronous": True}
+        own = of_loop | cls._checked(options, OWN_LOOP)
         return cls(
             budget=_budget(budget, own),
             model=str(model),
@@ -161,7 +166,15 @@ class Question:
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
-        for name in ("trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank"):
+        for name in (
+            "trials",
+            "max_steps",
+            "batch_size",
+            "max_length",
+            "fit_rows",
+            "max_rank",
+            "split",
+        ):
             _at_least(name, chosen.get(name, 1), 1)
         if "min_budget" in chosen:
             chosen["min_budget"] = parse_count(chosen["min_budget"])

@@ -17,6 +17,7 @@ from tenslora_search.runs.events import (
     RetestFailed,
     Rung,
     SegmentDone,
+    Wave,
 )
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -109,6 +110,9 @@ class Replay:
         """the largest number in a segment's name"""
         self.seconds = 0.0
         """of all segments: a worker's"""
+        self.n_waves = 0
+        self.wave: dict[int, int] = {}
+        """those that the last wave began with, by number: the step at which each stood"""
         self._completed: list[Record] = []
 
     def apply(self, event: Event) -> None:
@@ -126,6 +130,10 @@ class Replay:
                 for record in self._completed:
                     record.completed_at = self.seconds
                 self._completed.clear()
+            case Wave():
+                waiting = [one for one in self.records.values() if one.state == "waiting"]
+                self.wave = {one.number: one.step for one in waiting}
+                self.n_waves = event.wave
             case Rung() | Cut() | Promoted() | Paused() | Complete() | Failed():
                 self._move(event, self._known(event, event.number))
             case Retest():

@@ -23,6 +23,7 @@ from tenslora_search.runs.events import (
     Promoted,
     Rung,
     SegmentDone,
+    Wave,
 )
 from tenslora_search.runs.journal import Journal, Line
 from tenslora_search.runs.paths import inside
@@ -31,6 +32,7 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.dashboard import Dashboard
+from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
 from tenslora_search.study.samplers import SAMPLERS
@@ -39,11 +41,8 @@ from tenslora_search.study.space import SearchSpace
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
 
-Group = tuple[int, int]
-"""Of trials that can be trained together: the rung they stand on (-1: none), and the step that they
-are trained to.
-"""
-FRESH: Group = (-1, 0)
+SPLIT = 4
+"""Packs that the trials of a rung are cut into, if nothing else is said."""
 
 
 class Study:
@@ -66,28 +65,31 @@ class Study:
         pruner: str = "front",
         objective: str = "front",
         seed: int = 0,
+        asynchronous: bool = False,
         setting: Setting | None = None,
         listeners: Sequence[Callable[[Line], object]] = (),
     ) -> None:
         self.space, self.folder, self.n_trials = space, folder, n_trials
         self.rungs, self.seed, self.setting = tuple(rungs), seed, setting or Setting()
         self.journal = Journal(folder / "trials.jsonl", listeners)
+        self._order: Order = AsTheyCome() if asynchronous else Waves(n_trials)
         self._judge = PRUNERS[pruner](eta, len(self.rungs))
         self._stopped = False
         self._retries: Counter[int] = Counter()
-        self._told = Replay()
-        events = self.journal.read()
+        self.told = Replay()
+        events = self.journal.whole(self._order.unfinished)
         for event in events:
-            self._told.apply(event)
+            self.told.apply(event)
         self._check_records()
-        self._n_segments = self._told.n_segments
+        self._n_segments = self.told.n_segments
         self._proposals = Proposals(
             space, SAMPLERS[sampler], objective, n_trials=n_trials, seed=seed
         )
         self.dashboard = Dashboard(folder / "study.journal", space, objective, self.records)
         if not events:
             self.journal.append(Opened(JOURNAL_VERSION))
-        self._finish_judging()
+        self._complete_at_top()
+        self._order.opened(self)
 
     @classmethod
     def of(
@@ -110,6 +112,7 @@ class Study:
             pruner=question.pruner,
             objective=question.objective,
             seed=question.seed,
+            asynchronous=question.asynchronous,
             setting=setting,
             listeners=listeners,
         )
@@ -117,41 +120,31 @@ class Study:
     @property
     def records(self) -> dict[int, Record]:
         """All trials by number."""
-        return self._told.records
+        return self.told.records
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to train, and nothing is running."""
-        return not self._running and (self._stopped or not (self._waiting or self._n_left))
+        if self.is_running or self._stopped:
+            return not self.is_running
+        is_judged = all(one.state != "reached" for one in self.records.values())
+        return is_judged and not self.waiting and not self._n_left
 
     @property
     def exhausted(self) -> bool:
         """Whether the space held fewer configurations than trials were asked for."""
         return self._proposals.exhausted
 
-    def next_segment(self, limit: int, *, fresh: bool = True) -> Segment | None:
+    def next_segment(self, limit: int, *, split: int = SPLIT, fresh: bool = True) -> Segment | None:
         """Up to `limit` trials to train next; None while running ones have to come back first, or
         nothing is left.
 
-        The highest rung with a full pack goes first, then new trials, then what is there. Without
-        `fresh` no trial is begun any more: those that wait are taken to the top, the highest first.
+        The trials of a rung are cut into `split` packs or more (see `Waves`). Without `fresh` no
+        trial is begun any more: those that wait are taken to the top, the highest first.
         """
         if self._stopped:
             return None
-        groups = self._waiting
-        full = [key for key, members in groups.items() if len(members) >= limit and key[0] >= 0]
-        if full:
-            return self._start(max(full), groups[max(full)][:limit])
-        if not fresh:
-            return self._start(max(groups), groups[max(groups)][:limit]) if groups else None
-        begun = groups.get(FRESH, [])
-        begun += self._propose(limit - len(begun))
-        if begun:
-            return self._start(FRESH, begun[:limit])
-        if groups:
-            largest = max(groups, key=lambda key: (len(groups[key]), key))
-            return self._start(largest, groups[largest][:limit])
-        return None
+        return self._order.next_segment(self, limit, split, fresh=fresh)
 
     def record(
         self,
@@ -171,8 +164,9 @@ class Study:
         reached = max((one.step for one in results), default=segment.to_step)
         about = segment.id, segment.numbers, segment.from_step, reached
         self.write([*events, SegmentDone(*about, seconds)])
-        if segment.to_step != self.rungs[-1] and any(isinstance(one, Rung) for one in events):
-            self._climb(self.rungs.index(segment.to_step))
+        if any(isinstance(one, Rung) for one in events):
+            is_top = segment.to_step == self.rungs[-1]
+            self._order.recorded(self, None if is_top else self.rungs.index(segment.to_step))
         for number in segment.numbers:
             if self.records[number].state in ("complete", "failed"):
                 self.dashboard.ended(self.records[number])
@@ -180,7 +174,7 @@ class Study:
     def go_on(self, number: int) -> Segment | None:
         """The next rung of one trial that is trained alone; None if it is not cleared for it."""
         record = self.records[number]
-        return self._start(self._group(record), [record]) if record.state == "waiting" else None
+        return self.start(self._group(record), [record]) if record.state == "waiting" else None
 
     def give_back(self, segment: Segment) -> None:
         """The segment was not trained and may be handed out again."""
@@ -219,11 +213,12 @@ class Study:
         return [one.number for one in front(self.records.values())]
 
     @property
-    def _running(self) -> bool:
-        return any(record.state in ("running", "reached") for record in self.records.values())
+    def is_running(self) -> bool:
+        """Whether segments are handed out that did not come back."""
+        return any(record.state == "running" for record in self.records.values())
 
     @property
-    def _waiting(self) -> dict[Group, list[Record]]:
+    def waiting(self) -> dict[Group, list[Record]]:
         """Trials cleared for their next rung."""
         groups: dict[Group, list[Record]] = {}
         for record in self.records.values():
@@ -283,7 +278,8 @@ class Study:
     def _group(self, record: Record) -> Group:
         return (self.rungs.index(record.step) if record.step else -1), record.begins_at
 
-    def _start(self, group: Group, members: Sequence[Record]) -> Segment:
+    def start(self, group: Group, members: Sequence[Record]) -> Segment:
+        """Hands these out."""
         for record in members:
             record.state = "running"
         self._n_segments += 1
@@ -303,7 +299,7 @@ class Study:
             return None
         return str(inside(self.folder, record.file).resolve())
 
-    def _propose(self, count: int) -> list[Record]:
+    def propose(self, count: int) -> list[Record]:
         """New trials, unlike all before; fewer than asked for if enough are proposed, or there are
         no others. Each batch is written at once: a crash leaves all of it or nothing.
         """
@@ -314,31 +310,36 @@ class Study:
                 self.dashboard.proposed(self.records[one.number])
         return [self.records[number] for number in range(before, len(self.records))]
 
-    def _climb(self, rung: int) -> None:
-        """Asks the pruner about all that stand on a rung and are not on their way."""
+    def judge(self, rungs: Sequence[int]) -> None:
+        """Asks the pruner about all that stand on one of these rungs and are not on their way; what
+        it says is written at once.
+        """
         standings = [
             Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
             for one in self.records.values()
             if one.curve and one.state != "failed"
         ]
-        kept = self._judge(standings, rung) | {self._reference}
         events: list[Event] = []
-        for one in self.records.values():
-            if one.step == self.rungs[rung] and one.state in ("reached", "paused"):
-                if one.number in kept:
+        for rung in rungs:
+            here = [one for one in self.records.values() if one.step == self.rungs[rung]]
+            if not any(one.state in ("reached", "paused") for one in here):
+                continue
+            kept = self._judge(standings, rung) | {self._reference}
+            for one in here:
+                if one.number in kept and one.state in ("reached", "paused"):
                     events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
         self.write(events)
 
-    def _finish_judging(self) -> None:
-        """After a crash between a segment's rows and their judgement."""
-        reached = [one for one in self.records.values() if one.state == "reached"]
-        for step in sorted({one.step for one in reached}):
-            if step != self.rungs[-1]:
-                self._climb(self.rungs.index(step))
-        for one in reached:
-            if one.step == self.rungs[-1]:
+    def begin_wave(self) -> None:
+        """What waits now is trained before the next decision."""
+        self.write([Wave(self.told.n_waves + 1)])
+
+    def _complete_at_top(self) -> None:
+        """After a crash between a score at the last rung and what it means."""
+        for one in self.records.values():
+            if one.state == "reached" and one.step == self.rungs[-1]:
                 self.write([Complete(one.number, one.step, one.score or 0.0)])
                 self.dashboard.ended(one)
 
@@ -347,4 +348,4 @@ class Study:
         if events:
             self.journal.append(*events)
         for event in events:
-            self._told.apply(event)
+            self.told.apply(event)

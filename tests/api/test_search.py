@@ -307,10 +307,10 @@ def test_gpus_per_worker(gpus, tmp_path):
         search(**ASKED, gpus_per_worker=gpus, out=tmp_path / "run")
 
 
-def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
-    """So that the sampler sees scores before it proposes the last of them."""
+def test_a_wave_is_cut_into_a_pack_a_worker_and_no_larger_than_was_asked(tmp_path):
+    """On GPUs, where a pack of all there is would leave others without work."""
     sizes = {}
-    for name, pack in (("auto", None), ("asked", 40)):
+    for name, pack in (("auto", None), ("asked", 5)):
         segments: list[int] = []
         question = Question.of(budget=20_000, task="digits", trials=80)
         run = RunFile(
@@ -328,11 +328,11 @@ def test_trials_come_in_several_packs_unless_a_size_is_asked_for(tmp_path):
             pack=pack,
             progress=None,
         )
-        serving.served_by(1, on_gpu=True)
+        serving.served_by(2, on_gpu=True)
         while (work := serving.next_work()) is not None:
             if isinstance(work, Probe):
                 serving.answered(work, (64.0,))
             else:
                 segments.append(len(work.entrants))
         sizes[name] = segments
-    assert sizes == {"auto": [20, 20, 20, 20], "asked": [40, 40]}
+    assert sizes == {"auto": [10, 10], "asked": [5, 5, 5, 5]}

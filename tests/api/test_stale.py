@@ -14,7 +14,7 @@ from tenslora_search.data.task import load_task
 from tenslora_search.spec.table import QuestionError
 
 OPTIONS = {
-    "budget": "2k", "trials": 2, "max_steps": 60, "batch_size": 16, "retest": 1,
+    "budget": "2k", "trials": 1, "max_steps": 60, "batch_size": 16, "retest": 1,
     "executor": "inline",
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_data_that_is_corrected_between_two_searches(tiny_bert, tmp_path):
         digests.append(run.file.data_digest)
     assert digests[0] != digests[1]
     with pytest.raises(QuestionError, match=r"the data of .* has changed since it was begun"):
-        search(data=data, model=tiny_bert, out=tmp_path / "first", **{**OPTIONS, "trials": 3})
+        search(data=data, model=tiny_bert, out=tmp_path / "first", **{**OPTIONS, "trials": 2})
 
 
 def test_a_model_that_is_saved_anew_between_two_searches(tiny_bert, tmp_path):
@@ -77,7 +77,7 @@ def test_a_model_that_is_saved_anew_between_two_searches(tiny_bert, tmp_path):
     with pytest.raises(QuestionError, match=r"the model .* has changed since the search"):
         runs[0].export("best", tmp_path / "adapter", "native")
     with pytest.raises(QuestionError, match=r"the model of .* has changed since it was begun"):
-        search(data=data, model=model, out=tmp_path / "0 16", **{**OPTIONS, "trials": 3})
+        search(data=data, model=model, out=tmp_path / "0 16", **{**OPTIONS, "trials": 2})
 
 
 def test_files_that_change_amid_a_search_are_refused(tiny_bert, tmp_path):

@@ -198,33 +198,6 @@ def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monke
     assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))
 
 
-@pytest.mark.slow
-def test_workers_wait_with_all_imported(tmp_path):
-    pytest.importorskip("ray")
-    from ray import tune
-
-    from tenslora_search.engine.ray_internals import tune_adapted
-    from tenslora_search.engine.ray_start import started
-
-    def trainable(config: dict) -> None:
-        tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
-
-    with started(Place(tmp_path)), tune_adapted():
-        results = tune.Tuner(
-            trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
-        ).fit()
-    assert results[0].metrics["waited"]
-
-
-@pytest.fixture
-def two_workers():
-    """Ray on two cores."""
-    ray = pytest.importorskip("ray")
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def test_workers_that_find_nothing_to_do_are_kept():
     """Tune ends all idle workers but one, and with each the backbone that it has loaded."""
     cache = pytest.importorskip("tenslora_search.engine.ray_internals").kept_workers()
@@ -254,28 +227,52 @@ class UntilTwoWork(Given):
         return super().next_work()
 
 
-@pytest.mark.slow
-def test_a_segment_waits_for_its_worker_to_start(two_workers, tmp_path):
-    """Tune gives it to the first worker that is free, and takes the start of the second back, again
-    and again.
-    """
-    source = UntilTwoWork(tmp_path)
-    serve("ray", tmp_path, source)
-    assert len(source.workers) == 2
+@pytest.fixture(scope="class")
+def two_workers(tmp_path_factory):
+    """Ray on two cores, as a search starts it."""
+    ray_start = pytest.importorskip("tenslora_search.engine.ray_start")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_start, "_cores_needed", lambda place: 2)
+        with ray_start.started(Place(tmp_path_factory.mktemp("two"))):
+            yield
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["next_work", "finished"])
-def test_an_error_of_the_source_ends_the_search(two_workers, tmp_path, where):
-    """Tune itself would swallow it and wait for ever."""
+@pytest.mark.usefixtures("two_workers")
+class TestTwoWorkers:
+    def test_they_wait_with_all_imported(self, tmp_path):
+        from ray import tune
 
-    class Broken(Given):
-        def _break(self, *arguments, **options):
-            raise ConnectionError("the dashboard is gone")
+        from tenslora_search.engine.ray_internals import tune_adapted
 
-    setattr(Broken, where, Broken._break)
-    with pytest.raises(ConnectionError, match="the dashboard is gone"):
-        serve("ray", tmp_path, Broken(segment("a"), segment("b"), segment("c")))
+        def trainable(config: dict) -> None:
+            tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
+
+        with tune_adapted():
+            results = tune.Tuner(
+                trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
+            ).fit()
+        assert results[0].metrics["waited"]
+
+    def test_a_segment_waits_for_its_worker_to_start(self, tmp_path):
+        """Tune gives it to the first worker that is free, and takes the start of the second back,
+        again and again.
+        """
+        source = UntilTwoWork(tmp_path)
+        serve("ray", tmp_path, source)
+        assert len(source.workers) == 2
+
+    @pytest.mark.parametrize("where", ["next_work", "finished"])
+    def test_an_error_of_the_source_ends_the_search(self, tmp_path, where):
+        """Tune itself would swallow it and wait for ever."""
+
+        class Broken(Given):
+            def _break(self, *arguments, **options):
+                raise ConnectionError("the dashboard is gone")
+
+        setattr(Broken, where, Broken._break)
+        with pytest.raises(ConnectionError, match="the dashboard is gone"):
+            serve("ray", tmp_path, Broken(segment("a"), segment("b"), segment("c")))
 
 
 def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path):
@@ -313,8 +310,10 @@ def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):
 
     ray_tune = pytest.importorskip("tenslora_search.engine.ray_tune")
     worker(scored)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which a worker without a GPU sets
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(ray_tune.tune, "report", lambda *reported, **more: None)
+    monkeypatch.setattr(ray_tune.ray, "get_gpu_ids", list)  # outside a worker it starts Ray
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -404,7 +403,6 @@ def test_a_start_of_ray_that_fails_is_one_line(monkeypatch, tmp_path):
         raise OSError("AF_UNIX path length cannot exceed 107 bytes")
 
     monkeypatch.setattr(ray_start.ray, "init", fails)
-    monkeypatch.setattr(ray_start.ray, "is_initialized", lambda: False)  # other tests share one
     monkeypatch.setattr(ray_start.ray, "shutdown", lambda: None)
     with (
         pytest.raises(QuestionError, match="Ray cannot be started: AF_UNIX path length"),

@@ -1,5 +1,5 @@
-"""For every construction x decomposition on every kind of model: adapter, merged weights, peft and
-native file agree.
+"""For every construction x decomposition, on each kind of model in turn: adapter, merged weights,
+peft and native file agree.
 """
 
 import copy
@@ -20,8 +20,11 @@ from tenslora_search.nn.naive import weights
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import Measured, ramp
+from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
+
+from ..conftest import PAIRS
 
 KINDS = ("bert", "roberta", "vit", "llama", "gpt2")
 
@@ -84,6 +87,12 @@ def check_everywhere(model, inputs, before, spec, folder, perturb) -> None:
     assert suffixes == {".safetensors", *((".json",) if spec.is_low_rank else ())}
 
 
+@pytest.mark.parametrize(
+    ("subject", "construction", "decomposition"),
+    [(KINDS[number % len(KINDS)], *pair) for number, pair in enumerate(PAIRS)]
+    + [(kind, "qkv_depth", "tucker") for kind in KINDS],
+    indirect=["subject"],
+)
 def test_all_forms_agree(subject, construction, decomposition, small_spec, perturb, tmp_path):
     model, inputs, before = subject
     spec = small_spec(construction, decomposition, geometry_of(model))
@@ -91,9 +100,16 @@ def test_all_forms_agree(subject, construction, decomposition, small_spec, pertu
 
 
 @pytest.mark.parametrize(
-    "projections",
-    [("query", "key", "value", "out"), ("up", "down"), ("query", "value")],
-    ids="-".join,
+    ("subject", "construction", "projections"),
+    [
+        (KINDS[(number + shift) % len(KINDS)], construction, projections)
+        for shift, projections in enumerate(
+            [("query", "key", "value", "out"), ("up", "down"), ("query", "value")]
+        )
+        for number, construction in enumerate(CONSTRUCTIONS)
+    ],
+    indirect=["subject"],
+    ids=str,
 )
 def test_other_projections(subject, projections, construction, small_spec, perturb, tmp_path):
     model, inputs, before = subject

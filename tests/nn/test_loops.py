@@ -12,8 +12,6 @@ from torch.func import functional_call
 from tenslora_search.nn.attach import attach
 from tenslora_search.nn.naive import weights
 from tenslora_search.nn.places import geometry_of
-from tenslora_search.spec.constructions import CONSTRUCTIONS
-from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.table import QuestionError
 
 FAMILIES = ("bert", "gpt2", "llama", "vit")
@@ -173,16 +171,23 @@ def test_a_part_without_gradients_is_no_checkpoint(tiny, small_spec, perturb):
     model(**inputs).logits.sum().backward()
 
 
-@pytest.mark.parametrize("decomposition", list(DECOMPOSITIONS))
-def test_compiled(decomposition, tiny, small_spec, perturb):
+@pytest.mark.parametrize(
+    ("construction", "decomposition", "backend"),
+    [
+        ("none", "cp", "eager"),  # one tensor a site
+        ("qkv", "tucker", "aot_eager"),
+        ("att", "rac_lora", "eager"),  # made of factors, some of them frozen
+        ("qkv", "quanta", "eager"),  # dense
+        ("att_qkv_depth", "sora", "eager"),  # one tensor over all layers
+    ],
+)
+def test_compiled(construction, decomposition, backend, tiny, small_spec, perturb):
     """torch.compile around a model with an adapter, twice, as its factors change between steps.
 
-    Most stop at Dynamo's graph, where it is decided whether Python within a call can be compiled.
+    A form of each kind. Most stop at Dynamo's graph, where it is decided whether Python within a
+    call can be compiled.
     """
     model, inputs = tiny("bert", num_hidden_layers=1)
-    backend = "aot_eager" if decomposition == "tucker" else "eager"
-    names = list(CONSTRUCTIONS)
-    construction = names[list(DECOMPOSITIONS).index(decomposition) % len(names)]
     torch._dynamo.reset()
     spec = small_spec(construction, decomposition, geometry_of(model))
     subject = Subject(model, inputs, spec, perturb)

@@ -152,7 +152,7 @@ def test_tensorly_reconstruction(decomposition, small_spec):
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_geometry(data, construction, decomposition, geometries, ranks_of, dense_update):
     """The spec's count is the modules' count; the pairs are the dense tensor; the pair's rank is
     the spec's.
@@ -176,7 +176,7 @@ def test_any_geometry(data, construction, decomposition, geometries, ranks_of, d
 
 
 @given(data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_ranks_for_each_copy(data, construction, decomposition, geometries, ranks_of, dense_update):
     """Copies of unequal ranks are counted exactly, and padding changes nothing."""
     geometry = data.draw(geometries)

@@ -103,9 +103,10 @@ def test_a_new_page_is_one_function_in_one_table(digits, monkeypatch):
     assert '<section id="weather"><p>sunny over digits on digits-vit &lt;3</p></section>' in page
 
 
-@pytest.mark.parametrize("n_trials", [0, 1, 2, 3])
-@pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("retests", [0, 1])
+@pytest.mark.parametrize(
+    ("n_trials", "complete", "retests"),
+    [(0, True, 0), (1, False, 0), (1, True, 1), (2, True, 0), (3, False, 1), (3, True, 1)],
+)
 def test_small_runs(write_run, tmp_path, n_trials, complete, retests):
     folder = write_run(tmp_path / "run", n_trials, complete=complete, retests=retests)
     build(folder)

@@ -36,7 +36,7 @@ FREE = {"structure": "none x cp"}
 def test_filled_ranks_fit_and_are_not_dead(construction, decomposition, geometry):
     generator = random.Random(0)
     structure = Structure.of(construction, decomposition, geometry)
-    for _ in range(20):
+    for _ in range(6):
         size = int(structure.smallest * generator.uniform(1, 30))
         weights = [generator.random() for _ in bond_roles(structure)]
         ranks = level_ranks(structure, size, weights)
@@ -56,7 +56,7 @@ MEASURED = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(200, 60_000), st.integers(0, 10_000), st.sampled_from(sorted(space_files())))
 def test_no_point_of_a_packaged_space_is_over_the_budget(budget, seed, name):
     try:
@@ -265,7 +265,7 @@ def test_constant_list_and_range_work_with_every_sampler(tmp_path, key, sampler)
     """The study proposes, is told and proposes again; every trial is within the budget and has what
     the space says.
     """
-    few = SAID[key][-2:] if sampler == "gp" else SAID[key]  # each model it fits takes long
+    few = SAID[key] if sampler == "tpe" else SAID[key][-2:]
     for number, value in enumerate(few):
         space = loaded(tmp_path, f"{NAMING.get(key, '')}\n{key} = {value}", of_sites)
         folder = tmp_path / str(number)
@@ -283,7 +283,7 @@ def test_constant_list_and_range_work_with_every_sampler(tmp_path, key, sampler)
 def test_the_sampler_itself_proposes_over_a_space_with_everything(tmp_path, sampler):
     """Beyond the seeds and the sampler's own first points."""
     space = loaded(tmp_path, EVERYTHING, of_sites)
-    n_trials = 48 if sampler == "tpe" else 24
+    n_trials = 48 if sampler == "tpe" else 16
     study = Study(space, tmp_path, n_trials=n_trials, rungs=(3,), sampler=sampler)
     while work := study.next_segment(4):
         told = [TrialResult(n, 3, random.Random(n).random(), 0.1, None, 1.0) for n in work.numbers]
@@ -396,7 +396,7 @@ def test_no_point_is_below_the_least_size_or_above_the_largest_rank(tmp_path, li
     path.write_text(EVERYTHING.replace("size = [0.5, 1.0]", ""))
     space = SearchSpace.load(path, of_sites, budget, **limits)
     generator = random.Random(1)
-    for point in [*space.seeds(), *(space.nudged(FREE, generator, 2) for _ in range(12))]:
+    for point in [*space.seeds(), *(space.nudged(FREE, generator, 2) for _ in range(5))]:
         point = {**space.seeds()[0], **point}
         adapter = space.trial(settled(space, point, generator), 0).adapter
         assert limits.get("min_budget", 1) <= adapter.n_params <= budget
@@ -424,7 +424,7 @@ learning_rate = 1e-3
 def test_a_prior_is_followed_at_first_and_fades(tmp_path):
     space = loaded(tmp_path, PRIOR)
     generator = random.Random(0)
-    points = [space.nudged(FREE, generator, 2) for _ in range(120)]
+    points = [space.nudged(FREE, generator, 2) for _ in range(60)]
 
     def share(n_trials: int) -> float:
         found = [space.prior.followed(one, space.searched, n_trials, generator) for one in points]

@@ -14,10 +14,11 @@ from tenslora_search.runs.journal import Journal
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.table import QuestionError, Table
+from tenslora_search.study.order import FRESH
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
-from tenslora_search.study.study import FRESH, Study
+from tenslora_search.study.study import Study
 
 BUDGET, RUNGS = 6_000, (3, 9, 27)
 GEOMETRY = Geometry.attention(32, 4, 3)
@@ -49,8 +50,10 @@ def serve(
     for _ in itertools.count() if segments is None else range(segments):
         if study.done:
             break
-        work = study.next_segment(limit)
-        assert work is not None
+        work = study.next_segment(limit, split=1)
+        if work is None:
+            assert study.done
+            break
         assert len(work.numbers) <= limit
         if ran is not None:
             ran += [(number, work.from_step, work.to_step) for number in work.numbers]
@@ -84,7 +87,7 @@ def test_with_many_workers_no_trial_is_in_two_segments(tmp_path, pruner):
     ran: set = set()
     flying: list = []
     while not study.done:
-        work = study.next_segment(4) if len(flying) < 5 else None
+        work = study.next_segment(4, split=1) if len(flying) < 5 else None
         if work is not None:
             busy = {number for other in flying for number in other.numbers}
             assert not busy & set(work.numbers)
@@ -92,7 +95,7 @@ def test_with_many_workers_no_trial_is_in_two_segments(tmp_path, pruner):
             assert all(study.records[number].step == work.from_step for number in work.numbers)
             ran |= {(number, work.to_step) for number in work.numbers}
             flying.append(work)
-        else:
+        elif flying:
             back = flying.pop(generator.randrange(len(flying)))
             study.record(
                 back, results(back), {number: f"states/{number}" for number in back.numbers}, 1.0
@@ -125,10 +128,10 @@ def test_the_same_seed_proposes_the_same(tmp_path, sampler):
 
 def test_it_goes_on_from_any_point_of_its_journal(tmp_path):
     """Whatever line a crash came after: no finished rung runs again, no trial is lost or
-    doubled."""
+    doubled, and the answer is that of an undisturbed search."""
     whole = tmp_path / "whole"
     whole.mkdir()
-    serve(open_study(whole))
+    expected = decisions(serve(open_study(whole)))
     lines = (whole / "trials.jsonl").read_bytes().splitlines(keepends=True)
     for cut in range(0, len(lines) + 1, 5):
         folder = tmp_path / str(cut)
@@ -147,12 +150,12 @@ def test_it_goes_on_from_any_point_of_its_journal(tmp_path):
         assert not before & {(number, to_step) for number, _, to_step in ran}
         assert sorted(study.records) == list(range(24))
         assert all(study.records[number].spec == spec for number, spec in specs.items())
-        assert {record.state for record in study.records.values()} <= {"complete", "paused"}
+        assert decisions(study) == expected
 
 
 def test_a_crash_in_mid_segment_gives_its_trials_back(tmp_path):
     study = serve(open_study(tmp_path), segments=2)
-    lost = study.next_segment(8)
+    lost = study.next_segment(8, split=1)
     again = open_study(tmp_path)
     assert all(again.records[number].state == "waiting" for number in lost.numbers)
     assert [again.records[number].step for number in lost.numbers] == [lost.from_step] * len(
@@ -183,7 +186,7 @@ def test_a_search_that_is_opened_again_proposes_anew(tmp_path, sampler):
     n_known = len(SearchSpace.load("default", GEOMETRY, BUDGET).seeds())
     for _ in range(n_known + 6):
         study = open_study(tmp_path, n_trials=40, sampler=sampler, pruner="none")
-        begun = study._start(FRESH, study._propose(1))
+        begun = study.start(FRESH, study.propose(1))
         study.record(begun, results(begun), {begun.numbers[0]: None}, 1.0)
         study.close()
     points = [study.records[number].point for number in range(n_known, n_known + 6)]
@@ -249,7 +252,7 @@ def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
 
 def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
     study = open_study(tmp_path)
-    work = study.next_segment(8)
+    work = study.next_segment(8, split=1)
     rows = results(work)
     rows[2] = TrialResult(
         work.numbers[2], work.to_step, None, None, "the loss was not finite at step 2", 1.0
@@ -276,9 +279,9 @@ def test_a_trial_without_a_finite_score_fails_alone(tmp_path):
 
 def test_a_segment_that_cannot_run_is_tried_once_more(tmp_path):
     study = open_study(tmp_path, n_trials=8)
-    work = study.next_segment(8)
+    work = study.next_segment(8, split=1)
     study.fail(work, "its worker was lost")
-    again = study.next_segment(8)
+    again = study.next_segment(8, split=1)
     assert again.numbers == work.numbers
     study.fail(again, "its worker was lost")
     assert all(study.records[number].reason == "its worker was lost" for number in work.numbers)
@@ -288,7 +291,7 @@ def test_a_segment_that_cannot_run_is_tried_once_more(tmp_path):
 def test_stopping_hands_out_nothing_more(tmp_path):
     study = serve(open_study(tmp_path), segments=2)
     study.stop()
-    assert study.next_segment(8) is None
+    assert study.next_segment(8, split=1) is None
     assert study.done
 
 
@@ -310,17 +313,59 @@ def test_a_small_space_runs_out(tmp_path):
 
 
 def test_while_others_run_it_hands_out_what_is_there_and_then_waits(tmp_path):
-    study = open_study(tmp_path, n_trials=10)
-    first, second = study.next_segment(8), study.next_segment(8)
-    assert (len(first.numbers), len(second.numbers)) == (8, 2)
-    assert study.next_segment(8) is None
+    study = open_study(tmp_path, n_trials=12)
+    first, second = study.next_segment(8, split=1), study.next_segment(8, split=1)
+    assert (len(first.numbers), len(second.numbers)) == (6, 6)
+    assert study.next_segment(8, split=1) is None
     assert not study.done
 
 
-def test_full_packs_of_the_highest_rung_go_first(tmp_path):
-    study = open_study(tmp_path, n_trials=24, pruner="none")
+def test_what_came_back_first_goes_on_first_where_that_is_asked_for(tmp_path):
+    """Full packs of the highest rung, before the others of the lowest have been there."""
+    study = open_study(tmp_path, n_trials=24, pruner="none", asynchronous=True)
     serve(study, limit=4, segments=1)
     assert study.next_segment(4).from_step == RUNGS[0]
+
+
+def test_a_wave_is_judged_when_its_last_trial_is_back(tmp_path):
+    study = open_study(tmp_path, n_trials=24)
+    first = [study.next_segment(8, split=4) for _ in range(4)]
+    assert [len(one.numbers) for one in first] == [4, 4, 4, 4]
+    for one in reversed(first):
+        assert study.next_segment(8) is None
+        study.record(one, results(one), dict.fromkeys(one.numbers), 1.0)
+    second = study.next_segment(8, split=1)
+    assert second.from_step == RUNGS[0]
+    assert len(study.records) == 24
+    assert {"waiting", "running", "paused"} >= {one.state for one in study.records.values()}
+
+
+def decisions(study: Study) -> list:
+    """Everything that a study decided and what came of it, in no order of time."""
+    return [
+        (one.number, one.point, one.spec, one.curve, one.state) for one in study.records.values()
+    ]
+
+
+@pytest.mark.parametrize("pruner", ["front", "successive_halving", "median"])
+def test_the_answer_does_not_depend_on_who_comes_back_first(tmp_path, pruner):
+    """One worker, or five that come back in any order."""
+    found = []
+    for n_workers in (1, 2, 5):
+        folder = tmp_path / str(n_workers)
+        folder.mkdir()
+        study, flying = open_study(folder, n_trials=50, pruner=pruner), []
+        generator = random.Random(n_workers)
+        while not study.done:
+            work = study.next_segment(8) if len(flying) < n_workers else None
+            if work is not None:
+                flying.append(work)
+            elif flying:
+                back = flying.pop(generator.randrange(len(flying)))
+                study.record(back, results(back), dict.fromkeys(back.numbers), 1.0)
+        found.append(decisions(study))
+    assert found[0] == found[1] == found[2]
+    assert any(one[-1] == "complete" for one in found[0])
 
 
 def test_the_front_is_not_dominated(tmp_path):
@@ -351,16 +396,16 @@ def test_a_long_front_is_whole(tmp_path, monkeypatch):
 def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):
     study = serve(open_study(tmp_path, n_trials=24), limit=8, segments=1)
     n_begun = len(study.records)
-    assert n_begun < 24
+    assert n_begun == 16
     while work := study.next_segment(8, fresh=False):
         study.record(
             work, results(work), {number: f"states/{number}" for number in work.numbers}, 1.0
         )
     assert len(study.records) == n_begun
     assert any(record.state == "complete" for record in study.records.values())
-    assert all(
-        record.state in ("complete", "paused", "failed") for record in study.records.values()
-    )
+    begun = [record for record in study.records.values() if record.rungs]
+    assert len(begun) == 8
+    assert all(record.state in ("complete", "paused", "failed") for record in begun)
 
 
 def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
@@ -382,13 +427,13 @@ def test_the_sampler_sees_every_score_there_is_and_is_asked_for_a_whole_batch(
     monkeypatch.setattr(
         "tenslora_search.study.study.SAMPLERS", Table("sampler", {"spying": spying})
     )
-    study = serve(open_study(tmp_path, sampler="spying", n_trials=40), segments=4)
+    study = serve(open_study(tmp_path, sampler="spying", n_trials=40), segments=2)
     reached = {
         number: record.score for number, record in study.records.items() if record.score is not None
     }
     assert len(reached) >= 16
-    study.next_segment(8)
-    assert asked[-1] == (reached, 8)
+    study.next_segment(8, split=1)
+    assert asked[-1] == (reached, 16)
 
 
 def test_a_sampler_that_has_no_more_to_propose_ends_the_search(tmp_path, monkeypatch):
@@ -409,10 +454,10 @@ def cut(work, step: int) -> list[TrialResult]:
 
 def test_a_trial_that_was_cut_short_goes_on_from_there(tmp_path):
     study = open_study(tmp_path, n_trials=8)
-    work = study.next_segment(8)
+    work = study.next_segment(8, split=1)
     files = {number: f"states/{number}-2" for number in work.numbers}
     study.record(work, cut(work, 2), files, 1.0)
-    again = open_study(tmp_path, n_trials=8).next_segment(8)
+    again = open_study(tmp_path, n_trials=8).next_segment(8, split=1)
     assert (again.numbers, again.from_step, again.to_step) == (work.numbers, 2, RUNGS[0])
     assert [one.state for one in again.entrants] == [
         str(tmp_path / files[number]) for number in work.numbers
@@ -423,20 +468,20 @@ def test_a_trial_that_was_cut_short_goes_on_from_there(tmp_path):
 
 def test_a_segment_that_was_cut_before_its_first_step_is_as_if_it_was_not(tmp_path):
     study = open_study(tmp_path, n_trials=8)
-    work = study.next_segment(8)
+    work = study.next_segment(8, split=1)
     study.record(work, cut(work, 0), dict.fromkeys(work.numbers), 1.0)
-    again = study.next_segment(8)
+    again = study.next_segment(8, split=1)
     assert (again.numbers, again.from_step) == (work.numbers, 0)
 
 
 def test_a_trial_whose_state_is_lost_begins_again_on_its_way_to_the_same_rung(tmp_path):
-    study = serve(open_study(tmp_path, pruner="none", n_trials=8), limit=4, segments=1)
-    work = study.next_segment(4)
+    study = serve(open_study(tmp_path, pruner="none", n_trials=8), limit=4, segments=2)
+    work = study.next_segment(4, split=1)
     assert work.from_step == RUNGS[0]
     lost, *others = work.numbers
     study.give_back(work)
     study.lose(lost)
-    segments = [study.next_segment(4) for _ in range(3)]
+    segments = [study.next_segment(4, split=1) for _ in range(3)]
     alone = next(one for one in segments if one.numbers == (lost,))
     assert (alone.from_step, alone.to_step, alone.entrants[0].state) == (0, RUNGS[1], None)
     for one in segments:

@@ -5,10 +5,12 @@ touched.
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tenslora_search import search
 from tenslora_search.data.sources import read_local
 
 from .conftest import SMALL, events
@@ -16,11 +18,17 @@ from .conftest import SMALL, events
 ASKED = [*SMALL, "--executor", "inline"]
 
 
-@pytest.fixture
-def finished(here, tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """A finished run of the small question."""
-    assert here(*ASKED, "--out", str(tmp_path / "run"))[0] == 0
-    return tmp_path / "run"
+    run = search("digits", budget="6k", trials=6, max_steps=18, batch_size=16, retest=1,
+                 executor="inline", out=tmp_path_factory.mktemp("whole") / "run")  # fmt: skip
+    return run.folder
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "run")
 
 
 def refused(here, *arguments: str) -> str:
@@ -31,12 +39,13 @@ def refused(here, *arguments: str) -> str:
     return err
 
 
-def test_a_half_written_last_line_is_mended(here, finished):
+def test_a_half_written_last_line_is_mended_and_nothing_is_run_again(here, finished):
     path = finished / "trials.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"event":"rung","number":1,"st')
-    code, _, _ = here(*ASKED, "--out", str(finished))
+    code, out, _ = here(*ASKED, "--out", str(finished))
     assert code == 0
+    assert "report:" in out
     assert path.read_bytes() == whole
 
 
@@ -93,9 +102,6 @@ def test_another_question(here, finished):
     line = refused(here, *ASKED, "--seed", "7", "--out", str(finished))
     assert "seed was 0, now 7" in line
     assert (finished / "trials.jsonl").read_bytes() == before
-    code, _, _ = here(*ASKED, "--seed", "7", "--out", str(finished), "--force")
-    assert code == 0
-    assert (finished / "trials.jsonl").read_bytes() != before
 
 
 def test_a_folder_that_cannot_be_made(here, tmp_path):
@@ -123,7 +129,9 @@ def test_force_deletes_the_run_and_nothing_else(here, finished, tmp_path):
     (finished / ".segment-old").mkdir()
     kept = sorted(elsewhere.iterdir())
     assert kept
+    before = (finished / "trials.jsonl").read_bytes()
     assert here(*ASKED, "--seed", "7", "--out", str(finished), "--force")[0] == 0
+    assert (finished / "trials.jsonl").read_bytes() != before
     assert all(path.read_text() == "years of work" for path in mine)
     assert sorted(elsewhere.iterdir()) == kept
     assert not (finished / "states").is_symlink()
@@ -163,10 +171,10 @@ def test_changed_space(here, tmp_path):
         [*ASKED, "--space", str(tmp_path / "narrow.toml"), "--out", str(tmp_path / "run")],
     )
     space.write_text("learning_rate = { low = 1e-3, high = 1e-2 }\n")
-    assert here(*asked)[0] == 0
+    assert here(*asked, *"--trials 1 --max-steps 2 --retest 0".split())[0] == 0
     before = (tmp_path / "run" / "trials.jsonl").read_bytes()
     space.write_text("learning_rate = { low = 1e-5, high = 2e-5 }\n")
-    assert "space narrow has changed since" in refused(here, *asked)
+    assert "space narrow has changed since" in refused(here, *asked, "--max-steps", "2")
     assert (tmp_path / "run" / "trials.jsonl").read_bytes() == before
 
 

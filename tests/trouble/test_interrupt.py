@@ -12,38 +12,28 @@ from .conftest import SMALL, events, scores, wait_for
 pytestmark = pytest.mark.slow
 
 
-def test_ctrl_c_writes_the_report_and_loses_nothing(start, here, tmp_path):
-    """Begun by Ray, gone on with in this process: who runs segments is no part of the question."""
-    asked = [*SMALL, "--trials", "12", "--pack", "2", "--out", str(tmp_path / "run")]
-    running = start(*asked)
-    wait_for(
-        lambda: any(event["event"] == "segment" for event in events(tmp_path / "run")), running
-    )
-    os.kill(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=120)
-    assert running.returncode == 130
-    assert err == ""
-    assert "report:" in out
-    assert (tmp_path / "run" / "report.html").is_file()
-    before = scores(tmp_path / "run")
-    assert len({number for number, _ in before}) < 12
-    assert here(*asked, "--executor", "inline")[0] == 0
-    assert before.items() <= scores(tmp_path / "run").items()
-    assert len([event for event in events(tmp_path / "run") if event["event"] == "proposed"]) == 12
-
-
 @pytest.mark.parametrize(
-    ("executor", "number"), [("ray", signal.SIGTERM), ("inline", signal.SIGHUP)]
+    ("executor", "number", "kill"),
+    [("ray", signal.SIGTERM, os.killpg), ("inline", signal.SIGINT, os.kill)],
+    ids=["a preempted job", "ctrl-c"],
 )
-def test_a_preempted_job_leaves_a_report_and_no_scratch(start, tmp_path, executor, number):
+def test_a_report_no_scratch_and_nothing_is_lost(start, here, tmp_path, executor, number, kill):
+    """SIGTERM as Slurm and `docker stop` send it, to all of the group. It goes on in this process:
+    who runs segments is no part of the question. All three signals: tests/api/test_signals.py.
+    """
     folder = tmp_path / "run"
-    asked = [*SMALL, "--trials", "24", "--executor", executor, "--pack", "2", "--out", str(folder)]
-    running = start(*asked)
+    asked = [*SMALL, "--trials", "12", "--retest", "0", "--out", str(folder)]
+    running = start(*asked, "--pack", "2", "--executor", executor)
     wait_for(lambda: any(event["event"] == "segment" for event in events(folder)), running)
-    os.killpg(running.pid, number)  # as Slurm and `docker stop` send it: to all of the group
+    kill(running.pid, number)
     out, err = running.communicate(timeout=120)
     assert (running.returncode, err) == (128 + number, "")
     assert "report:" in out
     assert (folder / "report.html").is_file()
     assert not list(folder.glob(".segment-*"))
     assert not list(folder.glob("study.journal.lock*"))
+    before = scores(folder)
+    assert len({number for number, _ in before}) < 12
+    assert here(*asked, "--executor", "inline")[0] == 0
+    assert before.items() <= scores(folder).items()
+    assert len([event for event in events(folder) if event["event"] == "proposed"]) == 12
