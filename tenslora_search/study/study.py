@@ -32,6 +32,7 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.dashboard import Dashboard
+from tenslora_search.study.known import references
 from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
@@ -49,8 +50,8 @@ class Study:
     """Proposes `n_trials` trials from a space and takes them up the rungs (cumulative steps, eta
     apart).
 
-    `objective` is "front" (score and log10 parameters) or "score". The first LoRA, which has the
-    whole budget, always climbs. Segments say what they train in by `setting`.
+    `objective` is "front" (score and log10 parameters) or "score". LoRA at two sizes always climbs.
+    Segments say what they train in by `setting`.
     """
 
     def __init__(
@@ -231,12 +232,6 @@ class Study:
         """Trials that are still to be proposed."""
         return 0 if self.exhausted else max(0, self.n_trials - len(self.records))
 
-    @property
-    def _reference(self) -> int:
-        """The first LoRA, which always climbs: every report compares with it."""
-        numbers = [one.number for one in self.records.values() if one.proposed.method == "LoRA"]
-        return min(numbers, default=-1)
-
     def _check_records(self) -> None:
         """`QuestionError` for trials that this space and these rungs cannot have made."""
         for record in self.records.values():
@@ -324,7 +319,7 @@ class Study:
             here = [one for one in self.records.values() if one.step == self.rungs[rung]]
             if not any(one.state in ("reached", "paused") for one in here):
                 continue
-            kept = self._judge(standings, rung) | {self._reference}
+            kept = self._judge(standings, rung) | references(self.records)
             for one in here:
                 if one.number in kept and one.state in ("reached", "paused"):
                     events.append(Promoted(one.number, one.step))

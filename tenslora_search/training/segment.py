@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,11 +19,20 @@ from tenslora_search.backbone.load import Backbone, load_backbone
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS
+from tenslora_search.data.metrics import by_class
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.contents import stamp
 from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
-from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
+from tenslora_search.runs.segment import (
+    Answer,
+    ByClass,
+    Entrant,
+    Probe,
+    Segment,
+    Setting,
+    TrialResult,
+)
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.measures import measures, to_device
@@ -111,36 +121,44 @@ def _train(
         step = pack.step
         is_cut = step < segment.to_step
         is_scored = scorer is backbone and not is_cut
-        scores, more = _scored(pack, split, segment, data) if is_scored else ([], [])
+        found = _scored(pack, split, segment, data) if is_scored else []
     if scorer is not backbone and not is_cut:
         ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
-            scores, more = _scored(pack, split, segment, data)
+            found = _scored(pack, split, segment, data)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
-        score = None if is_cut else scores[place]
+        score, *measured = found[place] if found else _Scored()
         reason = reasons[place]
         if score is not None and not math.isfinite(score):
             reason = reason or "its predictions are not finite"
         if reason:
             file.unlink()
         known = (None, None) if reason else (score, losses[place])
-        measured = more[place] if more and not reason else None
-        rest = seconds, memory, left[place], measured
+        rest = seconds, memory, left[place], *([None, None] if reason else measured)
         results.append(TrialResult(one.number, step, *known, reason, *rest))
     return results
 
 
-def _scored(
-    pack: Pack, split: Split, segment: Segment, data: TaskData
-) -> tuple[list[float], list[dict[str, float]]]:
+class _Scored(NamedTuple):
+    """What a trial's answers come to; `score` is None where it was cut short."""
+
+    score: float | None = None
+    measures: dict[str, float] | None = None
+    by_class: ByClass | None = None
+
+
+def _scored(pack: Pack, split: Split, segment: Segment, data: TaskData) -> list[_Scored]:
     """Scores, and in a retest what is measured besides."""
-    scores = pack.scores(split)
+    answers, targets = pack.predict(split), split.labels.cpu().numpy()
+    scores = [data.goal.score(one, targets) for one in answers]
     if segment.split != "report":
-        return scores, []
-    return scores, measures(pack, segment.setting, data, to_device)
+        return [_Scored(score) for score in scores]
+    more = measures(pack, segment.setting, data, to_device)
+    classes = [by_class(one, targets) if data.goal.names else None for one in answers]
+    return [_Scored(*one) for one in zip(scores, more, classes, strict=True)]
 
 
 def _left(pack: Pack, place: int, spec: TrialSpec) -> int | None:
