@@ -204,9 +204,12 @@ def _pack(
 
 
 def _scorer(segment: Segment, backbone: Backbone, data: TaskData) -> Backbone:
-    """The backbone that trials are scored with: in a retest in float32, as users load an export."""
+    """The backbone that trials are scored with: in a retest in float32 (or quantized), as users
+    load an export.
+    """
     dtype = next(backbone.model.parameters()).dtype
-    is_exact = segment.split == "select" or dtype == torch.float32
+    is_as_loaded = dtype == torch.float32 or getattr(backbone.model, "is_quantized", False)
+    is_exact = segment.split == "select" or is_as_loaded
     return backbone if is_exact else _backbone(*_backbone_key(segment.setting, data), exact=True)
 
 

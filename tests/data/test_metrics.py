@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tenslora_search.data.metrics import MOST_CLASSES, METRICS, Metric, accuracy, by_class
+from tenslora_search.data.metrics import METRICS, MOST_CLASSES, Metric, accuracy, by_class
 from tenslora_search.spec.metrics import NOISE, OWN_METRICS, metrics_of, noise_of, of_share
 from tenslora_search.spec.table import QuestionError
 
