@@ -130,15 +130,16 @@ def _train(
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
-        score, *measured = found[place] if found else _Scored()
+        score, measured, classes = found[place] if found else _Scored()
         reason = reasons[place]
         if score is not None and not math.isfinite(score):
             reason = reason or "its predictions are not finite"
+        loss = losses[place]
         if reason:
             file.unlink()
-        known = (None, None) if reason else (score, losses[place])
-        rest = seconds, memory, left[place], *([None, None] if reason else measured)
-        results.append(TrialResult(one.number, step, *known, reason, *rest))
+            score = loss = measured = classes = None
+        rest = seconds, memory, left[place], measured, classes
+        results.append(TrialResult(one.number, step, score, loss, reason, *rest))
     return results
 
 

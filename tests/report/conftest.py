@@ -52,8 +52,8 @@ def digits(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("real") / "digits"
     shutil.copytree(HERE / "digits", folder)
     journal = folder / "trials.jsonl"
-    counts = f'"event": "retest", "by_class": {[list(one) for one in BY_CLASS]}'
-    journal.write_text(journal.read_text().replace('"event": "retest"', counts))
+    counts = f'"event":"retest","by_class": {[list(one) for one in BY_CLASS]}'
+    journal.write_text(journal.read_text().replace('"event":"retest"', counts))
     build(folder)
     return folder
 
