@@ -25,8 +25,8 @@ class Backbone(NamedTuple):
 
 
 def load_backbone(name: str, goal: Goal) -> Backbone:
-    """The model in float32 (a quantized one as it is, on the GPU) and eval mode with the head that the goal wants; sdpa attention where it
-    has it.
+    """The model in float32 (a quantized one as it is, on the GPU) and eval mode with the head that
+    the goal wants; sdpa attention where it has it.
 
     A head of another size than the stored one starts anew. The global random state stays as it was.
     Raises `QuestionError` for a name that is no model, a model without such a head, weights that
