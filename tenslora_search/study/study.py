@@ -33,6 +33,7 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.study.dashboard import Dashboard
 from tenslora_search.study.earlier import earlier_of
+from tenslora_search.study.known import references
 from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
@@ -51,9 +52,8 @@ class Study:
     """Proposes `n_trials` trials from a space and takes them up the rungs (cumulative steps, eta
     apart).
 
-    `objective` is "front" (score and log10 parameters) or "score". The first LoRA, which has the
-    whole budget, always climbs. Segments say what they train in by `setting`; a new folder asks
-    for `earlier` trials.
+    `objective` is "front" (score and log10 parameters) or "score". LoRA at two sizes always climbs.
+    Segments say what they train in by `setting`; a new folder asks for `earlier` trials.
     """
 
     def __init__(
@@ -237,12 +237,6 @@ class Study:
         """Trials that are still to be proposed."""
         return 0 if self.exhausted else max(0, self.n_trials - len(self.told.trials))
 
-    @property
-    def _reference(self) -> int:
-        """The first LoRA, which always climbs: every report compares with it."""
-        numbers = [one.number for one in self.told.trials.values() if one.proposed.method == "LoRA"]
-        return min(numbers, default=-1)
-
     def _events_of(self, result: TrialResult, state: str | None) -> list[Event]:
         """Of one trial at the end of a segment, whole or cut short."""
         number, step, score, loss = result.number, result.step, result.score, result.loss
@@ -294,9 +288,9 @@ class Study:
                 self.dashboard.proposed(self.records[one.number])
         return [self.records[number] for number in range(before, len(self.records))]
 
-    def judge(self, rungs: Sequence[int]) -> None:
+    def judge(self, rungs: Sequence[int]) -> int:
         """Asks the pruner about all that stand on one of these rungs and are not on their way; what
-        it says is written at once.
+        it says is written at once. Of how many trials it is.
         """
         standings = [
             Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
@@ -308,13 +302,14 @@ class Study:
             here = [one for one in self.records.values() if one.step == self.rungs[rung]]
             if not any(one.state in ("reached", "paused") for one in here):
                 continue
-            kept = self._judge(standings, rung) | {self._reference}
+            kept = self._judge(standings, rung) | references(self.told.trials)
             for one in here:
                 if one.number in kept and one.state in ("reached", "paused"):
                     events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
         self.write(events)
+        return len(events)
 
     def begin_wave(self) -> None:
         """What waits now is trained before the next decision."""
