@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 LIBRARIES = ("transformers", "optuna", "ray", "datasets")
 KEPT = ("torch", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn")
 """As they are here, where nothing asks for others."""
+OF_TRANSFORMERS = ("huggingface-hub", "tokenizers", "safetensors")
+"""Which go with the version of transformers that is here."""
 SEARCH = (
     "--task digits --budget 4k --trials 4 --max-steps 12 --batch-size 8 --retest 1 --quiet"
 ).split()
@@ -70,7 +72,8 @@ def wanted() -> list[str]:
 def laid_over(asked: str, folder: Path) -> str | None:
     """Installs what is asked for in a folder; the last line of what went wrong, or None."""
     pins = folder.with_suffix(".txt")
-    pins.write_text("".join(f"{one}=={importlib.metadata.version(one)}\n" for one in KEPT))
+    kept = [*KEPT, *(() if "transformers" in asked else OF_TRANSFORMERS)]
+    pins.write_text("".join(f"{one}=={importlib.metadata.version(one)}\n" for one in kept))
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--target", folder]
     done = subprocess.run(
         [*map(str, command), "-c", str(pins), *asked.split()], capture_output=True, text=True

@@ -24,6 +24,7 @@ SMALL = [
     "18",
     "--batch-size",
     "16",
+    "--no-cut",
     "--retest",
     "1",
 ]

@@ -21,8 +21,9 @@ ASKED = [*SMALL, "--executor", "inline"]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run of the small question."""
-    run = search("digits", budget="6k", trials=6, max_steps=18, batch_size=16, retest=1,
-                 executor="inline", out=tmp_path_factory.mktemp("whole") / "run")  # fmt: skip
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    small = {"trials": 6, "max_steps": 18, "batch_size": 16, "retest": 1, "cut": False}
+    run = search("digits", budget="6k", **small, executor="inline", out=folder)
     return run.folder
 
 

@@ -39,17 +39,7 @@ def kill_one(workers: list[int]) -> bool:
 
 
 def test_a_killed_segment_runs_again(start, here, tmp_path):
-    asked = [
-        *SMALL[:-6],
-        "--max-steps",
-        "120",
-        "--batch-size",
-        "16",
-        "--retest",
-        "1",
-        "--pack",
-        "3",
-    ]
+    asked = [*SMALL, "--max-steps", "120", "--pack", "3"]
     assert here(*asked, "--executor", "inline", "--out", str(tmp_path / "inline"))[0] == 0
     killed = start(*asked, "--out", str(tmp_path / "ray"))
     wait_for(lambda: bool(busy_workers(killed.pid)), killed)
