@@ -86,7 +86,8 @@ def wilcoxon(eta: int, n_rungs: int) -> Judge:
 def front(eta: int, n_rungs: int) -> Judge:
     """The best of each third of the sizes climb on: 1/eta where scores at this rung agree with
     later ones, as far as the run has shown, more where they mislead. A larger adapter must be
-    better by more than what the later scores do not bear out.
+    better by more than what the later scores do not bear out. Where many stand and few have been
+    trained to the end, all climb on: they show what the rungs are worth.
     """
     return lambda standings, rung: _front(standings, rung, eta)
 
@@ -105,6 +106,11 @@ PRUNERS: Table[Callable[[int, int], Judge]] = Table(
 )
 
 N_BANDS = 3
+MANY, FEW = 16, 8
+"""As many on a rung as make it worth while to learn how far it agrees with the end, and as many at
+the end as tell. On recorded curves of TREC pruning before that cost a tenth of the area under the
+front (reports/few_trials.md).
+"""
 USUAL_AGREEMENT, USUAL_COUNTS = 0.7, 4
 """The correlation of a rung with the end before a run shows any; it counts as so many trials."""
 
@@ -158,6 +164,8 @@ def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
     peers = [one for one in standings if len(one.scores) > rung]
     by_size = np.lexsort(([one.number for one in peers], [one.n_params for one in peers]))
     peers = [peers[place] for place in by_size.tolist()]
+    if len(peers) >= MANY and sum(one.is_complete for one in standings) < FEW:
+        return {one.number for one in peers if len(one.scores) == rung + 1}
     agreement = agreement_of(peers, rung)
     n_bands = min(N_BANDS, max(1, len(peers) // eta))
     kept: set[int] = set()
