@@ -4,6 +4,7 @@ Before them what stands beside the trials: the task head alone, and adapters of 
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.knobs import Named
 from tenslora_search.spec.trial import LEVEL, TrialSpec
 from tenslora_search.study.cuts import cuts_of
+from tenslora_search.study.order import packs
 from tenslora_search.study.study import MOST_RETRIES, Study
 
 LOGGER = logging.getLogger("tenslora_search")
@@ -57,6 +59,7 @@ class Retests:
         self.left: list[Segment] | None = None
         """None until they are planned"""
         self.n_planned = 0
+        self._packs_a_seed = 1
         self._running: dict[str, int] = {}
         self._failures: Counter[tuple[int, int]] = Counter()
         self._cut_from: dict[int, int] = {}
@@ -71,8 +74,11 @@ class Retests:
         left = sum(one.split == "report" for one in self.left or ())
         return self.n_planned - left - sum(seed > 0 for seed in self._running.values())
 
-    def next_segment(self) -> Segment | None:
-        """None if all are handed out; they are planned when the first is asked for."""
+    def next_segment(self, split: int) -> Segment | None:
+        """None if all are handed out; they are planned when the first is asked for, in `split`
+        packs.
+        """
+        self._packs_a_seed = math.ceil(split / max(1, self.n_seeds))
         if self.left is None:
             self.left = self._beside() if self.n_seeds else []
             if not self.left:
@@ -179,8 +185,8 @@ class Retests:
         return found
 
     def _plan(self) -> None:
-        """What leads and LoRA's best, from fresh seeds, and the head alone; one segment a seed: all
-        see the same rows in order.
+        """What leads and LoRA's best, from fresh seeds, and the head alone: all of a seed see the
+        same rows in order.
 
         Asked again when all are back: a failed one has one more try, and `smallest`, once the noise
         is known, may be another.
@@ -202,8 +208,8 @@ class Retests:
             if record.complete and self._is_open(HEAD_ALONE, seed):
                 alone = self._head_alone
                 entrants.append(Entrant(HEAD_ALONE, _fresh(alone, seed)))
-            if entrants:
-                self.left.append(self._segment(f"retest-{seed}", entrants, seed))
+            for place, pack in enumerate(packs(entrants, len(entrants), self._packs_a_seed)):
+                self.left.append(self._segment(f"retest-{seed}-{place}", pack, seed))
         self.n_planned += len(self.left)
 
     def _is_open(self, number: int, seed: int) -> bool:

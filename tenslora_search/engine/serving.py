@@ -123,7 +123,7 @@ class Serving:
             return None
         if self.interrupted or (self.time_limit is not None and self.seconds > self.time_limit):
             self.retests.drop()
-        return self.retests.next_segment()
+        return self.retests.next_segment(self._split)
 
     def finished(
         self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float

@@ -297,9 +297,9 @@ class Study:
                 self.dashboard.proposed(self.records[one.number])
         return [self.records[number] for number in range(before, len(self.records))]
 
-    def judge(self, rungs: Sequence[int]) -> None:
+    def judge(self, rungs: Sequence[int]) -> int:
         """Asks the pruner about all that stand on one of these rungs and are not on their way; what
-        it says is written at once.
+        it says is written at once. Of how many trials it is.
         """
         standing = [one for one in self.told.trials.values() if one.state in ("reached", "paused")]
         events: list[Event] = []
@@ -314,6 +314,7 @@ class Study:
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
         self.write(events)
+        return len(events)
 
     def begin_wave(self) -> None:
         """What waits now is trained before the next decision."""
