@@ -99,6 +99,8 @@ class Moment:
     seconds: float
     n_trials: int
     share: float
+    members: Sequence[int] = ()
+    """places of the front's configurations"""
 
 
 class Recorded:
@@ -241,7 +243,8 @@ def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Mom
             places = [recorded.of(study.records[number].point) for number in segment.numbers]
             study.record(segment, _results(recorded, segment, places), {}, 0.0)
             leaders = [recorded.of(one.point) for one in front(study.records.values())]
-            found.append(Moment(clock + spent[0], len(study.records), recorded.share(leaders)))
+            about = clock + spent[0], len(study.records), recorded.share(leaders), leaders
+            found.append(Moment(*about))
     return found
 
 
@@ -317,7 +320,7 @@ def in_processes(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list
             if scores[other.place] > top:
                 top = scores[other.place]
                 members.append(other.place)
-        found.append(Moment(now, len(trials), recorded.share(members)))
+        found.append(Moment(now, len(trials), recorded.share(members), members))
     return found
 
 
@@ -461,6 +464,46 @@ def _median(found: Sequence[Sequence[Moment]], target: float, what: str) -> floa
     )
 
 
+SIZES = (1 / 4, 1, 4, 16)
+"""Parameters, as multiples of LoRA's of rank 1, at which picks are looked at."""
+
+
+def sizes_of(recorded: Recorded, sweep: Recorded, curves: Mapping[Way, Any]) -> str:
+    """The best by select of at most so many parameters, scored on report: of an exhaustive sweep of
+    LoRA's ranks and learning rates, each the mean of two seeds, and of the searches.
+    """
+    unit = min(sweep.sizes)
+    sizes = [round(unit * one) for one in SIZES if unit * one <= recorded.about["budget"]]
+    last = f"select_{sweep.rungs[-1]}"
+    lora = sweep.rows.groupby("point").agg({last: "mean", "report": "mean", "n_params": "first"})
+    cells = []
+    for size in sizes:
+        fits = lora[lora["n_params"] <= size]
+        cells.append("-" if fits.empty else f"{fits.loc[fits[last].idxmax(), 'report']:.4f}")
+    lines = [
+        f"The pick at most so large, on report ({recorded.model}, {recorded.about['task']}); of the "
+        f"searches the median over seeds. The sweep: {len(lora)} pairs of rank and rate, each "
+        f"trained twice, {sum(sweep.rows['training_seconds']):.0f} GPU-seconds in packs.",
+        "",
+        "| by | " + " | ".join(f"{size:,}" for size in sizes) + " |",
+        "| --- |" + " --: |" * len(sizes),
+        "| LoRA, rank x learning rate | " + " | ".join(cells) + " |",
+    ]
+    scores = recorded.scores[recorded.rungs[-1]]
+    for way, found in curves.items():
+        cells = []
+        for size in sizes:
+            picks = [
+                max((k for k in one[-1].members if recorded.sizes[k] <= size), default=None,
+                    key=lambda k: scores[k])
+                for one in found
+            ]  # fmt: skip
+            reports = [0.0 if pick is None else recorded.report[pick] for pick in picks]
+            cells.append(f"{statistics.median(reports):.4f}")
+        lines.append(f"| {way.name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
 def plot(recorded: Recorded, curves: Mapping[Way, Any], path: Path) -> None:
     """The median area over GPU-seconds, with the middle half of the seeds."""
     from matplotlib.figure import Figure
@@ -499,6 +542,9 @@ def main() -> None:
         curves = compared(recorded, ways, options)
         if any(way.is_baseline for way in curves):
             lines.append(table_of(recorded, curves, options))
+        sweep = folder.with_name(f"{folder.name}-lora")
+        if sweep.is_dir():
+            lines.append(sizes_of(recorded, Recorded(sweep), curves))
         if options.plots:
             plot(recorded, curves, options.plots / f"few_trials_{recorded.about['task']}.png")
     print(*lines, sep="\n")
