@@ -481,8 +481,8 @@ def sizes_of(recorded: Recorded, sweep: Recorded, curves: Mapping[Way, Any]) -> 
         fits = lora[lora["n_params"] <= size]
         cells.append("-" if fits.empty else f"{fits.loc[fits[last].idxmax(), 'report']:.4f}")
     lines = [
-        f"The pick at most so large, on report ({recorded.model}, {recorded.about['task']}); of the "
-        f"searches the median over seeds. The sweep: {len(lora)} pairs of rank and rate, each "
+        f"The pick at most so large, on report ({recorded.about['task']}); of the searches the "
+        f"median over seeds. The sweep: {len(lora)} pairs of rank and rate, each "
         f"trained twice, {sum(sweep.rows['training_seconds']):.0f} GPU-seconds in packs.",
         "",
         "| by | " + " | ".join(f"{size:,}" for size in sizes) + " |",
