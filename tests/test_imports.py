@@ -53,6 +53,14 @@ def test_the_public_names_that_count_need_no_torch():
     assert loaded_after(code, *HEAVY) == []
 
 
+def test_an_adapter_is_loaded_by_torch_safetensors_and_opt_einsum_alone():
+    others = (
+        "ray", "optuna", "datasets", "pandas", "sklearn", "scipy", "matplotlib", "typer", "rich",
+        "transformers", "huggingface_hub", "PIL",
+    )  # fmt: skip
+    assert loaded_after("from tenslora_search import attach, load_adapter", *others) == []
+
+
 def test_the_report_needs_neither_torch_nor_ray():
     pytest.importorskip("tenslora_search.report.build")
     assert (

@@ -1,6 +1,7 @@
 """Run: a run folder's results and adapters; read from its files, wherever and whenever it was
 made."""
 
+import hashlib
 import html
 import shlex
 from dataclasses import fields, replace
@@ -50,6 +51,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = RunFile.read(folder)
+        self._known: tuple[str, RunRecord] | None = None
 
     def trials(self) -> "pandas.DataFrame":
         """One row a trial, failed and paused ones too."""
@@ -194,9 +196,15 @@ class Run:
 
     @property
     def _record(self) -> "RunRecord":
+        """Read once as long as the folder's files stay what they are."""
         from tenslora_search.report.reading import read_run
 
-        return read_run(self.folder)
+        files = [self.folder / name for name in ("run.json", "trials.jsonl")]
+        there = [file.read_bytes() if file.is_file() else b"" for file in files]
+        digest = hashlib.sha256(b"\0".join(there)).hexdigest()
+        if self._known is None or self._known[0] != digest:
+            self._known = digest, read_run(self.folder)
+        return self._known[1]
 
     def _facts(self, trial: "Row", report_scores: list[float]) -> Any:
         """What the model card says besides the specification."""

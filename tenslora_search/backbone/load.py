@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tenslora_search.backbone.quantized import options_of_quantized
 from tenslora_search.data.goals import Goal
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import head_parameters
@@ -24,8 +25,8 @@ class Backbone(NamedTuple):
 
 
 def load_backbone(name: str, goal: Goal) -> Backbone:
-    """The model in float32 and eval mode with the head that the goal wants; sdpa attention where it
-    has it.
+    """The model in float32 (a quantized one as it is, on the GPU) and eval mode with the head that
+    the goal wants; sdpa attention where it has it.
 
     A head of another size than the stored one starts anew. The global random state stays as it was.
     Raises `QuestionError` for a name that is no model, a model without such a head, weights that
@@ -35,7 +36,8 @@ def load_backbone(name: str, goal: Goal) -> Backbone:
     with reading(name, place), quiet():
         config = _configured(name, config, goal)
         _check_weights(name, place)
-        model, info = _pretrained(place, config, _class_for(goal, name, config))
+        more = options_of_quantized(name, config)
+        model, info = _pretrained(place, config, _class_for(goal, name, config), more)
         if goal.writes:
             check_head(model.eval())
         return Backbone(model.eval(), _started_anew(name, model, info))
@@ -63,7 +65,9 @@ def _configured(name: str, config: "PretrainedConfig", goal: Goal) -> "Pretraine
     return config
 
 
-def _pretrained(place: str, config: "PretrainedConfig", auto: str) -> tuple[Any, Mapping[str, Any]]:
+def _pretrained(
+    place: str, config: "PretrainedConfig", auto: str, more: Mapping[str, Any]
+) -> tuple[Any, Mapping[str, Any]]:
     """The model by transformers' class `auto`, and what it says of the weights it found."""
     import torch
     import transformers
@@ -72,6 +76,7 @@ def _pretrained(place: str, config: "PretrainedConfig", auto: str) -> tuple[Any,
     options = {
         "config": config, "use_safetensors": True, "trust_remote_code": False,
         "ignore_mismatched_sizes": True, "dtype": torch.float32, "output_loading_info": True,
+        **more,
     }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

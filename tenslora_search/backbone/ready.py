@@ -22,6 +22,8 @@ def made_ready(model: PreTrainedModel, *, exact: bool = False) -> nn.Module:
     if on_gpu:
         torch.backends.cuda.matmul.allow_tf32 = True  # factors in float32 become pairs in bfloat16
         fold_attention(model)
+        if getattr(model, "is_quantized", False):
+            return placed  # where it is to be, and in the types that it was saved for
         placed = placed.to("cuda")
     if exact or not (on_gpu or cpu_multiplies_bfloat16()):
         return placed

@@ -153,6 +153,29 @@ def minus_loss(answers: ArrayLike, labels: ArrayLike) -> float:
     return float(-sums / counts) if np.isfinite(sums) and counts else float("nan")
 
 
+MOST_CLASSES = 200
+"""More are not counted one by one: a line of trials.jsonl and a table of a report hold them."""
+
+
+def by_class(answers: ArrayLike, labels: ArrayLike) -> tuple[tuple[int, int, int], ...] | None:
+    """For each class or label: rows of it that are found, rows that are given it, rows that have
+    it. None of answers that are not finite, of too many classes, and of other shapes than (n,
+    n_classes) beside labels (n,) or (n, n_classes).
+    """
+    given, truth = np.asarray(answers), np.asarray(labels)
+    if given.ndim != 2 or given.shape[1] > MOST_CLASSES or not np.isfinite(given).all():
+        return None
+    if truth.ndim == 1:
+        classes = np.arange(given.shape[1])
+        has, gets = truth[:, None] == classes, given.argmax(axis=1)[:, None] == classes
+    elif truth.shape == given.shape:
+        has, gets = truth > 0.5, given > 0.5
+    else:
+        return None
+    counts = np.stack([(has & gets).sum(axis=0), gets.sum(axis=0), has.sum(axis=0)], axis=1)
+    return tuple((int(found), int(all_given), int(there)) for found, all_given, there in counts)
+
+
 def _f1(average: str, answers: ArrayLike, labels: ArrayLike) -> float:
     from sklearn.metrics import f1_score
 

@@ -120,7 +120,8 @@ class Retests:
         for one in results:
             if one.score is not None:
                 state = keep(one, f"retest-{one.number}-{seed}")
-                events.append(Retest(one.number, seed, one.score, one.seconds, state, one.measures))
+                found = one.score, one.seconds, state, one.measures, one.by_class
+                events.append(Retest(one.number, seed, *found))
                 continue
             self._failures[one.number, seed] += 1
             if self._failures[one.number, seed] > MOST_RETRIES:

@@ -325,8 +325,8 @@ def _pipeline(facts: Facts) -> str:
         return ""
     return (
         f"\nFor many texts, cut as in training:\n\n```python\nfrom transformers import pipeline\n\n"
-        f'answers = pipeline("{job}", model=model, tokenizer=tokenizer, truncation=True)'
-        '(["a text", "another"])\n```\n'
+        f'read = pipeline("{job}", model=model, tokenizer=tokenizer, '
+        f'{facts.goal.pipeline_options})\nanswers = read(["a text", "another"])\n```\n'
     )
 
 

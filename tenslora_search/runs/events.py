@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from tenslora_search.runs.fields import (
+    ByClass,
     FieldError,
     InnerPath,
     Name,
@@ -231,10 +232,11 @@ class Retest(Event):
     state: InnerPath | None = None
     measures: Mapping[str, float] | None = None
     """what was measured besides, by name: of what was written, of what was forgotten"""
+    by_class: ByClass | None = None
 
     def to_json(self) -> dict[str, Any]:
         said = Event.to_json(self)
-        return said if self.measures else {k: v for k, v in said.items() if k != "measures"}
+        return {k: v for k, v in said.items() if v or k not in ("measures", "by_class")}
 
 
 @dataclass(frozen=True, slots=True)

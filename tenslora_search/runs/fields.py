@@ -67,6 +67,9 @@ Name = Annotated[str, NAME]
 Number = Annotated[int, Check("0 or more", lambda number: number >= 0)]
 Count = Annotated[int, Check("1 or more", lambda number: number >= 1)]
 Seconds = Annotated[float, Check("0 or more", lambda number: number >= 0)]
+Three = Annotated[tuple[Number, ...], Check("three numbers", lambda one: len(one) == 3)]
+ByClass = tuple[Three, ...]
+"""By class or label: rows of it that were found, rows that were given it, rows that have it."""
 INNER = Check("a path within the run folder, such as states/3-160.safetensors", _leads_inside)
 InnerPath = Annotated[str, NAME, INNER]
 """Relative, without `..`; "" where there is no file."""

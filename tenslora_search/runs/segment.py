@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tenslora_search.runs.fields import Name, Number, Seconds, record_of
+from tenslora_search.runs.fields import ByClass, Name, Number, Seconds, record_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.trial import TrialSpec
 
@@ -131,6 +131,8 @@ class TrialResult:
     """trained numbers that training has left in terms that are not zero; None: all of them"""
     measures: Mapping[str, float] | None = None
     """what was measured besides in a retest, by name"""
+    by_class: ByClass | None = None
+    """of a retest, where rows have classes or labels"""
 
     @property
     def is_cut(self) -> bool:

@@ -1,8 +1,12 @@
-"""known_points(): the methods people know, as the first points of a search, at several sizes."""
+"""known_points(): the methods people know, as the first points of a search, at several sizes; and
+which of them are what a report compares with.
+"""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tenslora_search.runs.replay import Record
 from tenslora_search.spec.knobs import Range
 from tenslora_search.spec.methods import METHODS, USUAL
 from tenslora_search.study.parameters import has, values_of
@@ -34,6 +38,17 @@ def known_points(space: "SearchSpace") -> list[dict[str, Any]]:
         least = [{**lora, "size": share} for share in smaller]
         points = [{**lora, "size": most}, *least[:1], *points, *least[1:]]
     return [{name: point[name] for name in space.searched} for point in points]
+
+
+def references(records: Mapping[int, Record]) -> set[int]:
+    """The first LoRA and the first of another size: every report compares with them, so they always
+    climb.
+    """
+    by_size: dict[int, int] = {}
+    for one in records.values():
+        if one.proposed.method == "LoRA" and one.state != "failed":
+            by_size.setdefault(one.n_params, one.number)
+    return set(list(by_size.values())[:2])
 
 
 def _spread(space: "SearchSpace", point: dict[str, Any], height: float) -> Any:

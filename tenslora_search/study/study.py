@@ -33,6 +33,7 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
 from tenslora_search.study.dashboard import Dashboard
 from tenslora_search.study.earlier import earlier_of
+from tenslora_search.study.known import references
 from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
@@ -51,9 +52,8 @@ class Study:
     """Proposes `n_trials` trials from a space and takes them up the rungs (cumulative steps, eta
     apart).
 
-    `objective` is "front" (score and log10 parameters) or "score". The first LoRA, which has the
-    whole budget, always climbs. Segments say what they train in by `setting`; a new folder asks
-    for `earlier` trials.
+    `objective` is "front" (score and log10 parameters) or "score". LoRA at two sizes always climbs.
+    Segments say what they train in by `setting`; a new folder asks for `earlier` trials.
     """
 
     def __init__(
@@ -240,12 +240,6 @@ class Study:
         """Trials that are still to be proposed."""
         return 0 if self.exhausted else max(0, self.n_trials - len(self.told.trials))
 
-    @property
-    def _reference(self) -> int:
-        """The first LoRA, which always climbs: every report compares with it."""
-        trials = self.told.trials.values()
-        return next((one.number for one in trials if one.proposed.method == "LoRA"), -1)
-
     def _events_of(self, result: TrialResult, state: str | None) -> list[Event]:
         """Of one trial at the end of a segment, whole or cut short."""
         number, step, score, loss = result.number, result.step, result.score, result.loss
@@ -307,7 +301,7 @@ class Study:
             here = [one for one in standing if one.step == self.rungs[rung]]
             if not here:
                 continue
-            kept = self._judge(list(self._standings.values()), rung) | {self._reference}
+            kept = self._judge(list(self._standings.values()), rung) | references(self.told.trials)
             for one in here:
                 if one.number in kept:
                     events.append(Promoted(one.number, one.step))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,11 +19,20 @@ from tenslora_search.backbone.load import Backbone, load_backbone
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS
+from tenslora_search.data.metrics import by_class
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.contents import stamp
 from tenslora_search.hub.places import model_digest
 from tenslora_search.nn.sites import PackError
-from tenslora_search.runs.segment import Answer, Entrant, Probe, Segment, Setting, TrialResult
+from tenslora_search.runs.segment import (
+    Answer,
+    ByClass,
+    Entrant,
+    Probe,
+    Segment,
+    Setting,
+    TrialResult,
+)
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.cutting import cut_state
 from tenslora_search.training.measures import measures, to_device
@@ -112,39 +122,45 @@ def _train(
         step = pack.step
         is_cut = step < segment.to_step
         is_scored = scorer is backbone and not is_cut and not any(one.cut_to for one in trials)
-        scores, more = _scored(pack, split, segment, data) if is_scored else ([], [])
+        found = _scored(pack, split, segment, data) if is_scored else []
     if not is_scored and not is_cut:
         ended = [_ended(*one) for one in zip(trials, files, reasons, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
-            scores, more = _scored(pack, split, segment, data)
+            found = _scored(pack, split, segment, data)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
-        score = None if is_cut else scores[place]
-        reason = reasons[place] or _unscored(score)
+        score, measured, classes = found[place] if found else _Scored()
+        reason = reasons[place]
+        if score is not None and not math.isfinite(score):
+            reason = reason or "its predictions are not finite"
+        loss = losses[place]
         if reason:
             file.unlink()
-        known = (None, None) if reason else (score, losses[place])
-        measured = more[place] if more and not reason else None
-        rest = seconds, memory, left[place], measured
-        results.append(TrialResult(one.number, step, *known, reason, *rest))
+            score = loss = measured = classes = None
+        rest = seconds, memory, left[place], measured, classes
+        results.append(TrialResult(one.number, step, score, loss, reason, *rest))
     return results
 
 
-def _unscored(score: float | None) -> str | None:
-    is_wrong = score is not None and not math.isfinite(score)
-    return "its predictions are not finite" if is_wrong else None
+class _Scored(NamedTuple):
+    """What a trial's answers come to; `score` is None where it was cut short."""
+
+    score: float | None = None
+    measures: dict[str, float] | None = None
+    by_class: ByClass | None = None
 
 
-def _scored(
-    pack: Pack, split: Split, segment: Segment, data: TaskData
-) -> tuple[list[float], list[dict[str, float]]]:
+def _scored(pack: Pack, split: Split, segment: Segment, data: TaskData) -> list[_Scored]:
     """Scores, and in a retest what is measured besides."""
-    scores = pack.scores(split)
+    answers, targets = pack.predict(split), split.labels.cpu().numpy()
+    scores = [data.goal.score(one, targets) for one in answers]
     if segment.split != "report":
-        return scores, []
-    return scores, measures(pack, segment.setting, data, to_device)
+        return [_Scored(score) for score in scores]
+    more = measures(pack, segment.setting, data, to_device)
+    classes = [by_class(one, targets) if data.goal.names else None for one in answers]
+    return [_Scored(*one) for one in zip(scores, more, classes, strict=True)]
 
 
 def _trained(trials: Sequence[Entrant]) -> tuple[list[Entrant], list[int]]:
@@ -206,9 +222,12 @@ def _pack(
 
 
 def _scorer(segment: Segment, backbone: Backbone, data: TaskData) -> Backbone:
-    """The backbone that trials are scored with: in a retest in float32, as users load an export."""
+    """The backbone that trials are scored with: in a retest in float32 (or quantized), as users
+    load an export.
+    """
     dtype = next(backbone.model.parameters()).dtype
-    is_exact = segment.split == "select" or dtype == torch.float32
+    is_as_loaded = dtype == torch.float32 or getattr(backbone.model, "is_quantized", False)
+    is_exact = segment.split == "select" or is_as_loaded
     return backbone if is_exact else _backbone(*_backbone_key(segment.setting, data), exact=True)
 
 

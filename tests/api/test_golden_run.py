@@ -17,7 +17,10 @@ from tenslora_search.runs.segment import Entrant, Segment
 from tenslora_search.training.segment import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run"
-ASKED = {"task": "digits", "budget": "4k", "trials": 16, "max_steps": 160, "retest": 1, "seed": 3}
+ASKED = {
+    "task": "digits", "budget": "4k", "trials": 16, "max_steps": 160, "batch_size": 16,
+    "retest": 1, "seed": 3,
+}  # fmt: skip
 TOLERANCE = 1e-6
 
 

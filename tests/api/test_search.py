@@ -55,6 +55,15 @@ def run(tmp_path_factory, told, heard):
         return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
 
 
+def test_retests_are_told_by_class(run):
+    retests = [one for trial in run._record.trials.values() for one in trial.retests.values()]
+    assert retests
+    for one in retests:
+        assert one.by_class is not None
+        found, _, there = map(sum, zip(*one.by_class, strict=True))
+        assert found / there == pytest.approx(one.report_score)
+
+
 def test_every_trial_has_a_row(run):
     trials = run.trials()
     assert set(COLUMNS.split()) <= set(trials.columns)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tenslora_search.data.metrics import METRICS, Metric, accuracy
+from tenslora_search.data.metrics import METRICS, MOST_CLASSES, Metric, accuracy, by_class
 from tenslora_search.spec.metrics import NOISE, OWN_METRICS, metrics_of, noise_of, of_share
 from tenslora_search.spec.table import QuestionError
 
@@ -142,3 +142,12 @@ def test_a_metric_goes_though_spec_knows_nothing_of_it():
     del OWN_METRICS["own"]
     METRICS.remove("own")
     assert of_nobody("own")
+
+
+def test_counts_by_class_by_hand():
+    """(found, given, there) of classes, and of labels."""
+    assert by_class(logits(CHOSEN), TRUTH) == ((2, 3, 3), (2, 3, 2), (0, 0, 1))
+    chances, truth = [[0.9, 0.2], [0.8, 0.7], [0.1, 0.6]], [[1, 1], [0, 1], [0, 1]]
+    assert by_class(chances, truth) == ((1, 2, 1), (2, 2, 3))
+    assert by_class([[math.nan, 0.0]], [0]) is None
+    assert by_class(np.zeros((1, MOST_CLASSES + 1)), [0]) is None

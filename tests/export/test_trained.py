@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tenslora_search.backbone.load import load_backbone
-from tenslora_search.data.goals import Classes
+from tenslora_search.data.goals import Classes, Labels
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
 from tenslora_search.export.card import TAG, Facts, card
@@ -328,6 +328,15 @@ def test_no_text_of_a_run_becomes_code(kind, digits, tmp_path):
         calls = {ast.unparse(n.func) for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)}
         assert not any("system" in call for call in calls)
         assert "\n<script>" not in text
+
+
+def test_a_card_asks_a_pipeline_for_all_labels_where_rows_have_several(digits, tmp_path):
+    """transformers' default is the most likely one alone."""
+    state, _, _, facts, _ = digits
+    spec = TrialSpec.from_json(read_state(state)[0]["spec"])
+    facts = replace(facts, kind="text", goal=Labels(("a", "b"), "f1_micro"), metric="f1_micro")
+    text = card(facts, spec, base_of("minilm", tmp_path), FORMATS["peft"], "to")
+    assert "tokenizer=tokenizer, truncation=True, top_k=None)" in text
 
 
 def write_export(folder: Path, *names: str) -> None:

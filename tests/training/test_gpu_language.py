@@ -1,9 +1,18 @@
-"""On a GPU: a language model's pack is recorded, and a trial in it is the trial alone."""
+"""On a GPU: a language model's pack is recorded, and a trial in it is the trial alone; over a base
+of 4 bits too, where bitsandbytes is installed.
+"""
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
+from tenslora_search.backbone.load import load_backbone
 from tenslora_search.backbone.ready import made_ready
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS
@@ -85,3 +94,31 @@ def test_alone_is_packed(data):
     for place, spec in enumerate(specs):
         alone = trained(model, data, [spec])
         assert alone[1][0] == pytest.approx(together[1][place], rel=2e-3)
+
+
+@pytest.fixture(scope="module")
+def four_bits(tiny_llama, tmp_path_factory):
+    """A Llama saved in 4 bits, as a search loads it from its folder."""
+    pytest.importorskip("bitsandbytes")
+    folder = tmp_path_factory.mktemp("quantized")
+    llama(exact=True).save_pretrained(folder / "whole")
+    how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    made = AutoModelForCausalLM.from_pretrained(
+        folder / "whole", quantization_config=how, device_map={"": 0}, dtype=torch.bfloat16
+    )
+    made.save_pretrained(folder / "four")
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(folder / "four")
+    goal = GOALS["next_token"](metric="minus_loss")
+    return made_ready(load_backbone(str(folder / "four"), goal).model)
+
+
+def test_a_base_of_four_bits_stays_while_a_pack_learns(four_bits, data):
+    weight = four_bits.model.layers[0].self_attn.q_proj.weight
+    assert weight.dtype == torch.uint8
+    before, specs = weight.clone(), trials(four_bits)
+    recorded, eager = (trained(four_bits, data, specs, recorded=one) for one in (True, False))
+    assert recorded[1] == pytest.approx(eager[1], rel=5e-3)
+    assert torch.equal(before, weight)
+    for place, spec in enumerate(specs):
+        _, alone = trained(four_bits, data, [spec])
+        assert alone[0] == pytest.approx(recorded[1][place], rel=5e-3)  # in bfloat16

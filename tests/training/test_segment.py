@@ -113,6 +113,10 @@ def test_report_is_scored_where_asked(tmp_path):
     assert report[0].score * len(data.report) == pytest.approx(
         round(report[0].score * len(data.report))
     )
+    assert select[0].by_class is None
+    found, given, there = map(sum, zip(*report[0].by_class, strict=True))
+    assert found == round(report[0].score * len(data.report))
+    assert given == there == len(data.report)
 
 
 def test_report_is_scored_in_float32_as_users_load_what_they_export(tmp_path, monkeypatch):

@@ -39,6 +39,8 @@ class Goal(Protocol):
     """transformers' class, by what the model reads"""
     pipeline: ClassVar[Mapping[Reads, str]]
     """what model hubs call the job"""
+    pipeline_options: ClassVar[str] = "truncation=True"
+    """Python: of transformers' pipeline for texts, so that it answers as training asked"""
 
     @property
     def metric(self) -> str: ...
@@ -127,6 +129,7 @@ class Readout:
         "text": "text-classification",
         "image": "image-classification",
     }
+    pipeline_options: ClassVar[str] = "truncation=True"
     problem_type: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[tuple[str, ...]] = ()

@@ -17,6 +17,7 @@ class Labels(Readout):
 
     name: ClassVar[str] = "labels"
     problem_type: ClassVar[str] = "multi_label_classification"
+    pipeline_options: ClassVar[str] = "truncation=True, top_k=None"
     metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro", "roc_auc")
 
     @classmethod

@@ -46,7 +46,7 @@ def by_choice(record: RunRecord) -> Markup | None:
 def rank_profile(record: RunRecord) -> Markup | None:
     """The ranks of the front's members by mode, each beside the largest it could be."""
     rows = front(record.rows)
-    profiles = {row.number: profile for row in rows if (profile := _ranks_by_mode(record, row))}
+    profiles = {row.number: profile for row in rows if (profile := ranks_by_mode(record, row))}
     if not profiles:
         return None
     bonds_of_all = {name for profile in profiles.values() for name in profile}
@@ -184,7 +184,7 @@ def _strip(first: Sequence[float], complete: Sequence[float], span: tuple[float,
     )
 
 
-def _ranks_by_mode(record: RunRecord, row: Row) -> dict[str, tuple[int, int]]:
+def ranks_by_mode(record: RunRecord, row: Row) -> dict[str, tuple[int, int]]:
     """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {} for
     what we cannot read.
     """

@@ -125,7 +125,7 @@ LABELLED = (
         report_split="test",
         own_model=OWN_MODEL,
         max_steps=160,
-        batch_size=16,
+        batch_size=8,
         n_outputs=5,
     ),
     Task(
