@@ -47,6 +47,7 @@ from tenslora_search.report.pareto import front
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.study import proposals as proposals_module
+from tenslora_search.study import pruners as pruners_module
 from tenslora_search.study import study as study_module
 from tenslora_search.study.samplers import SAMPLERS, Point, Seen
 from tenslora_search.study.space import SearchSpace
@@ -61,7 +62,7 @@ OF_EIGHT = {"minilm": 5.55, "dinov2-small": 3.0}
 """How many times as many steps eight processes make as one."""
 PEFT = 62.0
 """Steps a second of one process of peft with MiniLM (reports/bench_packs.md)."""
-ETA = 3
+ETA, ENDED = 3, pruners_module.FEW
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Way:
     n_processes: int = 1
     knows: bool = True
     """whether the known methods come first"""
+    trusts: bool = False
+    """whether `front` prunes before the run has shown what rungs are worth, as it did once"""
     note: str = ""
     is_peft: bool = False
     """whether a process steps at the measured speed of peft, not at ours"""
@@ -228,6 +231,7 @@ def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Mom
     table = {**dict(SAMPLERS), "snapped": snapping(recorded, way.sampler, spent)}
     study_module.SAMPLERS, study_module.Dashboard = table, Silent  # type: ignore[assignment]
     proposals_module.settled = lambda space, point, generator: point  # they are recorded ones
+    pruners_module.FEW = 0 if way.trusts else ENDED
     found: list[Moment] = []
     space = recorded.space if way.knows else _without_known(recorded.space)
     with tempfile.TemporaryDirectory() as folder:
@@ -394,10 +398,12 @@ def time_to(curve: Sequence[Moment], target: float, of: Callable[[Moment], float
 
 def ways_of(pack: int) -> list[Way]:
     """Ours with its defaults, each lever off in turn; the baselines."""
+    packed = [Way(one, "front", pack) for one in ("random", "tpe", "lattice", "nsga2")]
     bare = Way("tpe", "front", pack, knows=False, note=", known methods not first")
     return [
-        *(Way(one, "front", pack) for one in ("random", "tpe", "lattice", "nsga2")),
+        *packed,
         *(Way(one, "none", pack) for one in ("random", "tpe", "lattice")),
+        *(replace(one, trusts=True, note=", from the first rung on") for one in packed[:2]),
         bare,
         replace(bare, sampler="lattice"),
         *(Way("tpe", "asha", n_processes=n) for n in (1, 2, 4, 8)),
