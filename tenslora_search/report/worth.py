@@ -30,8 +30,8 @@ def estimates_of(records: Mapping[int, Record]) -> dict[int, Estimate]:
         return {}
     known = [Told(one.point, one.n_params, one.curve) for one in trials]
     key = (
-        tuple((one.number, one.cut_from, one.score) for one in complete),
-        tuple((tuple(one.scores.items()), tuple(sorted(one.point.items()))) for one in known),
+        tuple((one.number, one.cut_from, one.n_params, one.score) for one in complete),
+        tuple((one.n_params, *one.scores.items(), *sorted(one.point.items())) for one in known),
     )
     if key not in _last:
         found = estimates(known, [_wanted(one, records) for one in complete])
