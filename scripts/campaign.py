@@ -2,13 +2,16 @@
 
 Each case runs the command line in a process of its own, forked from one that has imported
 everything. A case fails on a traceback, an exit code other than 0, 2, 3, 4, 129, 130 and 143, more
-than 60 seconds, or a file outside the run folder that was touched; a kill also where the resumed
-search is not the undisturbed one, or leaves something over.
+than `--patience` seconds, or a file outside the run folder that was touched; a kill also where the
+search that goes on is not the undisturbed one, or leaves something over.
 
-    python scripts/campaign.py inputs --n 3000 --seed 0 --out reports/trust.md
-    python scripts/campaign.py kills --n 300 --seed 0 --out reports/trust.md
-    python scripts/campaign.py kills --executor cluster --nodes 3 --n 20 --patience 300
-    python scripts/campaign.py worlds --n 40 --seed 0 --out reports/trust.md
+A share is KIND=N or KIND:WHERE=N: `inputs`, `kills` or `worlds`; `inline`, `ray` (two workers of
+its own a search) or `cluster3` (of three nodes, one a job). Case number k of a seed is the same
+however many run at once.
+
+    python scripts/campaign.py inputs=15 kills=2
+    python scripts/campaign.py inputs=3000 kills=200 kills:ray=40 kills:cluster1=30 \\
+        kills:cluster3=30 worlds=60 worlds:ray=20 --jobs 16 --minutes 9 --patience 240
 """
 
 import argparse
@@ -16,6 +19,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -45,9 +49,15 @@ GOOD_CODES = (0, 2, 3, 4, 129, 130, 143)
 SEARCH = (
     "--task digits --budget 4k --trials 6 --max-steps 12 --batch-size 8 --retest 1 --quiet"
 ).split()
-WHERE = {"inline": ["--executor", "inline"], "ray": ["--executor", "ray"]}
+INLINE = ["--executor", "inline"]
 SAME_ANYWHERE = "--sampler random --pruner none --max-steps 10 --pack 2".split()
 """Of searches under Ray: what runs beside what, and ends first, is another each time."""
+CORES = 2
+"""Workers of a search that starts a Ray of its own."""
+
+
+Try = Callable[[int, random.Random], tuple[str, str, str | None]]
+"""A case by its number: its kind, what was done, and what was wrong."""
 
 
 @dataclass(frozen=True)
@@ -76,30 +86,124 @@ class Outcome:
         return None if self.code in GOOD_CODES else f"exit code {self.code}"
 
 
+@dataclass(frozen=True)
+class Share:
+    """So many cases of a kind, at a place."""
+
+    kind: str
+    where: str
+    n: int
+
+    @classmethod
+    def of(cls, text: str) -> "Share":
+        what, _, n = text.partition("=")
+        kind, _, where = what.partition(":")
+        if kind not in KINDS or not re.fullmatch("|inline|ray|cluster[1-9]", where):
+            raise argparse.ArgumentTypeError(f"{text} is no share: KIND:WHERE=N")
+        return cls(kind, where or "inline", int(n or 100))
+
+    @property
+    def nodes(self) -> int:
+        """Of the cluster; 0 where there is none."""
+        return int(self.where.removeprefix("cluster")) if self.where[-1].isdigit() else 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a case."""
+
+    number: int
+    kind: str
+    about: str
+    fault: str | None
+
+
 def main() -> None:
     global PATIENCE
     options = arguments()
     PATIENCE = options.patience
+    ends = time.monotonic() + 60 * options.minutes
     warm_up()
-    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
-        lines = CAMPAIGNS[options.campaign](options, Path(name))
-    print(*lines, sep="\n")
+    lines = [f"| campaign (seed {options.seed}) | cases | failed | seconds |", "|---|--:|--:|--:|"]
+    faults: list[str] = []
+    for share in options.shares:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+            found = in_jobs(share, Path(name), options, ends)
+        seconds = time.monotonic() - began
+        kinds = Counter(one.kind for one in found)
+        about = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        failed = [one for one in found if one.fault]
+        what = f"{share.kind}, {share.where}: {about}"
+        lines.append(f"| {what} | {len(found)} | {len(failed)} | {seconds:.0f} |")
+        faults += [f"- {share.kind}, {share.where}, {line}" for line in told_of(failed)]
+        print(*lines[-1:], *faults, sep="\n", file=sys.stderr, flush=True)
+    print(*lines, "", *faults, sep="\n")
     if options.out:
         with options.out.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n\n")
+            file.write("\n".join([*lines, "", *faults]) + "\n")
+
+
+def told_of(failed: Sequence[Found]) -> list[str]:
+    """A line a fault, the most frequent first, with the case that is told in fewest words."""
+    by_fault: dict[str, list[Found]] = {}
+    for one in failed:
+        by_fault.setdefault(one.fault or "", []).append(one)
+    lines = []
+    for fault, cases in sorted(by_fault.items(), key=lambda item: -len(item[1])):
+        least = min(cases, key=lambda one: len(one.about))
+        lines.append(f"**{len(cases)} x {fault}**: {least.kind} {least.about} ({least.number})")
+    return lines
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("campaign", choices=["kills", "inputs", "worlds"])
-    parser.add_argument("--n", type=int, default=100, help="cases")
+    parser.add_argument("shares", nargs="+", type=Share.of, metavar="KIND[:WHERE]=N")
     parser.add_argument("--seed", type=int, default=0)
-    kinds = [*WHERE, "cluster"]
-    parser.add_argument("--executor", choices=kinds, default="inline", help="of kills and worlds")
-    parser.add_argument("--nodes", type=int, default=1, help="of the cluster")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    parser.add_argument("--minutes", type=float, default=1e6, help="no case begins later")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds a case may take")
-    parser.add_argument("--out", type=Path, help="a report that the result is added to")
+    parser.add_argument("--out", type=Path, help="a report that the table is added to")
     return parser.parse_args()
+
+
+def in_jobs(share: Share, folder: Path, options: argparse.Namespace, ends: float) -> list[Found]:
+    """The cases of a share in their order, in so many processes; fewer where time was up."""
+    jobs = min(options.jobs, share.n)
+    children = []
+    for job in range(jobs):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                own = folder / str(job)
+                own.mkdir()
+                _job(share, own, range(job, share.n, jobs), options.seed, ends)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        children.append(child)
+    failed = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if any(failed):
+        raise SystemExit(f"{sum(map(bool, failed))} of {jobs} jobs ended early: see above")
+    lines = [line for path in folder.glob("*/found.jsonl") for line in path.open()]
+    return sorted((Found(*json.loads(line)) for line in lines), key=lambda one: one.number)
+
+
+def _job(share: Share, folder: Path, numbers: Sequence[int], seed: int, ends: float) -> None:
+    """Cases of a share one after the other, each written down as it ends."""
+    with (folder / "found.jsonl").open("w") as file, KINDS[share.kind](share, folder) as case:
+        for number in numbers:
+            if time.monotonic() > ends:
+                return
+            kind, about, fault = case(number, random.Random(f"{share.kind} {seed} {number}"))
+            file.write(json.dumps([number, kind, about, fault]) + "\n")
+            file.flush()
+            if fault:
+                print(f"{number}: {fault} <- {kind}: {about}", file=sys.stderr, flush=True)
 
 
 def warm_up() -> None:
@@ -138,6 +242,10 @@ def _command(arguments: Sequence[str], before: Callable[[], None]) -> int:
 
     sys.argv = ["tenslora-search", *arguments]
     try:
+        if "ray" in arguments:
+            from tenslora_search.engine import ray_start
+
+            ray_start._cores_needed = lambda place: CORES
         before()
         cli.main()
     except SystemExit as ended:
@@ -166,24 +274,17 @@ def _waited_for(child: int) -> int | None:
 # Malformed inputs
 
 
-def inputs(options: argparse.Namespace, folder: Path) -> list[str]:
+@contextlib.contextmanager
+def inputs(share: Share, folder: Path) -> Iterator[Try]:
     """Files and flags by grammar: a value of another kind, a missing key, a cut or garbled file."""
     made = Material(folder)
-    generator = random.Random(options.seed)
-    faults: dict[str, list[str]] = {}
-    kinds: Counter[str] = Counter()
-    for number in range(options.n):
-        kind = generator.choice([*TARGETS])
-        kinds[kind] += 1
-        case = TARGETS[kind](made, generator)
-        outcome = run(case.arguments)
-        fault = outcome.fault or made.touched()
-        if number % 50 == 49:
-            print(f"{number + 1} of {options.n} cases", file=sys.stderr, flush=True)
-        if fault:
-            faults.setdefault(fault, []).append(f"{kind}: {case.about}")
-            print(f"{number}: {fault} <- {kind}: {case.about}", flush=True)
-    return _told("Malformed inputs", options, kinds, faults)
+
+    def case(number: int, generator: random.Random) -> tuple[str, str, str | None]:
+        kind = [*TARGETS][number % len(TARGETS)]
+        asked = TARGETS[kind](made, generator)
+        return kind, asked.about, run(asked.arguments).fault or made.touched()
+
+    yield case
 
 
 class Material:
@@ -196,7 +297,7 @@ class Material:
         self.canary = folder / "outside" / "canary.txt"
         self.canary.parent.mkdir()
         self.canary.write_text("untouched")
-        asked = [*SEARCH, *WHERE["inline"], "--out", str(self.run)]
+        asked = [*SEARCH, *INLINE, "--out", str(self.run)]
         self.search = asked
         _must(run(asked))
         to = ["--pick", "best", "--format", "native", "--to", str(self.adapter)]
@@ -277,7 +378,7 @@ def of_flags(made: Material, generator: random.Random) -> Case:
         "--batch-size --max-length --fit-rows".split()
     )
     value = generator.choice(FLAG_VALUES)
-    return Case(f"{flag} {value[:60]!r}", [*SEARCH, *WHERE["inline"], flag, value, "--dry-run"])
+    return Case(f"{flag} {value[:60]!r}", [*SEARCH, *INLINE, flag, value, "--dry-run"])
 
 
 def of_rows(made: Material, generator: random.Random) -> Case:
@@ -288,7 +389,7 @@ def of_rows(made: Material, generator: random.Random) -> Case:
         content[place : place + generator.randint(0, 40)] = generator.choice(BYTES)
     path.write_bytes(content)
     asked = ["--data", str(path), "--model", str(made.model), "--budget", "4k", "--out"]
-    small = ["--trials", "1", "--max-steps", "1", "--retest", "0", *WHERE["inline"], "--quiet"]
+    small = ["--trials", "1", "--max-steps", "1", "--retest", "0", *INLINE, "--quiet"]
     return Case("bytes of a csv", [*asked, str(made.folder / "own"), "--force", *small])
 
 
@@ -375,37 +476,77 @@ def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 # Kills
 
 
-def kills(options: argparse.Namespace, folder: Path) -> list[str]:
+@contextlib.contextmanager
+def kills(share: Share, folder: Path) -> Iterator[Try]:
     """Kills at random moments and at single file operations, then the same command again."""
-    with whereabouts(options) as (where, strike):
-        return _kills(options, folder, where, strike)
+    with whereabouts(share, folder) as (where, strike):
+        whole = folder / "whole"
+        _must(run([*SEARCH, *where, "--out", str(whole)]))  # not timed: it may make the model
+        shutil.rmtree(whole)
+        began = time.monotonic()
+        _must(run([*SEARCH, *where, "--out", str(whole)]))
+        lasts, expected = time.monotonic() - began, told(whole)
+        n_operations = operations(where, folder)
+        victims = ["moment", "operation"] + (["worker"] if strike else [])
+        victims += ["node"] if share.nodes > 1 else []
+
+        def case(number: int, generator: random.Random) -> tuple[str, str, str | None]:
+            victim = victims[number % len(victims)]
+            after, place = generator.uniform(0, lasts), generator.randrange(1, n_operations + 1)
+            out = folder / f"run-{number}"
+            asked = [*SEARCH, *where, "--out", str(out)]
+            if victim == "moment":
+                run(asked, during=lambda child: _killed(child, after))
+            elif victim == "operation":
+                run(asked, before=lambda: _killed_at(place, out))
+            outcome = run(asked, during=_struck(victim, after, strike))
+            fault = outcome.fault or (f"exit code {outcome.code}" if outcome.code else None)
+            fault = fault or difference(out, whole, expected)
+            shutil.rmtree(out, ignore_errors=True)
+            about = f"at {place}" if victim == "operation" else f"after {after:.2f} s"
+            said = f": {outcome.output[-300:]}" if fault else ""
+            return VICTIMS[victim], f"{about}{said}", fault
+
+        yield case
+
+
+VICTIMS = {
+    "moment": "of the driver at a moment",
+    "operation": "of the driver at a file operation",
+    "worker": "of a worker at a moment",
+    "node": "of a node at a moment, another added",
+}
 
 
 @contextlib.contextmanager
 def whereabouts(
-    options: argparse.Namespace,
+    share: Share, folder: Path
 ) -> Iterator[tuple[list[str], Callable[[str], None] | None]]:
     """The arguments that say who does the work; what kills a part of a cluster."""
-    if options.executor != "cluster":
-        same = SAME_ANYWHERE if options.executor == "ray" else []
-        yield [*WHERE[options.executor], *same], None
+    if share.where == "inline":
+        yield INLINE, None
         return
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    command = [sys.executable, "-c", CLUSTER, str(options.nodes)]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        answers, asked = process.stdout, process.stdin
+    with tempfile.TemporaryDirectory(prefix="c-", dir="/tmp") as short:  # a socket's path is short
+        os.environ["RAY_TMPDIR"] = short
+        if share.where == "ray":
+            yield ["--executor", "ray", *SAME_ANYWHERE], None
+            return
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        command = [sys.executable, "-c", CLUSTER, str(share.nodes)]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            answers, asked = process.stdout, process.stdin
 
-        def strike(what: str) -> None:
-            print(what, file=asked, flush=True)
-            assert answers.readline() == f"{what}\n"
+            def strike(what: str) -> None:
+                print(what, file=asked, flush=True)
+                assert answers.readline() == f"{what}\n"
 
-        address = answers.readline().strip()
-        try:
-            yield [*WHERE["ray"], *SAME_ANYWHERE, "--ray-address", address], strike
-        finally:
-            print("end", file=asked, flush=True)
+            address = answers.readline().strip()
+            try:
+                yield ["--executor", "ray", *SAME_ANYWHERE, "--ray-address", address], strike
+            finally:
+                print("end", file=asked, flush=True)
 
 
 CLUSTER = """
@@ -436,49 +577,6 @@ for line in sys.stdin:
     print(what, flush=True)
 """
 """A cluster in a process of its own: says its address, then does what each line asks."""
-
-
-def _kills(
-    options: argparse.Namespace,
-    folder: Path,
-    where: Sequence[str],
-    strike: Callable[[str], None] | None,
-) -> list[str]:
-    generator = random.Random(options.seed)
-    whole = folder / "whole"
-    began = time.monotonic()
-    _must(run([*SEARCH, *where, "--out", str(whole)]))
-    lasts = time.monotonic() - began
-    expected, n_operations = told(whole), operations(where, folder)
-    victims = ["moment", "operation"] + (["worker"] if strike else [])
-    victims += ["node"] if strike and options.nodes > 1 else []
-    faults: dict[str, list[str]] = {}
-    kinds: Counter[str] = Counter()
-    for number in range(options.n):
-        out = folder / f"run-{number}"
-        asked = [*SEARCH, *where, "--out", str(out)]
-        victim = victims[number % len(victims)]
-        after, place = generator.uniform(0, lasts), generator.randrange(1, n_operations + 1)
-        kind, about = {
-            "moment": ("of the driver at a moment", f"after {after:.2f} s"),
-            "operation": ("of the driver at a file operation", f"at operation {place}"),
-            "worker": ("of a worker at a moment", f"after {after:.2f} s"),
-            "node": ("of a node at a moment, another added", f"after {after:.2f} s"),
-        }[victim]
-        kinds[kind] += 1
-        if victim == "moment":
-            run(asked, during=lambda child, after=after: _killed(child, after))
-        elif victim == "operation":
-            run(asked, before=lambda place=place, out=out: _killed_at(place, out))
-        outcome = run(asked, during=_struck(victim, after, strike))
-        fault = outcome.fault or (f"exit code {outcome.code}" if outcome.code else None)
-        fault = fault or difference(out, whole, expected)
-        if fault:
-            faults.setdefault(fault, []).append(f"{kind} {about}")
-            print(f"{number}: {fault} <- {kind} {about}: {outcome.output[-300:]}", flush=True)
-        shutil.rmtree(out, ignore_errors=True)
-    nodes = f", {options.nodes} node(s)" if options.executor == "cluster" else ""
-    return _told(f"Kills, {options.executor}{nodes}", options, kinds, faults)
 
 
 def _struck(
@@ -561,29 +659,30 @@ def _killed_at(place: int, out: Path, counter: Path | None = None) -> None:
 # Odd environments
 
 
-def worlds(options: argparse.Namespace, folder: Path) -> list[str]:
+@contextlib.contextmanager
+def worlds(share: Share, folder: Path) -> Iterator[Try]:
     """Environment variables set to anything."""
-    generator = random.Random(options.seed)
-    faults: dict[str, list[str]] = {}
-    kinds: Counter[str] = Counter()
-    for number in range(options.n):
-        name = generator.choice([*VARIABLES])
-        value = generator.choice(VARIABLES[name])
-        executor = options.executor
-        kinds[f"{name}, {executor}"] += 1
-        out = folder / f"world-{number}"
+    if share.nodes:
+        raise SystemExit("worlds run inline or with a Ray of their own")
 
-        def change(name: str = name, value: str | None = value) -> None:
+    def case(number: int, generator: random.Random) -> tuple[str, str, str | None]:
+        name = [*VARIABLES][number % len(VARIABLES)]
+        value = generator.choice(VARIABLES[name])
+
+        def change() -> None:
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
-        outcome = run([*SEARCH, *WHERE[executor], "--out", str(out)], before=change)
-        if outcome.fault:
-            faults.setdefault(outcome.fault, []).append(f"{executor}: {name}={value}")
-            print(f"{number}: {outcome.fault} <- {executor}: {name}={value}", flush=True)
-    return _told("Odd environments", options, kinds, faults)
+        out = folder / f"world-{number}"
+        asked = [*SEARCH, "--executor", share.where, "--out", str(out)]
+        outcome = run(asked, before=change)
+        shutil.rmtree(out, ignore_errors=True)
+        said = f": {outcome.output[-300:]}" if outcome.fault else ""
+        return name, f"{value}{said}", outcome.fault
+
+    yield case
 
 
 VARIABLES: dict[str, Sequence[str | None]] = {
@@ -605,18 +704,11 @@ def _must(outcome: Outcome) -> None:
         )
 
 
-def _told(
-    what: str, options: argparse.Namespace, kinds: Counter[str], faults: dict[str, list[str]]
-) -> list[str]:
-    n_faults = sum(map(len, faults.values()))
-    lines = [f"## {what}: {n_faults} of {options.n} cases failed (seed {options.seed})", ""]
-    lines += [f"- {kind}: {count}" for kind, count in sorted(kinds.items())]
-    for fault, cases in sorted(faults.items(), key=lambda item: -len(item[1])):
-        lines.append(f"- **{len(cases)} x {fault}**, the shortest: `{min(cases, key=len)}`")
-    return lines
-
-
-CAMPAIGNS = {"inputs": inputs, "kills": kills, "worlds": worlds}
+KINDS: dict[str, Callable[[Share, Path], contextlib.AbstractContextManager[Try]]] = {
+    "inputs": inputs,
+    "kills": kills,
+    "worlds": worlds,
+}
 
 if __name__ == "__main__":
     main()

@@ -149,17 +149,19 @@ PAIRS = [
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """A test of both tables, which gives neither itself, is run over PAIRS."""
+    names = {"construction", "decomposition"}
+    given = "".join(str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if names <= set(metafunc.fixturenames) and not any(name in given for name in names):
+        both = pytest.mark.parametrize(("construction", "decomposition"), PAIRS, scope="session")
+        metafunc.definition.add_marker(both)
+
+
 def pytest_collection_modifyitems(items):
-    """Of tests over both tables, what both fixtures give, those of PAIRS."""
-
-    def is_kept(item) -> bool:
-        given = getattr(getattr(item, "callspec", None), "params", {})
-        asked = "".join(str(mark.args[0]) for mark in item.iter_markers("parametrize"))
-        if not {"construction", "decomposition"} <= given.keys() or "construction" in asked:
-            return True
-        return (given["construction"], given["decomposition"]) in PAIRS
-
-    items[:] = [item for item in items if is_kept(item)]
+    """Slow files first, so that no worker is left with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

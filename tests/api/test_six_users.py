@@ -30,7 +30,7 @@ def seams():
 @pytest.fixture(scope="module")
 def found(seams, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seams")
-    runs = seams.searches(folder, trials=9, max_steps=4)
+    runs = seams.searches(folder, trials=12, max_steps=4)
     checked = {name: seams.check(run, folder / f"{name}-exports") for name, run in runs.items()}
     return runs, seams.tallies(runs, checked)
 
@@ -47,7 +47,7 @@ def test_every_trial_is_complete_and_within_the_budget(found):
     runs, tallies = found
     for run in runs.values():
         assert set(run.trials()["state"]) == {"complete"}
-        assert run.proof in ((9, 0), (4, 0))
+        assert run.proof in ((12, 0), (6, 0))
     assert all(one.states for one in tallies.values())
 
 

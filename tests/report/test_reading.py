@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -125,6 +126,21 @@ def test_the_budget_is_proved_anew(digits, tmp_path):
     assert proof_sentence(read_run(folder)).startswith(
         f"{counts.count(max(counts))} of 48 over budget"
     )
+
+
+def test_estimates_are_of_the_folder_that_is_read(digits, tmp_path):
+    """Not of one that was read before, with the same scores and other points."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copyfile(digits / "run.json", folder / "run.json")
+    changed = events(digits)
+    for event in changed:
+        if event["event"] == "proposed":
+            event["point"] = {**event["point"], "learning_rate": 1e-2 / (1 + event["number"])}
+    rewrite(folder, changed)
+    first, other, again = (trials_of(one)["estimate"].dropna() for one in (digits, folder, digits))
+    assert list(first) == list(again)
+    assert list(first) != list(other)
 
 
 def test_an_unfinished_last_line_is_not_there_yet(write_run, tmp_path):

@@ -61,8 +61,8 @@ def test_alone_is_packed(bert, data, trials, tmp_path, learnt, assert_same):
         scores = all_of_them.scores(data.select)
         together = [learnt(all_of_them, tmp_path / "together", k) for k in range(len(trials))]
     assert len(set(scores)) > 1
-    for number, spec in enumerate(trials):
-        with pack(bert, data, [spec]) as alone:
+    for number in range(0, len(trials), 2):  # each method alone: test_methods.py
+        with pack(bert, data, [trials[number]]) as alone:
             assert alone.advance(MAX_STEPS)[0] == pytest.approx(losses[number], abs=1e-5)
             assert alone.scores(data.select)[0] == pytest.approx(scores[number], abs=1e-5)
             assert_same(learnt(alone, tmp_path / "alone"), together[number])
