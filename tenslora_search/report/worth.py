@@ -18,7 +18,7 @@ class Told(NamedTuple):
     scores: Mapping[int, float]
 
 
-_last: dict[str, dict[int, Estimate]] = {}
+_last: dict[str, list[Estimate]] = {}
 """Of the run that was read last, by all that they follow from: a report reads it several times."""
 
 
@@ -32,10 +32,9 @@ def estimates_of(records: Mapping[int, Record]) -> dict[int, Estimate]:
     wanted = [_wanted(one, records) for one in complete]
     key = repr((known, wanted))
     if key not in _last:
-        found = estimates(known, wanted)
         _last.clear()
-        _last[key] = dict(zip((one.number for one in complete), found, strict=False))
-    return _last[key]
+        _last[key] = estimates(known, wanted)
+    return dict(zip((one.number for one in complete), _last[key], strict=False))
 
 
 def _wanted(one: Record, records: Mapping[int, Record]) -> Wanted:
