@@ -18,8 +18,8 @@ class Told(NamedTuple):
     scores: Mapping[int, float]
 
 
-_last: dict[tuple[Any, ...], dict[int, Estimate]] = {}
-"""Of the run that was asked about last: a report reads it several times."""
+_last: dict[str, list[Estimate]] = {}
+"""Of the run that was read last, by all that they follow from: a report reads it several times."""
 
 
 def estimates_of(records: Mapping[int, Record]) -> dict[int, Estimate]:
@@ -29,15 +29,12 @@ def estimates_of(records: Mapping[int, Record]) -> dict[int, Estimate]:
     if len(trials) < FEWEST or not complete:
         return {}
     known = [Told(one.point, one.n_params, one.curve) for one in trials]
-    key = (
-        tuple((one.number, one.cut_from, one.n_params, one.score) for one in complete),
-        tuple((one.n_params, *one.scores.items(), *sorted(one.point.items())) for one in known),
-    )
+    wanted = [_wanted(one, records) for one in complete]
+    key = repr((known, wanted))
     if key not in _last:
-        found = estimates(known, [_wanted(one, records) for one in complete])
         _last.clear()
-        _last[key] = dict(zip((one.number for one in complete), found, strict=False))
-    return _last[key]
+        _last[key] = estimates(known, wanted)
+    return dict(zip((one.number for one in complete), _last[key], strict=False))
 
 
 def _wanted(one: Record, records: Mapping[int, Record]) -> Wanted:
