@@ -30,6 +30,7 @@ def print_dry_run(
     from tenslora_search.api.checks import check_options
     from tenslora_search.runs.question import Question
     from tenslora_search.study.asked import space_of
+    from tenslora_search.study.earlier import check_earlier
 
     question = Question.of(budget=budget, **asked)
     check_options(question, **means)
@@ -41,7 +42,9 @@ def print_dry_run(
             file=sys.stderr,
         )
     of_adapter = question.adapter_budget(head or 0)
-    rows = space_of(question, question.geometry, of_adapter).table()
+    space = space_of(question, question.geometry, of_adapter)
+    check_earlier(question, space)
+    rows = space.table()
     found = _looked_at(question)
     if as_json:
         print(json.dumps([row._asdict() for row in rows], indent=2))

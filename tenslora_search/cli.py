@@ -44,13 +44,13 @@ def search(
     space: options.Space = None, methods: options.Methods = None, group: options.Group = None,
     min_budget: options.MinBudget = None, max_rank: options.MaxRank = None,
     trials: options.Trials = None, time_limit: options.TimeLimit = None,
-    sampler: options.Sampler = None, pruner: options.Pruner = None,
-    objective: options.Objective = None, pack: options.Pack = "auto",
+    warm_start: options.WarmStart = None, sampler: options.Sampler = None,
+    pruner: options.Pruner = None, objective: options.Objective = None, pack: options.Pack = "auto",
     split: options.Split = None, asynchronous: options.Asynchronous = False,
     executor: options.Executor = "ray", ray_address: options.RayAddress = None,
     gpus_per_worker: options.GpusPerWorker = None, retest: options.Retest = None,
     retain: options.Retain = None, retest_methods: options.RetestMethods = False,
-    seed: options.Seed = None, max_steps: options.MaxSteps = None,
+    cut: options.Cut = True, seed: options.Seed = None, max_steps: options.MaxSteps = None,
     batch_size: options.BatchSize = None, max_length: options.MaxLength = None,
     eta: options.Eta = None, fit_rows: options.FitRows = None,
     count_head: options.CountHead = False, out: options.Out = None, force: options.Force = False,
@@ -87,7 +87,7 @@ ASKED = (
     "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
     "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
     "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
-    "split", "asynchronous",
+    "split", "asynchronous", "cut", "warm_start",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 

@@ -66,6 +66,10 @@ Methods = Annotated[
 ]
 Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
+WarmStart = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RUN", help="scores of an earlier run as a prior; may be repeated"),
+]
 Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
 Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]
@@ -88,6 +92,10 @@ Retain = Annotated[
 ]
 RetestMethods = Annotated[
     bool, typer.Option("--retest-methods", help="each method's best at three sizes too, for tables")
+]
+Cut = Annotated[
+    bool,
+    typer.Option("--cut/--no-cut", help="also cut the front's largest members down, untrained"),
 ]
 Seed = Annotated[int | None, typer.Option(help="[0]")]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]

@@ -27,7 +27,7 @@ SEARCHES = re.findall(
 """Of the README."""
 COUNT = "count --construction qkv_depth --decomposition tucker --ranks 59,59,3,12".split()
 SMALL = (
-    "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 "
+    "--budget 6k --task digits --trials 6 --max-steps 18 --batch-size 16 --retest 1 --no-cut "
     "--executor inline"
 ).split()
 

@@ -22,6 +22,7 @@ from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import PLAIN, TrialSpec
 from tenslora_search.study.asked import space_of
+from tenslora_search.study.earlier import check_earlier
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
@@ -70,8 +71,8 @@ def ask_tell(
 
     Sites are those of `model` (a name, folder or hub id), or a `geometry` (`geometry_of(model)`,
     `Geometry.attention(...)`). `options`: trials, space, methods, min_budget, max_rank, sampler,
-    pruner, objective, seed, and max_steps and eta, which make the rungs: trials are reported at
-    some steps before max_steps and stopped early; without it each trial has one score, its last.
+    pruner, objective, seed, warm_start, and max_steps and eta, which make the rungs: trials are
+    reported at some steps before max_steps and stopped early; without it each has its last alone.
     Scores are on a scale like accuracy's, 0 to 1, higher is better: what the report calls alike or
     within the noise is measured on it. `plugins`: files that add entries (docs/plugins.md).
     `QuestionError` for a wrong question; `NothingFitsError` if no configuration is within the
@@ -90,7 +91,7 @@ def ask_tell(
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
-    _check_space(space)
+    _check_space(space, question)
     folder = Path(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))
@@ -98,8 +99,11 @@ def ask_tell(
         return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 
 
-def _check_space(space: SearchSpace) -> None:
-    """`QuestionError` for one of which something is done by our own training alone."""
+def _check_space(space: SearchSpace, question: Question) -> None:
+    """`QuestionError` for one of which something is done by our own training alone, or that earlier
+    runs are not of.
+    """
+    check_earlier(question, space)
     if space.needs:
         raise QuestionError(
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "

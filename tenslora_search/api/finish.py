@@ -42,7 +42,7 @@ def finish(source: Serving) -> Run:
 
 def _importances(source: Serving) -> dict[str, Any]:
     try:
-        return importances(source.study.records, source.space.searched)
+        return importances(source.study.told.trials, source.space.searched)
     except Exception:  # whatever Optuna makes of unusual scores, the report is written without them
         return {}
 

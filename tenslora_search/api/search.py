@@ -29,6 +29,7 @@ from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.study.asked import space_of
+from tenslora_search.study.earlier import check_earlier
 from tenslora_search.study.measured import geometries_of
 from tenslora_search.study.space import SearchSpace
 
@@ -285,4 +286,5 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
     )
+    check_earlier(question, space)
     return space, head_params

@@ -51,7 +51,7 @@ def progress_of(
     beat: "Beat | None" = None,
 ) -> Progress:
     """What a study has come to."""
-    records = study.records.values()
+    records = study.told.trials.values()
     members = [study.records[number] for number in study.front()]
     states = [one.state for one in records]
     scores = [one.score for one in records if one.state == "complete" and one.score is not None]

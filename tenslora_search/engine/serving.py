@@ -63,7 +63,9 @@ class Serving:
             setting=setting_of(question, run_file),
             listeners=listeners,
         )
-        self.retests = Retests(self.study, question.retest, of_methods=question.retest_methods)
+        self.retests = Retests(
+            self.study, question.retest, of_methods=question.retest_methods, cuts=question.cut
+        )
         self._pack, self._n_workers, self._on_gpu = pack, 1, False
         self._is_probing, self._seconds_a_step = False, 0.0
         self._running: dict[str, Segment] = {}
@@ -121,7 +123,7 @@ class Serving:
             return None
         if self.interrupted or (self.time_limit is not None and self.seconds > self.time_limit):
             self.retests.drop()
-        return self.retests.next_segment()
+        return self.retests.next_segment(self._split)
 
     def finished(
         self, segment: Segment, results: Sequence[TrialResult], folder: Path, seconds: float

@@ -9,7 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,15 +227,27 @@ def front_shares(sizes: Sequence[int], drawn: Floats) -> Floats:
     return shares
 
 
-def estimates(
-    trials: Sequence[Scored], points: Sequence[Mapping[str, Any]], sizes: Sequence[int]
-) -> list[tuple[float, float, float]]:
-    """(estimate, its error, how likely it is on the front of these) of each point; [] without a
-    model.
+class Wanted(NamedTuple):
+    """What is to be estimated: a point of a model's size; `shift` is added to what it scores, and
+    `n_params` is its own size, where it was cut down.
     """
+
+    point: Mapping[str, Any]
+    size: int
+    n_params: int
+    shift: float = 0.0
+
+
+def estimates(
+    trials: Sequence[Scored], wanted: Sequence[Wanted]
+) -> list[tuple[float, float, float]]:
+    """(estimate, its error, how likely it is on the front of these) of each; [] without a model."""
     model = ScoreModel.fitted(trials)
     if model is None:
         return []
+    points, sizes = [one.point for one in wanted], [one.size for one in wanted]
+    shifts = np.array([one.shift for one in wanted])
     mean, error = model.at(points, sizes)
-    shares = front_shares(sizes, model.draws(points, sizes, DRAWS))
-    return list(zip(mean.tolist(), error.tolist(), shares.tolist(), strict=True))
+    drawn = model.draws(points, sizes, DRAWS) + shifts[:, None]
+    shares = front_shares([one.n_params for one in wanted], drawn)
+    return list(zip((mean + shifts).tolist(), error.tolist(), shares.tolist(), strict=True))

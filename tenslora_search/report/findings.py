@@ -3,6 +3,7 @@ sentence goes beyond the noise.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -164,6 +165,28 @@ def picks_sentence(record: RunRecord) -> str | None:
         "and seeds that no choice has seen, may order them otherwise: differences"
         f"{wide} there are noise."
     )
+
+
+def zero_sentence(record: RunRecord) -> str | None:
+    """What 0 parameters of the budget score: the task head alone, or the model as it is."""
+    on_select, again = record.zero
+    if math.isnan(on_select) and not again:
+        return None
+    scores = [] if math.isnan(on_select) else [f"{on_select:.4f} on select"]
+    if again:
+        spread = f" ± {statistics.stdev(again):.4f}" if len(again) > 1 else ""
+        scores.append(f"{statistics.fmean(again):.4f}{spread} on report")
+    what = (
+        "The task head alone, on the frozen model"
+        if record.file.head_params
+        else ("The model as it is")
+    )
+    text = f"{what} (0 parameters of the budget), scores {' and '.join(scores)}."
+    below = [one for one in front(record.rows) if one.score < on_select]
+    if below:
+        numbers = ", ".join(str(one.number) for one in below)
+        text += f" Members of the front below that: {numbers}."
+    return text
 
 
 def noise_sentence(record: RunRecord) -> str:

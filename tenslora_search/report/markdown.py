@@ -5,7 +5,7 @@ trust, how to do it again.
 import re
 from collections.abc import Sequence
 
-from tenslora_search.report.findings import against_best, beside_lora
+from tenslora_search.report.findings import against_best, beside_lora, zero_sentence
 from tenslora_search.report.pages.choosing import heading, measured, report_score
 from tenslora_search.report.pages.evidence import origins, trust_lines
 from tenslora_search.report.pareto import front, picks_of
@@ -24,6 +24,7 @@ def markdown(record: RunRecord) -> str:
         "",
         f"Scored by {_text(record.file.metric)}. {_text(beside_lora(record))}",
         "",
+        *([_text(zero), ""] if (zero := zero_sentence(record)) else []),
         *_front(record),
         *(f"- {_text(line)}" for line in trust_lines(record)),
         "",
@@ -47,7 +48,7 @@ def _front(record: RunRecord) -> list[str]:
         [
             str(row.number),
             ", ".join(name for name, number in picks.items() if number == row.number),
-            row.method,
+            row.label,
             row.ranks,
             f"{row.n_params:,}",
             f"{row.score:.4f}",

@@ -4,6 +4,7 @@ constants said once.
 
 import math
 import shlex
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ FIELDS = (
     "number", "state", "method", "construction", "decomposition", "ranks", "n_params", "bytes",
     "extra_macs", "lora_rank", "lora_bytes", "peak_memory_mb", "seconds", "score", "report_score",
     "report_std", "n_retests", "step", "reason", "estimate", "estimate_error",
-    "on_front",
+    "on_front", "cut_from",
 )  # fmt: skip
 AXES = {
     "n_params": "trainable parameters",
@@ -35,6 +36,7 @@ MARK_SIZE = 7
 def payload(record: RunRecord) -> dict[str, Any]:
     """Columns and rows of all trials, and what they stand beside."""
     rows, curves, leaders = record.rows, record.curves, front(record.rows)
+    again = record.zero[1]
     settings = varying(rows)
     measures = measures_of(rows)
     columns = [*FIELDS, *measures, *settings]
@@ -54,6 +56,7 @@ def payload(record: RunRecord) -> dict[str, Any]:
         "measures": measures,
         "looks": _looks(rows),
         "budget": record.file.budget,
+        "zero": [_plain(record.zero[0]), _plain(statistics.fmean(again)) if again else None],
         "metric": record.file.metric,
         "folder": str(record.folder),
         "shell": shlex.quote(str(record.folder)),

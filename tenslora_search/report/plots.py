@@ -133,6 +133,10 @@ def _draw_axes(axes: Any, record: RunRecord) -> None:
     sizes = [one.n_params for one in record.rows]
     is_narrow = bool(sizes) and max(sizes) < 30 * min(sizes)
     axes.axvline(record.file.budget, color="0.3", ls=":", lw=1, label="budget")
+    if not math.isnan(zero := record.zero[0]):
+        axes.axhline(
+            zero, color="0.3", ls="--", lw=1, label=f"0 parameters ({short(zero)})", zorder=1
+        )
     axes.set(xscale="log", xlabel="trainable parameters of the adapter")
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.xaxis.set_minor_formatter(

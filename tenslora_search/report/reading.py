@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from tenslora_search.report.cutting import MOST_IN_ROW, cut, cut_all
-from tenslora_search.report.estimates import FEWEST, estimates
-from tenslora_search.report.rows import FIELDS, Row, Value
-from tenslora_search.runs.events import Event, Retest, Rung, SegmentDone, read_events
+from tenslora_search.report.estimates import FEWEST, Wanted, estimates
+from tenslora_search.report.rows import CUT, FIELDS, Row, Value
+from tenslora_search.runs.events import (
+    Event,
+    HeadAlone,
+    Retest,
+    Rung,
+    SegmentDone,
+    read_events,
+)
 from tenslora_search.runs.fields import FieldError, value_of
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.run_file import RunFile
@@ -44,6 +51,8 @@ class RunRecord:
     """the parameters of each trial, counted anew from its specification; None where this version
     cannot read that
     """
+    head_alone: Mapping[int, HeadAlone] = field(default_factory=dict[int, HeadAlone])
+    """scores of the task head without an adapter: on select at seed 0, on report at the others"""
 
     @property
     def over_budget(self) -> int:
@@ -79,11 +88,21 @@ class RunRecord:
     @property
     def worker_seconds(self) -> float:
         """Of search and retests, all workers together."""
-        return self.seconds_of_search + sum(one.seconds for one in self.retests)
+        beside = [one.seconds for one in (*self.retests, *self.head_alone.values())]
+        return self.seconds_of_search + sum(beside)
 
     def typical_noise(self, split: str) -> float:
         """The noise of one score on a split where nothing has measured it: its metric's."""
         return noise_of(self.file.metric, (self.file.rows or {}).get(split, UNKNOWN_ROWS))
+
+    @property
+    def zero(self) -> tuple[float, tuple[float, ...]]:
+        """What the task head scores without an adapter: on select, nan where it is not known, and
+        on report, by seed.
+        """
+        on_select = self.head_alone.get(0)
+        again = tuple(self.head_alone[seed].score for seed in sorted(self.head_alone) if seed)
+        return on_select.score if on_select else math.nan, again
 
     @property
     def report_rows(self) -> int | None:
@@ -125,6 +144,7 @@ def read_run(folder: str | Path) -> RunRecord:
         tuple(_scored_at(events)),
         told.seconds,
         tuple(adapter.n_params if adapter else None for adapter in adapters),
+        told.head_alone,
     )
 
 
@@ -143,16 +163,27 @@ _estimates: dict[tuple[Any, ...], list[tuple[float, float, float]]] = {}
 def with_estimates(rows: Sequence[Row], records: Mapping[int, Record], n_events: int) -> list[Row]:
     """The rows, each complete one with its estimate; as they are where there are too few trials."""
     complete = [one for one in rows if one.is_complete]
-    known = [Told(one.point, one.n_params, one.curve) for one in records.values() if one.curve]
+    trials = [one for one in records.values() if one.curve and one.cut_from is None]
+    known = [Told(one.point, one.n_params, one.curve) for one in trials]
     if len(known) < FEWEST or not complete:
         return list(rows)
     key = (n_events, len(rows), *(tuple(one.scores.items()) for one in known))
     if key not in _estimates:
         _estimates.clear()
-        points = [records[one.number].point for one in complete]
-        _estimates[key] = estimates(known, points, [one.n_params for one in complete])
+        _estimates[key] = estimates(known, [_wanted(one, records) for one in complete])
     found = dict(zip((one.number for one in complete), _estimates[key], strict=False))
     return [replace(one, **_named(found.get(one.number))) for one in rows]
+
+
+def _wanted(row: Row, records: Mapping[int, Record]) -> Wanted:
+    """A cut is as good as what it was cut from, but for the difference of their scores, which are
+    of one training and the same rows.
+    """
+    if row.cut_from is None:
+        return Wanted(records[row.number].point, row.n_params, row.n_params)
+    parent = records[row.cut_from]
+    shift = row.score - (parent.score or 0.0)
+    return Wanted(parent.point, parent.n_params, row.n_params, shift)
 
 
 def _named(found: tuple[float, float, float] | None) -> dict[str, Any]:
@@ -172,7 +203,7 @@ def _row(record: Record, adapter: AdapterSpec | None, file: RunFile) -> Row:
     return Row(
         number=record.number,
         state=STATES.get(record.state, "running"),
-        method=cut(said.method, MOST_IN_ROW),
+        method=cut(said.method, MOST_IN_ROW) + (CUT if record.cut_from is not None else ""),
         construction=cut(said.construction, MOST_IN_ROW),
         decomposition=cut(said.decomposition, MOST_IN_ROW),
         ranks=cut(_ranks(said.ranks), MOST_IN_ROW),
@@ -194,6 +225,7 @@ def _row(record: Record, adapter: AdapterSpec | None, file: RunFile) -> Row:
         lora_rank=_known(lora and lora.rank),
         lora_bytes=_known(lora and lora.bytes),
         n_nonzero=_left(record),
+        cut_from=record.cut_from,
     )
 
 

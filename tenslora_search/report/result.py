@@ -20,6 +20,8 @@ def result(record: RunRecord) -> dict[str, Any]:
     file, columns, leaders = record.file, columns_of(record.rows), front(record.rows)
     picks = picks_of(leaders, record.typical_noise("select"))
     proof = {"checked": len(record.rows), "over": record.over_budget}
+    on_select, again = record.zero
+    zero = {"score": None if math.isnan(on_select) else on_select, "report_scores": list(again)}
     return {
         "version": VERSION,
         "folder": str(record.folder),
@@ -31,6 +33,7 @@ def result(record: RunRecord) -> dict[str, Any]:
         "trials": len(record.rows),
         "complete": len(record.complete),
         "worker_seconds": record.worker_seconds,
+        "zero": zero,
         "picks": picks,
         "front": [_plain(one, columns) for one in leaders],
         "proof": proof,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 """What stands in a cell of a table."""
+CUT = ", cut down"
+"""Behind the method of an adapter that was not trained at its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,20 @@ class Row:
     """the estimate's standard error"""
     on_front: float = math.nan
     """how likely no trial that is not larger scores higher"""
+    cut_from: int | None = None
+    """the trial whose trained adapter it is, cut down"""
 
     @property
     def worth(self) -> float:
         """What it is judged by: its estimate; its own score where there is none."""
         return self.score if math.isnan(self.estimate) else self.estimate
+
+    @property
+    def label(self) -> str:
+        """Its method; of a cut, what it was cut from."""
+        if self.cut_from is None:
+            return self.method
+        return f"{self.method.removesuffix(CUT)}, cut from trial {self.cut_from}"
 
     @property
     def is_complete(self) -> bool:

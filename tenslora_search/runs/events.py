@@ -64,9 +64,21 @@ class Proposed(Event):
     construction: str
     decomposition: str
     ranks: tuple[Number | tuple[Number, ...], ...]
+    cut_from: Number | None = None
+    """the trial whose trained adapter was cut down to this one, which is not trained itself; None,
+    and then not written: it is a trial of its own
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        said = Event.to_json(self)
+        if self.cut_from is None:
+            del said["cut_from"]
+        return said
 
     @classmethod
-    def of(cls, number: int, point: Mapping[str, Any], spec: TrialSpec) -> "Proposed":
+    def of(
+        cls, number: int, point: Mapping[str, Any], spec: TrialSpec, cut_from: int | None = None
+    ) -> "Proposed":
         adapter = spec.adapter
         return cls(
             number,
@@ -77,6 +89,7 @@ class Proposed(Event):
             adapter.construction,
             adapter.decomposition,
             tuple(adapter.ranks),
+            cut_from,
         )
 
     def trial_spec(self) -> TrialSpec:
@@ -85,6 +98,26 @@ class Proposed(Event):
             return cast(TrialSpec, value_of(TrialSpec, self.spec, "spec"))
         except FieldError as error:
             raise QuestionError(f"trial {self.number} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier(Event):
+    """A trial of an earlier run that this search's sampler is told of (`--warm-start`), as a point
+    of this search's space. It is no trial of this search.
+    """
+
+    kind = "earlier"
+    run: Name
+    trial: Number
+    """its number there"""
+    point: Mapping[str, str | bool | int | float]
+    n_params: Number
+    """of the point, here"""
+    step: Number
+    """the last one it was scored at, as a step of this search's trials"""
+    score: float
+    is_same: bool
+    """whether that run was about the same data and model, by the same metric"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +249,26 @@ class RetestFailed(Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeadAlone(Event):
+    """The task head, trained on the frozen model without an adapter, was scored; of a model without
+    a task head, the model as it is.
+    """
+
+    kind = "head_alone"
+    seed: Number
+    """0: the search's own, scored on select; else a retest's, scored on report"""
+    score: float
+    seconds: Seconds = 0.0
+
+
 EVENTS: Table[type[Event]] = Table(
     "event",
     {
         one.kind: one
         for one in (
-            Opened, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
-            Wave, Retest, RetestFailed,
+            Opened, Earlier, Proposed, Rung, Cut, Promoted, Paused, Complete, Failed, SegmentDone,
+            Wave, Retest, RetestFailed, HeadAlone,
         )
     },
 )  # fmt: skip

@@ -27,7 +27,7 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
-FREE = ("trials", "retest", "retest_methods")
+FREE = ("trials", "retest", "retest_methods", "cut")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
     "space",
@@ -41,6 +41,7 @@ OWN_LOOP = (
     "seed",
     "min_budget",
     "max_rank",
+    "warm_start",
 )
 """The options of `ask_tell`."""
 
@@ -81,6 +82,8 @@ class Question:
     """fresh seeds on which each member of the front is trained again"""
     retest_methods: bool = False
     """and the best of each method at a sixteenth, a quarter and all of the budget"""
+    cut: bool = True
+    """whether the front's largest members are cut down after training too, before the retest"""
     seed: Number = 0
     retain: Name | None = None
     """text that must not be forgotten, a task or a file: the retest measures how much the loss on
@@ -92,6 +95,8 @@ class Question:
     eta: Eta = 3
     min_budget: Count | None = None
     """trainable parameters at least, counted as the budget's"""
+    warm_start: tuple[Name, ...] | None = None
+    """folders of earlier runs, whose scores the sampler is told of"""
     group: Name | None = None
     """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
     split: Count | None = None
@@ -166,25 +171,9 @@ class Question:
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
-        for name in (
-            "trials",
-            "max_steps",
-            "batch_size",
-            "max_length",
-            "fit_rows",
-            "max_rank",
-            "split",
-        ):
-            _at_least(name, chosen.get(name, 1), 1)
+        _check_numbers(chosen)
         if "min_budget" in chosen:
             chosen["min_budget"] = parse_count(chosen["min_budget"])
-        _at_least("retest", chosen.get("retest", 0), 0)
-        _at_least("seed", chosen.get("seed", 0), 0)
-        if chosen.get("seed", 0) >= 2**32:
-            raise QuestionError(
-                f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}."
-            )
-        _at_least("eta", chosen.get("eta", 2), 2)
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
         if "goal" in chosen:
@@ -193,6 +182,8 @@ class Question:
             _ = NOISE[chosen["metric"]]
         if "methods" in chosen:
             chosen["methods"] = methods_named(chosen["methods"])
+        if "warm_start" in chosen:
+            chosen["warm_start"] = _folders(chosen["warm_start"])
         for name in ("model", "space"):
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome
@@ -302,6 +293,12 @@ def _data_path(data: str | Path | None) -> str | None:
     return str(path.resolve())
 
 
+def _folders(said: object) -> tuple[str, ...] | None:
+    """One or several, as whole paths; None for none."""
+    every = [said] if isinstance(said, str | Path) else list(cast("Sequence[str | Path]", said))
+    return tuple(str(Path(one).expanduser().resolve()) for one in every) or None
+
+
 def _check_length(name: str, value: object) -> None:
     """Of names and paths: longer ones are none that a file system knows."""
     if isinstance(value, str | Path) and (len(str(value)) > LONGEST_NAME or "\0" in str(value)):
@@ -327,6 +324,19 @@ def _check_task(task: Task, chosen: Mapping[str, Any]) -> None:
             model,
             backbone.family.reads,
         )
+
+
+LEAST = {"retest": 0, "seed": 0, "eta": 2}
+"""Of numbers that are not at least 1."""
+
+
+def _check_numbers(chosen: Mapping[str, Any]) -> None:
+    """`QuestionError` for a number that cannot be."""
+    ones = "trials", "max_steps", "batch_size", "max_length", "fit_rows", "max_rank", "split"
+    for name, least in {**dict.fromkeys(ones, 1), **LEAST}.items():
+        _at_least(name, chosen.get(name, least), least)
+    if chosen.get("seed", 0) >= 2**32:
+        raise QuestionError(f"--seed is below 2**32, which is 4294967296; got {chosen['seed']}.")
 
 
 def _at_least(name: str, value: object, least: int) -> None:

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from tenslora_search.runs.events import (
     Complete,
     Cut,
+    Earlier,
     Event,
     Failed,
+    HeadAlone,
     Paused,
     Promoted,
     Proposed,
@@ -62,6 +64,11 @@ class Record:
         return self.proposed.point
 
     @property
+    def cut_from(self) -> int | None:
+        """The trial that it was cut down from; None for one that is trained itself."""
+        return self.proposed.cut_from
+
+    @property
     def n_params(self) -> int:
         return self.proposed.n_params
 
@@ -106,6 +113,9 @@ class Replay:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.head_alone: dict[int, HeadAlone] = {}
+        """by seed; 0 on select, the others on report"""
+        self.earlier: list[Earlier] = []
         self.n_segments = 0
         """the largest number in a segment's name"""
         self.seconds = 0.0
@@ -114,6 +124,11 @@ class Replay:
         self.wave: dict[int, int] = {}
         """those that the last wave began with, by number: the step at which each stood"""
         self._completed: list[Record] = []
+
+    @property
+    def trials(self) -> dict[int, Record]:
+        """Those that the search trains: all but what was cut down from one of them."""
+        return {n: one for n, one in self.records.items() if one.cut_from is None}
 
     def apply(self, event: Event) -> None:
         """`QuestionError` for an event of a trial that was not proposed, or one out of order."""
@@ -142,6 +157,10 @@ class Replay:
                 record.failed_retests.pop(event.seed, None)
             case RetestFailed():
                 self._known(event, event.number).failed_retests[event.seed] = event.reason
+            case Earlier():
+                self.earlier.append(event)
+            case HeadAlone():
+                self.head_alone[event.seed] = event
             case _:
                 pass
 

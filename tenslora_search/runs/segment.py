@@ -1,11 +1,15 @@
 """Segment, Probe, TrialResult: what a worker is asked, and what came out; JSON there and back."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tenslora_search.runs.fields import ByClass, Name, Number, Seconds, record_of
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.trial import TrialSpec
+
+HEAD_ALONE = 999_999_999
+"""The number of the entrant whose task head alone is trained: it is no trial of the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,21 @@ class Entrant:
     spec: TrialSpec
     state: str | None = None
     """the file of its paused state; None starts it"""
+    cut_to: AdapterSpec | None = None
+    """what it is cut down to once it is trained: the score and the state are those of the cut"""
+
+    @property
+    def ended(self) -> TrialSpec:
+        """The trial whose score and state come back."""
+        return replace(self.spec, adapter=self.cut_to) if self.cut_to else self.spec
+
+    def to_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "number": self.number,
+            "spec": self.spec.to_json(),
+            "state": self.state,
+        }
+        return said | ({"cut_to": self.cut_to.to_json()} if self.cut_to else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +76,7 @@ class Segment:
         return tuple(one.number for one in self.entrants)
 
     def to_json(self) -> dict[str, Any]:
-        entrants = [
-            {"number": one.number, "spec": one.spec.to_json(), "state": one.state}
-            for one in self.entrants
-        ]
+        entrants = [one.to_json() for one in self.entrants]
         shallow = {name: getattr(self, name) for name in self.__slots__}
         return {**shallow, "entrants": entrants, "setting": asdict(self.setting)}
 

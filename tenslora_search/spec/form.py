@@ -167,6 +167,7 @@ class Care(NamedTuple):
     """
 
     rate: float = 1.0
+    """0: the factor stays as it is, and its gradient does not count for the trial's clipping."""
     shrink: float = 0.0
     """After each step every entry moves this far towards zero: the proximal step of an L1 penalty.
     """

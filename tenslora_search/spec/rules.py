@@ -100,6 +100,13 @@ def _overlap(value: "Tensor", n_axes: int) -> "Tensor":  # (*looped, *axes), the
     return off.mean() / max(1, rank * (rank - 1))
 
 
+def head_alone() -> Rule:
+    """The adapter stays where it starts, at an update of zero: the task head alone learns, on a
+    frozen model.
+    """
+    return Rule(care=lambda factor: Care(rate=0.0))
+
+
 RULES: Table[Callable[..., Rule]] = Table(
-    "rule", {entry.__name__: entry for entry in (plain, lora_plus, prilora, dedup)}
+    "rule", {entry.__name__: entry for entry in (plain, lora_plus, prilora, dedup, head_alone)}
 )

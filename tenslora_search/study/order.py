@@ -8,12 +8,13 @@ proposed, judged and handed out.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tenslora_search.runs.events import Complete, Cut, Event, Paused, Promoted, Proposed, Rung
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Segment
 
+T = TypeVar("T")
 Group = tuple[int, int]
 """Of trials that can be trained together: the rung they stand on (-1: none), and the step that they
 are trained to.
@@ -39,7 +40,7 @@ class Trials(Protocol):
     def is_running(self) -> bool: ...
     @property
     def waiting(self) -> Mapping[Group, list[Record]]: ...
-    def judge(self, rungs: Sequence[int]) -> None: ...
+    def judge(self, rungs: Sequence[int]) -> int: ...
     def propose(self, count: int) -> list[Record]: ...
     def begin_wave(self) -> None: ...
     def start(self, group: Group, members: Sequence[Record]) -> Segment: ...
@@ -107,10 +108,11 @@ class Waves:
         """Nothing is decided before the wave's end."""
 
     def _decide(self, study: Trials, *, fresh: bool) -> None:
-        study.judge(range(len(study.rungs) - 1))
+        n_events = study.judge(range(len(study.rungs) - 1))
         if fresh:
-            study.propose(self.batch)
-        study.begin_wave()
+            n_events += len(study.propose(self.batch))
+        if n_events:
+            study.begin_wave()
 
     def _pack(
         self, study: Trials, group: Group, waiting: Sequence[Record], limit: int, split: int
@@ -162,19 +164,19 @@ class AsTheyCome:
             study.judge([rung])
 
 
-def packs(numbers: Sequence[int], limit: int, split: int) -> list[Sequence[int]]:
+def packs(trials: Sequence[T], limit: int, split: int) -> list[Sequence[T]]:
     """The trials in packs of nearly equal size: at most `limit` each, and `split` of them where
     that leaves two trials or more in each.
 
     >>> packs(range(10), limit=8, split=3)
     [range(0, 4), range(4, 7), range(7, 10)]
     """
-    n = len(numbers)
+    n = len(trials)
     n_packs = max(math.ceil(n / limit), min(split, n // LEAST_PACK), min(n, 1))
     edges = [0]
     for place in range(n_packs):
         edges.append(edges[-1] + n // n_packs + (place < n % n_packs))
-    return [numbers[first:last] for first, last in itertools.pairwise(edges)]
+    return [trials[first:last] for first, last in itertools.pairwise(edges)]
 
 
 def _groups(study: Trials, *, fresh: bool) -> Mapping[Group, list[Record]]:

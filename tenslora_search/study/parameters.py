@@ -27,6 +27,16 @@ def has(one: Parameter, value: Any) -> bool:
     return isinstance(value, int | float) and one.low <= value <= one.high
 
 
+def nearest(one: Parameter, value: Any) -> Any:
+    """Of a range the number in it that is nearest; of a choice the value, or, of numbers, the
+    nearest.
+    """
+    if isinstance(one, Range):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return min(one.high, max(one.low, float(value))) if is_number else middle(one)
+    return value if value in one.values else min(one.values, key=lambda other: abs(other - value))
+
+
 def middle(one: Parameter) -> Any:
     """The middle of a range on its own scale, the first of a choice."""
     if isinstance(one, Choice):

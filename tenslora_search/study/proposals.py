@@ -5,10 +5,11 @@ and taken up again proposes what an undisturbed one does.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tenslora_search.runs.events import Proposed
+from tenslora_search.runs.events import Earlier, Proposed
 from tenslora_search.runs.replay import Record
+from tenslora_search.study.earlier import as_seen, leaders
 from tenslora_search.study.samplers import Point, Proposer, Seen
 from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
@@ -20,8 +21,8 @@ space is used up.
 
 
 class Proposals:
-    """The known methods come first, until they make up half of all trials; then `sampler` is asked
-    for the others of a batch at once.
+    """The known methods come first, behind the first of them what led `earlier` runs, until they
+    make up half of all trials; then `sampler` is asked for the others of a batch at once.
     """
 
     def __init__(
@@ -32,11 +33,17 @@ class Proposals:
         *,
         n_trials: int,
         seed: int,
+        earlier: Sequence[Earlier] = (),
     ) -> None:
         self.space, self.n_trials, self.seed = space, n_trials, seed
         self._sampler, self._objective = sampler, objective
         self._keys: dict[int, str] = {}
-        self._known = {space.key(space.trial(point, 0)): point for point in space.seeds()}
+        self._earlier = tuple(earlier)
+        first = leaders(self._earlier)
+        if first:
+            first = [*space.seeds()[:1], *first]
+        every = [*first, *space.seeds()]
+        self._known = {space.key(space.trial(point, 0)): point for point in every}
         self.exhausted = False
         """whether the space, or the sampler, has no others"""
 
@@ -44,7 +51,8 @@ class Proposals:
         """`count` new trials or fewer in two batches, known methods and sampled ones; `records` has
         to hold the first of them when the second is asked for.
         """
-        count = min(count, 0 if self.exhausted else self.n_trials - len(records))
+        n_cut = sum(one.cut_from is not None for one in records.values())
+        count = min(count, 0 if self.exhausted else self.n_trials - len(records) + n_cut)
         if count <= 0:
             return
         for number in range(len(self._keys), len(records)):
@@ -56,7 +64,9 @@ class Proposals:
         if count > len(known):
             drawn = self.seed if keys <= set(self._known) else _mixed(self.seed, len(records))
             propose = self._sampler(self.space, drawn, self._objective)
-            points = propose([_seen(one) for one in records.values()], count - len(known))
+            seen = [_seen(one) for one in records.values() if one.cut_from is None]
+            told = [*as_seen(self._earlier, seen), *seen]
+            points = propose(told, count - len(known))
             generator = random.Random(drawn)
             points = [self._settled(one, len(records), generator) for one in points]
             sampled = self._proposed(points, len(records), keys, generator)

@@ -16,6 +16,7 @@ from tenslora_search.runs.events import (
     JOURNAL_VERSION,
     Complete,
     Cut,
+    Earlier,
     Event,
     Failed,
     Opened,
@@ -30,12 +31,13 @@ from tenslora_search.runs.paths import inside
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
-from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.dashboard import Dashboard
+from tenslora_search.study.earlier import earlier_of
 from tenslora_search.study.known import references
 from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
+from tenslora_search.study.records import check_records
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
 
@@ -51,7 +53,7 @@ class Study:
     apart).
 
     `objective` is "front" (score and log10 parameters) or "score". LoRA at two sizes always climbs.
-    Segments say what they train in by `setting`.
+    Segments say what they train in by `setting`; a new folder asks for `earlier` trials.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Study:
         asynchronous: bool = False,
         setting: Setting | None = None,
         listeners: Sequence[Callable[[Line], object]] = (),
+        earlier: Callable[[], Sequence[Earlier]] = tuple,
     ) -> None:
         self.space, self.folder, self.n_trials = space, folder, n_trials
         self.rungs, self.seed, self.setting = tuple(rungs), seed, setting or Setting()
@@ -81,14 +84,15 @@ class Study:
         events = self.journal.whole(self._order.unfinished)
         for event in events:
             self.told.apply(event)
-        self._check_records()
+        check_records(self.records, space, self.rungs, folder)
         self._n_segments = self.told.n_segments
-        self._proposals = Proposals(
-            space, SAMPLERS[sampler], objective, n_trials=n_trials, seed=seed
-        )
-        self.dashboard = Dashboard(folder / "study.journal", space, objective, self.records)
+        self.dashboard = Dashboard(folder / "study.journal", space, objective, self.told.trials)
         if not events:
-            self.journal.append(Opened(JOURNAL_VERSION))
+            self.write([Opened(JOURNAL_VERSION), *earlier()])
+        self._proposals = Proposals(
+            space, SAMPLERS[sampler], objective,
+            n_trials=n_trials, seed=seed, earlier=self.told.earlier,
+        )  # fmt: skip
         self._complete_at_top()
         self._order.opened(self)
 
@@ -116,6 +120,7 @@ class Study:
             asynchronous=question.asynchronous,
             setting=setting,
             listeners=listeners,
+            earlier=lambda: earlier_of(question, space),
         )
 
     @property
@@ -206,7 +211,7 @@ class Study:
         paused will not go on.
         """
         if self.done and not self._stopped:
-            for record in self.records.values():
+            for record in self.told.trials.values():
                 self.dashboard.ended(record)
 
     def front(self) -> list[int]:
@@ -230,29 +235,7 @@ class Study:
     @property
     def _n_left(self) -> int:
         """Trials that are still to be proposed."""
-        return 0 if self.exhausted else max(0, self.n_trials - len(self.records))
-
-    def _check_records(self) -> None:
-        """`QuestionError` for trials that this space and these rungs cannot have made."""
-        for record in self.records.values():
-            if not self.space.holds(record.point):
-                raise QuestionError(
-                    f"space {self.space.name} has changed since {self.folder} was begun: it no "
-                    f"longer holds its trial {record.number}. Choose another --out, or --force."
-                )
-            if record.spec.adapter.n_params != record.n_params:
-                raise QuestionError(
-                    f"trial {record.number} of {self.folder} was proposed with {record.n_params:,} "
-                    f"parameters, its specification has {record.spec.adapter.n_params:,}. Choose "
-                    "another --out, or --force."
-                )
-            strange = set(record.curve) - set(self.rungs)
-            if strange:
-                raise QuestionError(
-                    f"trial {record.number} of {self.folder} was scored at step {min(strange)}; "
-                    f"the rungs are {', '.join(map(str, self.rungs))}. Choose another --out, or "
-                    "--force."
-                )
+        return 0 if self.exhausted else max(0, self.n_trials - len(self.told.trials))
 
     def _events_of(self, result: TrialResult, state: str | None) -> list[Event]:
         """Of one trial at the end of a segment, whole or cut short."""
@@ -305,13 +288,13 @@ class Study:
                 self.dashboard.proposed(self.records[one.number])
         return [self.records[number] for number in range(before, len(self.records))]
 
-    def judge(self, rungs: Sequence[int]) -> None:
+    def judge(self, rungs: Sequence[int]) -> int:
         """Asks the pruner about all that stand on one of these rungs and are not on their way; what
-        it says is written at once.
+        it says is written at once. Of how many trials it is.
         """
         standings = [
             Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
-            for one in self.records.values()
+            for one in self.told.trials.values()
             if one.curve and one.state != "failed"
         ]
         events: list[Event] = []
@@ -319,13 +302,14 @@ class Study:
             here = [one for one in self.records.values() if one.step == self.rungs[rung]]
             if not any(one.state in ("reached", "paused") for one in here):
                 continue
-            kept = self._judge(standings, rung) | references(self.records)
+            kept = self._judge(standings, rung) | references(self.told.trials)
             for one in here:
                 if one.number in kept and one.state in ("reached", "paused"):
                     events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
         self.write(events)
+        return len(events)
 
     def begin_wave(self) -> None:
         """What waits now is trained before the next decision."""

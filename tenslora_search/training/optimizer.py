@@ -61,6 +61,7 @@ class PackedAdamW:
         )
         self._shrink = self._asked([[care.shrink for care in part.cares] for part in parts])
         self._fading = self._asked([[care.fading_shrink for care in part.cares] for part in parts])
+        self._still = self._asked([[float(not care.rate) for care in part.cares] for part in parts])
         spared = self._asked([[float(not care.decays) for care in part.cares] for part in parts])
         decay = weight_decay[:, None]
         self._decay = decay if spared is None else decay * (1 - spared)
@@ -94,6 +95,8 @@ class PackedAdamW:
         for view, gradient in zip(self.views(self.gradients), gradients, strict=True):
             if gradient is not None:
                 view.copy_(gradient)
+        if self._still is not None:
+            self.gradients.mul_(1 - self._still)
         norms = torch.linalg.vector_norm(self.gradients, dim=1, keepdim=True)
         self.gradients.mul_((self._clip / norms.clamp_min(1e-12)).clamp_max(1.0))
         self.means.lerp_(self.gradients, 1 - BETAS[0])

@@ -34,7 +34,7 @@ from tenslora_search.runs.segment import (
     TrialResult,
 )
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.cutting import cut_state
 from tenslora_search.training.measures import measures, to_device
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
@@ -112,18 +112,19 @@ def _train(
     began = time.perf_counter()
     scorer, split = _scorer(segment, backbone, data), _scored_on(segment, data)
     files = [folder / f"{one.number}.safetensors" for one in trials]
-    with _pack(segment, backbone, data, trials, segment.from_step) as pack:
-        losses = _advance(pack, segment.to_step, is_over)
-        reasons = [pack.failure(place) for place in range(len(trials))]
-        left = [_left(pack, place, one.spec) for place, one in enumerate(trials)]
-        for place, file in enumerate(files):
-            pack.save(place, file)
+    trained, rows = _trained(trials)
+    with _pack(segment, backbone, data, trained, segment.from_step) as pack:
+        told = _advance(pack, segment.to_step, is_over)
+        losses, reasons = [told[row] for row in rows], [pack.failure(row) for row in rows]
+        left = [_left(pack, row, one) for row, one in zip(rows, trials, strict=True)]
+        for row, file in zip(rows, files, strict=True):
+            pack.save(row, file)
         step = pack.step
         is_cut = step < segment.to_step
-        is_scored = scorer is backbone and not is_cut
+        is_scored = scorer is backbone and not is_cut and not any(one.cut_to for one in trials)
         found = _scored(pack, split, segment, data) if is_scored else []
-    if scorer is not backbone and not is_cut:
-        ended = [replace(one, state=str(file)) for one, file in zip(trials, files, strict=True)]
+    if not is_scored and not is_cut:
+        ended = [_ended(*one) for one in zip(trials, files, reasons, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
             found = _scored(pack, split, segment, data)
     seconds = (time.perf_counter() - began) / len(trials)
@@ -131,16 +132,18 @@ def _train(
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
         score, measured, classes = found[place] if found else _Scored()
-        reason = reasons[place]
-        if score is not None and not math.isfinite(score):
-            reason = reason or "its predictions are not finite"
-        loss = losses[place]
+        loss, reason = losses[place], reasons[place] or _unscored(score)
         if reason:
             file.unlink()
             score = loss = measured = classes = None
         rest = seconds, memory, left[place], measured, classes
         results.append(TrialResult(one.number, step, score, loss, reason, *rest))
     return results
+
+
+def _unscored(score: float | None) -> str | None:
+    is_wrong = score is not None and not math.isfinite(score)
+    return "its predictions are not finite" if is_wrong else None
 
 
 class _Scored(NamedTuple):
@@ -162,10 +165,26 @@ def _scored(pack: Pack, split: Split, segment: Segment, data: TaskData) -> list[
     return [_Scored(*one) for one in zip(scores, more, classes, strict=True)]
 
 
-def _left(pack: Pack, place: int, spec: TrialSpec) -> int | None:
+def _trained(trials: Sequence[Entrant]) -> tuple[list[Entrant], list[int]]:
+    """What is trained for them, each once, however often it is cut down; of each trial its place
+    there.
+    """
+    alike = [replace(one, number=0, cut_to=None) for one in trials]
+    places = {one: place for place, one in enumerate(dict.fromkeys(alike))}
+    return list(places), [places[one] for one in alike]
+
+
+def _ended(one: Entrant, file: Path, reason: str | None) -> Entrant:
+    """With the state in its file; what is to be cut down, and has not failed, is cut down there."""
+    if one.cut_to is None or reason:
+        return replace(one, state=str(file))
+    return Entrant(one.number, one.ended, str(cut_state(file, one.ended)))
+
+
+def _left(pack: Pack, place: int, one: Entrant) -> int | None:
     """How many trained numbers still matter, where these are not all."""
     n_left = pack.n_nonzero(place)
-    return n_left if n_left < spec.adapter.n_params else None
+    return n_left if n_left < one.spec.adapter.n_params and not one.cut_to else None
 
 
 FIRST_STEPS, LEAST_SECONDS = 4, 0.5

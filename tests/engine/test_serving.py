@@ -53,7 +53,7 @@ def fails(monkeypatch) -> set[str]:
             raise KeyError("pixel_values")
         rows = []
         for one in segment.entrants:
-            number, spec = one.number, one.spec
+            number, spec = one.number, one.ended
             save_file({"a": torch.zeros(1)}, folder / f"{number}.safetensors")
             score = 0.95 - 0.5 * spec.adapter.n_params**-0.2
             rows.append(

@@ -9,7 +9,7 @@ from torch import Tensor, einsum
 
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.allocators import Measured, ramp
+from tenslora_search.spec.allocators import Measured, gelora, ramp
 from tenslora_search.spec.constructions import CONSTRUCTIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.maps import sinter
@@ -241,6 +241,20 @@ def test_i15_loran_without_amplitude_is_lora():
     changed = sinter(update, amplitude=5e-2, frequency=40.0)
     assert torch.linalg.matrix_rank(update).unique().tolist() == [3]
     assert torch.linalg.matrix_rank(changed).unique().tolist() == [HIDDEN]
+
+
+def test_i17_gelora_is_lora_with_a_rank_a_layer():
+    """Where no layer gains dimensions it is LoRA of one rank."""
+    structure, names = Structure.of("none", "cp", THREE), ("query", "key", "value")
+    size = 4 * structure.smallest
+    flat = gelora().divide(structure, size, [0.5], Measured((5.0,) * (LAYERS + 1), names))
+    assert AdapterSpec.over(structure, flat).canonical().ranks == (4,)
+    steep = gelora().divide(structure, size, [0.5], Measured((3.0, 3.0, 6.0), names))
+    adapter = AdapterSpec.over(structure, steep)
+    first, last = adapter.ranks[:LAYERS]
+    assert adapter.ranks == (first, last) * PROJECTIONS
+    assert last > first
+    assert adapter.n_params <= size
 
 
 def test_i17_a_level_ramp_is_lora():

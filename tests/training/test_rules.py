@@ -3,6 +3,7 @@ columns that differ.
 """
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ import torch
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.decompositions.adaptive import END, START, share_kept
+from tenslora_search.spec.form import Rule
+from tenslora_search.spec.rules import RULES, dedup
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
@@ -158,3 +161,40 @@ def test_dedup_turns_columns_apart(bert, data):
 
     much = {"name": "dedup", "weight": 0.1}
     assert overlap(trial(bert, rule=much)) < 0.8 * overlap(trial(bert))
+
+
+def no_weight() -> Rule:
+    """ReSoRA's with lambda = 0, which no search proposes."""
+    return dedup(weight=0.0)
+
+
+@pytest.fixture
+def without_weight() -> Iterator[None]:
+    RULES.add("no_weight", no_weight)
+    yield
+    RULES.remove("no_weight")
+
+
+@pytest.mark.parametrize(("ranks", "rule"), [((1,), "dedup"), ((6,), "no_weight")])
+def test_i18_one_column_or_no_weight_is_lora(bert, data, without_weight, ranks, rule):
+    """With g = 1 there are no two columns that could point the same way."""
+    found = []
+    for name in (rule, "plain"):
+        with pack(bert, data, trial(bert, ranks=ranks, rule=name)) as one:
+            one.advance(N_STEPS)
+            found.append(updates(one))
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_i17_all_of_adalora_is_lora_of_its_gates_and_columns(bert, data):
+    """What it keeps are ranks a map: cut to them, LoRA has the same updates."""
+    with pack(bert, data, trial(bert, "adalora", (4,), keep=0.5, every=4)) as adaptive:
+        adaptive.advance(N_STEPS)
+        found, made = values(adaptive), updates(adaptive)
+        (scale,) = set(adaptive.specs[0].adapter.scales(0))
+    maps = zip(*(found[name].flatten(0, -3) for name in ("input", "output")), strict=True)
+    for (left, right), gates, update in zip(maps, found["gate"].flatten(0, -2), made, strict=True):
+        kept = gates != 0
+        lora = scale * (left[:, kept] * gates[kept]) @ right[:, kept].mT
+        torch.testing.assert_close(lora, update)
+        assert torch.linalg.matrix_rank(update) == int(kept.sum())

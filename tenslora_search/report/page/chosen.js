@@ -8,6 +8,7 @@ function lines(run, one) {
     ["method", one.method], ["construction", one.construction], ["decomposition", one.decomposition], ["ranks", one.ranks],
     ["parameters", count(one.n_params)], ["share of the budget", `${(100 * one.n_params / run.budget).toPrecision(3)} %`],
     ["bytes (float32)", count(one.bytes)], ["extra MACs a token", one.extra_macs == null ? null : count(one.extra_macs)],
+    ["cut from trial", one.cut_from],
     ["LoRA rank served", one.lora_rank == null ? null : count(one.lora_rank)],
     ["LoRA bytes served", one.lora_bytes == null ? null : count(one.lora_bytes)],
     ["peak memory, MB", one.peak_memory_mb == null ? null : one.peak_memory_mb.toFixed(1)],

@@ -75,6 +75,11 @@ function frontChart(run, chooser) {
       svg.append(draw("line", { class: "budget", x1: px(limit), x2: px(limit), y1: EDGE.top, y2: base }));
       svg.append(draw("text", { x: px(limit) + 8, y: EDGE.top - 7, "text-anchor": "end" }, "budget"));
     }
+    const zero = run.zero[isSelect ? 0 : 1];
+    if (zero != null && zero <= top) {
+      svg.append(draw("line", { class: "budget zero", x1: EDGE.left, x2: width - EDGE.right, y1: py(zero), y2: py(zero) }));
+      svg.append(draw("text", { x: EDGE.left + 4, y: py(zero) - 4 }, `0 parameters: ${score(zero)}`));
+    }
     if (leading.length) {
       const line = leading.map((one, k) => (k ? `H${px(one[x]).toFixed(1)}V${py(one[y]).toFixed(1)}` : `M${px(one[x]).toFixed(1)} ${py(one[y]).toFixed(1)}`));
       if (y === "worth") svg.append(...leading.map((one, k) => {

@@ -2,7 +2,12 @@
 side, all trials.
 """
 
-from tenslora_search.report.findings import against_best, beside_lora, picks_sentence
+from tenslora_search.report.findings import (
+    against_best,
+    beside_lora,
+    picks_sentence,
+    zero_sentence,
+)
 from tenslora_search.report.markup import Markup, join, outside, table, tag
 from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import RunRecord
@@ -43,6 +48,7 @@ def answer(record: RunRecord) -> Markup:
         tag("div", *cards, own, class_="cards"),
         tag("p", how, class_="soft") if how else None,
         tag("p", outside(beside_lora(record)), class_="finding"),
+        tag("p", zero, class_="soft") if (zero := zero_sentence(record)) else None,
     )
 
 
@@ -92,7 +98,7 @@ def members(record: RunRecord) -> Markup | None:
     cells = [
         (
             _shows(row.number),
-            outside(row.method),
+            outside(row.label),
             outside(row.ranks),
             f"{row.n_params:,}",
             f"{row.score:.4f}",
@@ -209,7 +215,7 @@ def _card(title: str, about: str, row: Row) -> Markup:
         tag("p", f"estimate {estimate(row)}", class_="soft") if _has_estimate(row) else None,
         tag("p", again, class_="soft"),
         tag("p", tag("b", f"{row.n_params:,}"), " parameters"),
-        tag("p", outside(f"{row.method}, ranks {row.ranks}")),
+        tag("p", outside(f"{row.label}, ranks {row.ranks}")),
         tag("p", _shows(row.number, f"Trial {row.number}"), " ", copy),
         class_="card",
     )

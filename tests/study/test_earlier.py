@@ -1,0 +1,130 @@
+"""Warm start: what earlier runs bring to a sampler, what they cannot; they are no trials."""
+
+import json
+import logging
+import math
+
+import pytest
+
+from tenslora_search import Geometry, ask_tell
+from tenslora_search.runs.events import Earlier, Proposed, read_events
+from tenslora_search.spec.table import QuestionError
+from tenslora_search.study.earlier import FADES_AFTER, as_seen, leaders
+from tenslora_search.study.samplers import SAMPLERS, Seen
+
+GEOMETRY = Geometry.attention(hidden=64, heads=4, layers=3)
+SPACE = """construction = ["none", "qkv_depth"]
+decomposition = ["cp", "tucker"]
+"""
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "small.toml"
+    path.write_text(SPACE)
+    return path
+
+
+def trained(out, space, **options):
+    """A run whose scores grow with the size, and with a learning rate near 2e-3."""
+    asked = {"budget": "6k", "trials": 12, "space": space, "geometry": GEOMETRY, **options}
+    with ask_tell(out=out, **asked) as study:
+        while trial := study.ask():
+            rate = abs(math.log10(trial.spec.learning_rate / 2e-3))
+            study.tell(trial, score=0.1 * math.log10(trial.spec.adapter.n_params) - 0.1 * rate)
+    return out
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory, space):
+    return trained(tmp_path_factory.mktemp("before") / "run", space)
+
+
+def earlier(folder):
+    events = read_events(folder / "trials.jsonl")
+    return [one for one in events if isinstance(one, Earlier)]
+
+
+@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])  # it takes 10 s
+def test_every_sampler_is_told_and_they_are_no_trials(sampler, before, space, tmp_path):
+    out = trained(tmp_path / "run", space, sampler=sampler, warm_start=[before], trials=8, seed=3)
+    found = earlier(out)
+    assert len(found) == 12
+    assert all(one.is_same for one in found)
+    run = [one for one in read_events(out / "trials.jsonl") if isinstance(one, Proposed)]
+    assert [one.number for one in run] == list(range(8))
+    assert run[0].method == "LoRA"
+    assert dict(run[1].point) in leaders(found)  # what led earlier comes right behind it
+    content = (out / "trials.jsonl").read_bytes()
+    trained(out, space, sampler=sampler, warm_start=[before], trials=8, seed=3)
+    assert (out / "trials.jsonl").read_bytes() == content
+
+
+def test_sizes_are_shares_of_the_new_budget(before, space, tmp_path):
+    """What is too large for it is made as large as it allows; what fits keeps its parameters."""
+    out = trained(tmp_path / "run", space, budget="3k", warm_start=before, trials=2)
+    sizes = {
+        one.number: one.n_params
+        for one in read_events(before / "trials.jsonl")
+        if isinstance(one, Proposed)
+    }
+    found = earlier(out)
+    assert len(found) == 12
+    for one in found:
+        assert one.n_params <= 3_000
+        if sizes[one.trial] <= 3_000:
+            assert one.n_params == pytest.approx(sizes[one.trial], rel=0.35)
+    assert any(sizes[one.trial] > 3_000 for one in found)
+
+
+def test_what_cannot_be_carried_over_is_counted_in_one_line(before, tmp_path, caplog):
+    narrow = tmp_path / "narrow.toml"
+    narrow.write_text('construction = "att"\ndecomposition = "cp"\n')
+    with caplog.at_level(logging.WARNING, "tenslora_search"):
+        out = trained(tmp_path / "run", narrow, warm_start=[before], trials=2)
+    assert earlier(out) == []
+    narrow.write_text('construction = "none"\ndecomposition = "cp"\n')
+    with caplog.at_level(logging.WARNING, "tenslora_search"):
+        out = trained(tmp_path / "other", narrow, warm_start=[before], trials=2)
+    n_carried = len(earlier(out))
+    assert 0 < n_carried < 12
+    assert caplog.messages == [
+        "warm start: 0 of 12 earlier trials are carried over; left out are 12 of structures, sites "
+        "or choices that the space does not hold",
+        f"warm start: {n_carried} of 12 earlier trials are carried over; left out are "
+        f"{12 - n_carried} of structures, sites or choices that the space does not hold",
+    ]
+
+
+def test_a_wrong_folder_or_another_model_is_told_before_anything_is_written(
+    before, space, tmp_path
+):
+    with pytest.raises(QuestionError, match=r"none is no run folder: run\.json is missing"):
+        trained(tmp_path / "run", space, warm_start=[tmp_path / "none"])
+    wide = Geometry.attention(hidden=96, heads=4, layers=3)
+    with pytest.raises(QuestionError, match=r"--warm-start .*whose maps have other shapes"):
+        trained(tmp_path / "run", space, warm_start=[before], geometry=wide)
+    assert not (tmp_path / "run").exists()
+
+
+def told(number, score, run="a", is_same=False):
+    return Earlier(run, number, {"size": 0.5}, 100 + number, 9, score, is_same)
+
+
+def test_scores_of_another_task_are_put_on_the_new_scale_and_fade():
+    others = [told(k, 10.0 + k) for k in range(32)]
+    own = [Seen(k, {}, 100, {9: 0.5 + 0.1 * (k % 5)}, "complete") for k in range(FADES_AFTER)]
+    few, many = as_seen(others, own[:4]), as_seen(others, own)
+    assert len(few) > len(many) == 16
+    scores = [one.score for one in many]
+    assert min(scores) > 0.0
+    assert max(scores) < 1.5
+    assert scores == sorted(scores, reverse=True)
+    same = as_seen([told(k, 10.0 + k, is_same=True) for k in range(5)], own)
+    assert [one.score for one in same] == [10.0, 11.0, 12.0, 13.0, 14.0]
+    assert all(one.number < 0 for one in many)
+
+
+def test_the_question_holds_the_folders(before, space, tmp_path):
+    out = trained(tmp_path / "run", space, warm_start=str(before), trials=1)
+    assert json.loads((out / "run.json").read_text())["question"]["warm_start"] == [str(before)]
