@@ -172,7 +172,7 @@ def packs(trials: Sequence[T], limit: int, split: int) -> list[Sequence[T]]:
     [range(0, 4), range(4, 7), range(7, 10)]
     """
     n = len(trials)
-    n_packs = max(math.ceil(n / limit), min(split, n // LEAST_PACK), min(n, 1))
+    n_packs = max(math.ceil(n / max(1, limit)), min(split, n // LEAST_PACK), min(n, 1))
     edges = [0]
     for place in range(n_packs):
         edges.append(edges[-1] + n // n_packs + (place < n % n_packs))
