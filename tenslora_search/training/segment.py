@@ -132,18 +132,16 @@ def _train(
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
         score, measured, classes = found[place] if found else _Scored()
-        loss, reason = losses[place], reasons[place] or _unscored(score)
+        reason = reasons[place]
+        if score is not None and not math.isfinite(score):
+            reason = reason or "its predictions are not finite"
+        loss = losses[place]
         if reason:
             file.unlink()
             score = loss = measured = classes = None
         rest = seconds, memory, left[place], measured, classes
         results.append(TrialResult(one.number, step, score, loss, reason, *rest))
     return results
-
-
-def _unscored(score: float | None) -> str | None:
-    is_wrong = score is not None and not math.isfinite(score)
-    return "its predictions are not finite" if is_wrong else None
 
 
 class _Scored(NamedTuple):

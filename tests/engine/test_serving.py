@@ -49,7 +49,7 @@ def fails(monkeypatch) -> set[str]:
     names: set[str] = set()
 
     def run(segment, folder, is_over=None):
-        if segment.id in names:
+        if any(segment.id.startswith(name) for name in names):
             raise KeyError("pixel_values")
         rows = []
         for one in segment.entrants:
