@@ -85,7 +85,7 @@ def of_study(space: SearchSpace, points: list[Point], count: int, pack: int) -> 
         proposing = timed(lambda: found.append(study.next_segment(pack)))
         segment = found[0]
         assert segment is not None
-        rows = [TrialResult(n, RUNGS[0], 0.5, 0.1, None, 1.0) for n in segment.numbers]
+        rows = [TrialResult(n, segment.to_step, 0.5, 0.1, None, 1.0) for n in segment.numbers]
         return proposing, timed(lambda: study.record(segment, rows, {}, 1.0))
 
 

@@ -1,27 +1,40 @@
-"""Replays searchers on recorded curves with a simulated clock: GPU-seconds to a share of the best
-baseline's front.
+"""Replays searchers on recorded curves with a simulated clock: GPU-seconds, and trials, to a share
+of the best baseline's front.
 
-    python scripts/compare_searchers.py curves/trec curves/cola --trials 128 --seeds 10 \
-        --out reports/few_trials_replay.md
+    python scripts/compare_searchers.py reports/curves/{trec,cola,sst2,eurosat} --seeds 10 \
+        --out reports/few_trials_replay.md --plots reports
 
-Every searcher runs the product's own study, with its sampler, pruner and known methods. A point
-that it proposes is taken to be the nearest configuration that was recorded and not tried yet, the
-same way for all. The clock counts the start of the process, making packs, steps and scoring at the
-measured speed of the pack's size, and the seconds in which a searcher thinks while the card is
-idle. One trial a process ("alone") is a pack of one, with a start a trial; several of them side by
-side on a card are not measured here. A search is worth the area under its front, chosen by select
-and scored on report, over log10 parameters, above the reference score; both are the task's alone.
+Ours is the product's own study, with its waves, sampler, pruner and known methods, in packs on one
+card. The baselines are what people run: Ray Tune with OptunaSearch(TPE) and ASHA (arXiv
+1810.05934, the stopping form of Ray's ASHAScheduler), random, and MO-ASHA (arXiv 2106.12639), one
+process a trial, 1, 2, 4 or 8 of them side by side on the card. A point that a searcher proposes is
+taken to be the nearest configuration that was recorded and not tried yet, the same way for all.
+
+The clock counts start-up (imports, Ray, model, data: the same for all), making packs, steps and
+scoring at the measured speed of the pack's size, and the seconds in which a searcher thinks while
+the card waits for it; a process that has nothing left to do waits until the last one ends. Steps of
+several processes share the card: k of them are as many times as fast as one as peft's were measured
+to be (reports/bench_packs.md: 5.55 times for eight with MiniLM, 3.0 with a ViT), but no faster than
+the fastest pack; their trial code is ours (with CUDA graphs), unless a row says peft, whose 62
+steps a second with MiniLM were measured in the same report; nothing is charged for beginning a
+trial. All of this is in favour of the baselines.
+
+A search is worth the area under its front, chosen by select and scored on report, over log10
+parameters up to the budget, above the reference score of the task; as a share of the area under the
+front of all that was recorded.
 """
 
 import argparse
+import heapq
 import json
 import math
+import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +46,8 @@ from tenslora_search.report.estimates import Encoder
 from tenslora_search.report.pareto import front
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.study import proposals as proposals_module
+from tenslora_search.study import pruners as pruners_module
 from tenslora_search.study import study as study_module
 from tenslora_search.study.samplers import SAMPLERS, Point, Seen
 from tenslora_search.study.space import SearchSpace
@@ -41,23 +56,54 @@ from tenslora_search.study.study import Study
 REFERENCE_QUANTILE = 0.1
 """Of all final report scores: what an area is measured above."""
 TARGETS = (0.90, 0.95, 0.99)
-BASELINES = ("random", "tpe", "nsga2", "gp")
-PRODUCT_START = 1.0
-"""Starts of a process that a packed search has; alone, each trial has one."""
+START_UP = 30.0
+"""Seconds: imports 6, Ray 13, model and tokenised data 11 (reports/bench_packs.md)."""
+OF_EIGHT = {"minilm": 5.55, "dinov2-small": 3.0}
+"""How many times as many steps eight processes make as one."""
+PEFT = 62.0
+"""Steps a second of one process of peft with MiniLM (reports/bench_packs.md)."""
+ETA, ENDED = 3, pruners_module.FEW
 
 
 @dataclass(frozen=True)
 class Way:
-    """A searcher as it is compared."""
+    """A searcher as it is compared: ours in packs, or one trial a process."""
 
     sampler: str
     pruner: str
-    pack: int
+    pack: int = 0
+    """trials side by side at most; 0: processes"""
+    n_processes: int = 1
+    knows: bool = True
+    """whether the known methods come first"""
+    trusts: bool = False
+    """whether `front` prunes before the run has shown what rungs are worth, as it did once"""
+    note: str = ""
+    is_peft: bool = False
+    """whether a process steps at the measured speed of peft, not at ours"""
 
     @property
     def name(self) -> str:
-        where = f"packs of {self.pack}" if self.pack > 1 else "alone"
-        return f"{self.sampler}, {self.pruner}, {where}"
+        if self.pack:
+            return f"{self.sampler}, {self.pruner}, packs of {self.pack}{self.note}"
+        many = "process" if self.n_processes == 1 else "processes"
+        code = " of peft" if self.is_peft else ""
+        return f"Ray Tune: {self.sampler}, {self.pruner}, {self.n_processes} {many}{code}"
+
+    @property
+    def is_baseline(self) -> bool:
+        return not self.pack
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A search at one time: GPU-seconds, trials begun, and the share of the area that it has."""
+
+    seconds: float
+    n_trials: int
+    share: float
+    members: Sequence[int] = ()
+    """places of the front's configurations"""
 
 
 class Recorded:
@@ -72,19 +118,25 @@ class Recorded:
         self.space = SearchSpace.load("default", geometry, self.about["budget"])
         self.points: list[Point] = [json.loads(text) for text in self.rows["point"]]
         self.sizes: list[int] = self.rows["n_params"].tolist()
+        self.report: list[float] = self.rows["report"].tolist()
         self.encoder = Encoder(self.points, self.sizes)
         self.inputs = self.encoder.rows(self.points, self.sizes)
-        self.place = {self._key(point): k for k, point in enumerate(self.points)}
+        self._by_key = {self._key(point): k for k, point in enumerate(self.points)}
+        self._by_text = {_text(point): k for k, point in enumerate(self.points)}
         steps, last = self.about["steps"], self.about["max_steps"]
         wanted = [last / 9, last / 3, last]
         self.rungs = tuple(min(steps, key=lambda step, w=w: abs(step - w)) for w in wanted)
+        self.scores = {step: self.rows[f"select_{step}"].tolist() for step in self.rungs}
         self.reference = float(self.rows["report"].quantile(REFERENCE_QUANTILE))
+        self.timings = {int(size): one for size, one in self.about["timings"].items()}
+        self.whole = self._area(list(zip(self.sizes, self.report, strict=True)))
 
     def _key(self, point: Mapping[str, Any]) -> str:
         return self.space.key(self.space.trial(point, 0))
 
     def of(self, point: Mapping[str, Any]) -> int:
-        return self.place[self._key(point)]
+        found = self._by_text.get(_text(point))
+        return self._by_key[self._key(point)] if found is None else found
 
     def nearest(self, point: Point, tried: set[int]) -> int:
         """The place of the nearest configuration that was not tried."""
@@ -94,25 +146,51 @@ class Recorded:
         return int(gaps.argmin())
 
     def seconds(self, segment: Segment) -> float:
-        """Of a segment, at the speed of the next larger pack that was timed."""
-        timings = {int(size): one for size, one in self.about["timings"].items()}
+        """Of a segment, between the speeds of the two pack sizes next to its own."""
         n = len(segment.numbers)
-        size = min((one for one in timings if one >= n), default=max(timings))
-        one, share = timings[size], max(1.0, n / size)
         n_steps = segment.to_step - segment.from_step
-        return share * (one["make"] + n_steps * one["step"] + one["score"])
+        sizes = sorted(self.timings)
+        parts = {
+            key: float(np.interp(n, sizes, [self.timings[size][key] for size in sizes]))
+            for key in ("make", "step", "score")
+        }
+        return parts["make"] + n_steps * parts["step"] + parts["score"]
 
-    def area(self, members: Sequence[tuple[int, float]]) -> float:
+    def seconds_alone(self, n_steps: int, n_processes: int, *, is_peft: bool) -> float:
+        """Of one trial's steps and score, while so many processes share the card."""
+        alone = dict(self.timings[1])
+        if is_peft:
+            alone["step"] = 1 / PEFT
+        power = math.log(OF_EIGHT[self.model]) / math.log(8)
+        fastest = max(size / one["step"] for size, one in self.timings.items())
+        rate = min(n_processes**power / alone["step"], max(fastest, 1 / alone["step"]))
+        return (n_steps + alone["score"] / alone["step"]) * n_processes / rate
+
+    @property
+    def model(self) -> str:
+        return next(name for name in OF_EIGHT if name.partition("-")[0] in self.about["model"])
+
+    def share(self, members: Sequence[int]) -> float:
+        """Of the area under the front of all, of these places'."""
+        return self._area([(self.sizes[k], self.report[k]) for k in members]) / self.whole
+
+    def _area(self, members: Sequence[tuple[int, float]]) -> float:
         """Under (parameters, report score) above the reference, in score x decades."""
-        if not members:
+        done, top, edges = 0.0, self.reference, sorted(members)
+        if not edges:
             return 0.0
-        done, top = 0.0, self.reference
-        edges = sorted(members)
         ends = [*(size for size, _ in edges[1:]), self.about["budget"]]
         for (size, score), end in zip(edges, ends, strict=True):
             top = max(top, score)
             done += (math.log10(end) - math.log10(size)) * (top - self.reference)
         return done
+
+
+def _text(point: Mapping[str, Any]) -> str:
+    return json.dumps(dict(point), sort_keys=True)
+
+
+# Ours: the product's own study in packs.
 
 
 def snapping(recorded: Recorded, sampler: str, spent: list[float]) -> Any:
@@ -147,101 +225,334 @@ class Silent:
     def ended(self, record: object) -> None: ...
 
 
-def replayed(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[tuple[float, float]]:
-    """(GPU-seconds, area) after each segment."""
-    spent, clock = [0.0], recorded.about["start_up_seconds"] * PRODUCT_START
+def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Moment]:
+    """The search after each segment."""
+    spent, clock = [0.0], START_UP
     table = {**dict(SAMPLERS), "snapped": snapping(recorded, way.sampler, spent)}
     study_module.SAMPLERS, study_module.Dashboard = table, Silent  # type: ignore[assignment]
-    curve: list[tuple[float, float]] = []
+    proposals_module.settled = lambda space, point, generator: point  # they are recorded ones
+    pruners_module.FEW = 0 if way.trusts else ENDED
+    found: list[Moment] = []
+    space = recorded.space if way.knows else _without_known(recorded.space)
     with tempfile.TemporaryDirectory() as folder:
         study = Study(
-            recorded.space, Path(folder), n_trials=n_trials, rungs=recorded.rungs,
-            sampler="snapped", pruner=way.pruner, seed=seed,
+            space, Path(folder), n_trials=n_trials, rungs=recorded.rungs, sampler="snapped",
+            pruner=way.pruner, seed=seed,
         )  # fmt: skip
         while not study.done:
-            segment = study.next_segment(way.pack)
+            segment = study.next_segment(way.pack, split=1)
             if segment is None:
                 break
-            is_start = way.pack == 1 and segment.from_step == 0
-            clock += recorded.seconds(segment) + recorded.about["start_up_seconds"] * is_start
-            study.record(segment, results(recorded, study, segment), {}, 0.0)
-            leaders = front(study.records.values())
-            members = [(one.n_params, report_of(recorded, one.point)) for one in leaders]
-            curve.append((clock + spent[0], recorded.area(members)))
-    return curve
+            clock += recorded.seconds(segment)
+            places = [recorded.of(study.records[number].point) for number in segment.numbers]
+            study.record(segment, _results(recorded, segment, places), {}, 0.0)
+            leaders = [recorded.of(one.point) for one in front(study.records.values())]
+            about = clock + spent[0], len(study.records), recorded.share(leaders), leaders
+            found.append(Moment(*about))
+    return found
 
 
-def results(recorded: Recorded, study: Study, segment: Segment) -> list[TrialResult]:
-    places = [recorded.of(study.records[number].point) for number in segment.numbers]
-    scores = recorded.rows[f"select_{segment.to_step}"]
+def _without_known(space: SearchSpace) -> SearchSpace:
+    class Bare(SearchSpace):
+        def seeds(self) -> list[dict[str, Any]]:
+            return SearchSpace.seeds(self)[:1]
+
+    return Bare(**{name: getattr(space, name) for name in space.__dataclass_fields__})
+
+
+def _results(recorded: Recorded, segment: Segment, places: Sequence[int]) -> list[TrialResult]:
+    scores = recorded.scores[segment.to_step]
     return [
         TrialResult(number, segment.to_step, float(scores[place]), 0.1, None, 1.0)
         for number, place in zip(segment.numbers, places, strict=True)
     ]
 
 
-def report_of(recorded: Recorded, point: Mapping[str, Any]) -> float:
-    return float(recorded.rows["report"][recorded.of(point)])
+# Theirs: one trial a process, several of them on the card.
 
 
-def time_to(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """Seconds from which on the area is never below the target again; infinite if never."""
+@dataclass
+class Alone:
+    """A trial of a baseline."""
+
+    number: int
+    place: int
+    rung: int = 0
+    is_over: bool = False
+
+
+def in_processes(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Moment]:
+    """The search after each rung of a trial; events in the order of the clock."""
+    propose = SAMPLERS[way.sampler](recorded.space, seed, "front")
+    judge, trials, tried = _Asha(recorded, way.pruner), list[Alone](), set[int]()
+    thinking, found = 0.0, list[Moment]()
+    ends: list[tuple[float, int]] = []
+
+    def begin(now: float) -> None:
+        nonlocal thinking
+        began = time.process_time()
+        point = propose([_seen(recorded, one) for one in trials], 1)[0]
+        thinking = time.process_time() - began
+        place = recorded.nearest(point, tried)
+        tried.add(place)
+        trials.append(Alone(len(trials), place))
+        heapq.heappush(ends, (now + thinking + lasts(0), trials[-1].number))
+
+    def lasts(rung: int) -> float:
+        before = recorded.rungs[rung - 1] if rung else 0
+        n_active = min(way.n_processes, len(ends) + 1)
+        steps = recorded.rungs[rung] - before
+        return recorded.seconds_alone(steps, n_active, is_peft=way.is_peft)
+
+    for _ in range(min(way.n_processes, n_trials)):
+        begin(START_UP)
+    while ends:
+        now, number = heapq.heappop(ends)
+        one = trials[number]
+        goes_on = judge.goes_on(one) and one.rung + 1 < len(recorded.rungs)
+        one.rung += 1
+        if goes_on:
+            heapq.heappush(ends, (now + lasts(one.rung), number))
+        else:
+            one.is_over = True
+            if len(trials) < n_trials:
+                begin(now)
+        whole = [one for one in trials if one.rung == len(recorded.rungs)]
+        scores = recorded.scores[recorded.rungs[-1]]
+        members, top = list[int](), -math.inf
+        for other in sorted(whole, key=lambda one: (recorded.sizes[one.place], -scores[one.place])):
+            if scores[other.place] > top:
+                top = scores[other.place]
+                members.append(other.place)
+        found.append(Moment(now, len(trials), recorded.share(members), members))
+    return found
+
+
+def _seen(recorded: Recorded, one: Alone) -> Seen:
+    rungs = recorded.rungs[: one.rung]
+    scores = {step: recorded.scores[step][one.place] for step in rungs}
+    state = "complete" if one.is_over else "running"
+    return Seen(one.number, recorded.points[one.place], recorded.sizes[one.place], scores, state)
+
+
+class _Asha:
+    """Who goes on: `none` all; `asha` by score, the best third of those that were there before, and
+    of the first all; `mo-asha` by the rank of non-dominated sorting over score and parameters.
+    """
+
+    def __init__(self, recorded: Recorded, how: str) -> None:
+        self.recorded, self.how = recorded, how
+        self._told: dict[int, list[tuple[float, int]]] = {}
+
+    def goes_on(self, one: Alone) -> bool:
+        step = self.recorded.rungs[one.rung]
+        own = self.recorded.scores[step][one.place], self.recorded.sizes[one.place]
+        others = self._told.setdefault(one.rung, [])
+        before = list(others)
+        others.append(own)
+        if self.how == "none" or not before:
+            return True
+        if self.how == "asha":
+            cut = np.nanpercentile([score for score, _ in before], (1 - 1 / ETA) * 100)
+            return own[0] >= cut
+        return _rank([*before, own]) < math.ceil((len(before) + 1) / ETA)
+
+
+def _rank(pairs: Sequence[tuple[float, int]]) -> int:
+    """The place of the last by non-dominated sorting; within a front by distance from the rest in
+    log parameters, the farthest first.
+    """
+    left, n_before = list(range(len(pairs))), 0
+    last = len(pairs) - 1
+    while True:
+        leading = [k for k in left if not any(_beats(pairs[j], pairs[k]) for j in left if j != k)]
+        if last in leading:
+            break
+        n_before += len(leading)
+        left = [k for k in left if k not in leading]
+    logs = {k: math.log(pairs[k][1]) for k in leading}
+    gaps = {k: min((abs(logs[k] - logs[j]) for j in leading if j != k), default=math.inf)
+            for k in leading}  # fmt: skip
+    return n_before + sum(gaps[k] > gaps[last] for k in leading)
+
+
+def _beats(one: tuple[float, int], other: tuple[float, int]) -> bool:
+    return one[0] >= other[0] and one[1] <= other[1] and one != other
+
+
+# What came out.
+
+
+def time_to(curve: Sequence[Moment], target: float, of: Callable[[Moment], float]) -> float:
+    """Seconds, or trials, from which on the share is never below the target again; infinite if
+    never.
+    """
     reached = math.inf
-    for seconds, area in curve:
-        if area < target:
+    for one in curve:
+        if one.share < target:
             reached = math.inf
         elif math.isinf(reached):
-            reached = seconds
+            reached = of(one)
     return reached
 
 
-def table_of(recorded: Recorded, ways: Sequence[Way], options: argparse.Namespace) -> list[str]:
-    curves = {
-        way: [replayed(recorded, way, options.trials, seed) for seed in range(options.seeds)]
-        for way in ways
-    }
-    finals = {way: statistics.median(curve[-1][1] for curve in curves[way]) for way in ways}
-    packed = [way for way in ways if way.sampler in BASELINES]
-    best = max(packed, key=lambda way: finals[way])
+def ways_of(pack: int) -> list[Way]:
+    """Ours with its defaults, each lever off in turn; the baselines."""
+    packed = [Way(one, "front", pack) for one in ("random", "tpe", "lattice", "nsga2")]
+    bare = Way("tpe", "front", pack, knows=False, note=", known methods not first")
+    return [
+        *packed,
+        *(Way(one, "none", pack) for one in ("random", "tpe", "lattice")),
+        *(replace(one, trusts=True, note=", from the first rung on") for one in packed[:2]),
+        bare,
+        replace(bare, sampler="lattice"),
+        *(Way("tpe", "asha", n_processes=n) for n in (1, 2, 4, 8)),
+        Way("random", "none", n_processes=8),
+        Way("random", "asha", n_processes=8),
+        Way("tpe", "mo-asha", n_processes=8),
+        *(Way("tpe", "asha", n_processes=n, is_peft=True) for n in (1, 8)),
+        Way("gp", "front", pack),
+    ]
+
+
+def replayed(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Moment]:
+    run = in_packs if way.pack else in_processes
+    return run(recorded, way, n_trials, seed)
+
+
+def compared(recorded: Recorded, ways: Sequence[Way], options: argparse.Namespace) -> Any:
+    """{way: a curve a seed}, kept in a file so that a second call goes on."""
+    name = recorded.about["task"]
+    kept = options.keep / f"{name}-{options.trials}.json" if options.keep else None
+    known = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    curves: dict[Way, list[list[Moment]]] = {}
+    for way in ways:
+        found = known.setdefault(way.name, [])
+        for seed in range(len(found), options.seeds):
+            found.append([vars(one) for one in replayed(recorded, way, options.trials, seed)])
+            if kept:
+                kept.write_text(json.dumps(known))
+        curves[way] = [[Moment(**one) for one in curve] for curve in found[: options.seeds]]
+        final = statistics.median(curve[-1].share for curve in curves[way])
+        print(f"{name}: {way.name}: {final:.3f}", flush=True)
+    return curves
+
+
+def table_of(recorded: Recorded, curves: Mapping[Way, Any], options: argparse.Namespace) -> str:
+    finals = {way: statistics.median(one[-1].share for one in curves[way]) for way in curves}
+    best = max((way for way in curves if way.is_baseline), key=lambda way: finals[way])
     about = recorded.about
     lines = [
-        f"## {about['task']} on {about['model']}",
+        f"### {about['task']} on {recorded.model}",
         "",
         f"{len(recorded.points):,} recorded configurations, {options.trials} trials a search, "
-        f"{options.seeds} seeds, rungs {', '.join(map(str, recorded.rungs))}, reference score "
-        f"{recorded.reference:.4f}; measured on {about['device']}. Best baseline: {best.name}, "
-        f"{finals[best]:.4f}. Seconds are the median over seeds; a dash: the median search never "
-        "gets there.",
+        f"{options.seeds} search seeds, rungs {', '.join(map(str, recorded.rungs))}, reference "
+        f"score {recorded.reference:.4f} (the lowest tenth); {about['device']}. Best baseline: "
+        f"{best.name}, {finals[best]:.3f}. Median over seeds; a dash: the median search never gets "
+        "there. Area: the share of that under the front of all that was recorded.",
         "",
-        "| searcher | area at the end | seconds to 90 % | 95 % | 99 % | seconds in all |",
-        "| --- | --: | --: | --: | --: | --: |",
+        "| searcher | area at the end | s to 90 % | 95 % | 99 % | trials to 95 % | s in all |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
     ]
-    for way in ways:
-        times = [
-            statistics.median_high([time_to(one, share * finals[best]) for one in curves[way]])
-            for share in TARGETS
-        ]
-        told = " | ".join("-" if math.isinf(one) else f"{one:.1f}" for one in times)
-        whole = statistics.median(one[-1][0] for one in curves[way])
-        spread = np.std([one[-1][1] for one in curves[way]])
-        lines.append(f"| {way.name} | {finals[way]:.4f} ± {spread:.4f} | {told} | {whole:.1f} |")
-        print(lines[-1], flush=True)
-    return [*lines, ""]
+    for way, found in curves.items():
+        cells = [_median(found, share * finals[best], "seconds") for share in TARGETS]
+        cells.append(_median(found, 0.95 * finals[best], "n_trials"))
+        whole = statistics.median(one[-1].seconds for one in found)
+        spread = np.std([one[-1].share for one in found])
+        told = " | ".join("-" if math.isinf(one) else f"{one:.0f}" for one in cells)
+        lines.append(f"| {way.name} | {finals[way]:.3f} ± {spread:.3f} | {told} | {whole:.0f} |")
+    return "\n".join([*lines, ""])
+
+
+def _median(found: Sequence[Sequence[Moment]], target: float, what: str) -> float:
+    return statistics.median_high(
+        [time_to(one, target, lambda moment: getattr(moment, what)) for one in found]
+    )
+
+
+SIZES = (1 / 4, 1, 4, 16)
+"""Parameters, as multiples of LoRA's of rank 1, at which picks are looked at."""
+
+
+def sizes_of(recorded: Recorded, sweep: Recorded, curves: Mapping[Way, Any]) -> str:
+    """The best by select of at most so many parameters, scored on report: of an exhaustive sweep of
+    LoRA's ranks and learning rates, each the mean of two seeds, and of the searches.
+    """
+    unit = min(sweep.sizes)
+    sizes = [round(unit * one) for one in SIZES if unit * one <= recorded.about["budget"]]
+    last = f"select_{sweep.rungs[-1]}"
+    lora = sweep.rows.groupby("point").agg({last: "mean", "report": "mean", "n_params": "first"})
+    cells = []
+    for size in sizes:
+        fits = lora[lora["n_params"] <= size]
+        cells.append("-" if fits.empty else f"{fits.loc[fits[last].idxmax(), 'report']:.4f}")
+    lines = [
+        f"The pick at most so large, on report ({recorded.about['task']}); of the searches the "
+        f"median over seeds. The sweep: {len(lora)} pairs of rank and rate, each "
+        f"trained twice, {sum(sweep.rows['training_seconds']):.0f} GPU-seconds in packs.",
+        "",
+        "| by | " + " | ".join(f"{size:,}" for size in sizes) + " |",
+        "| --- |" + " --: |" * len(sizes),
+        "| LoRA, rank x learning rate | " + " | ".join(cells) + " |",
+    ]
+    scores = recorded.scores[recorded.rungs[-1]]
+    for way, found in curves.items():
+        cells = []
+        for size in sizes:
+            picks = [
+                max((k for k in one[-1].members if recorded.sizes[k] <= size), default=None,
+                    key=lambda k: scores[k])
+                for one in found
+            ]  # fmt: skip
+            reports = [0.0 if pick is None else recorded.report[pick] for pick in picks]
+            cells.append(f"{statistics.median(reports):.4f}")
+        lines.append(f"| {way.name} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def plot(recorded: Recorded, curves: Mapping[Way, Any], path: Path) -> None:
+    """The median area over GPU-seconds, with the middle half of the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    last = max(one[-1].seconds for found in curves.values() for one in found)
+    at = np.geomspace(START_UP, last, 200)
+    for place, (way, found) in enumerate(curves.items()):
+        rows = np.array([[_share_at(one, second) for second in at] for one in found])
+        low, middle, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
+        look = {"color": f"C{place % 10}", "ls": "--" if way.is_baseline else "-"}
+        axes.plot(at, middle, label=way.name, lw=1.4, **look)
+        axes.fill_between(at, low, high, color=look["color"], alpha=0.12, lw=0)
+    axes.set(xscale="log", xlabel="GPU-seconds, start-up included", ylabel="share of the area",
+             title=f"{recorded.about['task']} on {recorded.model}", ylim=(0.4, 1.0))  # fmt: skip
+    axes.grid(alpha=0.2)
+    axes.legend(fontsize=6.5, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.savefig(path, dpi=150)
+
+
+def _share_at(curve: Sequence[Moment], second: float) -> float:
+    return next((one.share for one in reversed(curve) if one.seconds <= second), 0.0)
 
 
 def main() -> None:
     options = arguments()
     random.seed(0)
-    ways = [
-        *(Way(one, "front", options.pack) for one in (*BASELINES, "lattice")),
-        *(Way(one, "none", options.pack) for one in ("random", "tpe", "lattice")),
-        *(Way(one, "successive_halving", 1) for one in ("random", "tpe")),
-        Way("random", "none", 1),
-    ]
-    ways = [way for way in ways if way.sampler not in options.without]
+    os.fsync = lambda file: None  # nothing of a replay has to survive
     lines = ["# Searchers on recorded curves", "", "Made by `scripts/compare_searchers.py`.", ""]
     for folder in options.folders:
-        lines += table_of(Recorded(folder), ways, options)
+        recorded = Recorded(folder)
+        ways = [way for way in ways_of(options.pack) if way.sampler not in options.without]
+        ways = [way for way in ways if not way.is_peft or recorded.model == "minilm"]
+        ways = [way for way in ways if all(word in way.name for word in options.only)]
+        curves = compared(recorded, ways, options)
+        if any(way.is_baseline for way in curves):
+            lines.append(table_of(recorded, curves, options))
+        sweep = folder.with_name(f"{folder.name}-lora")
+        if sweep.is_dir():
+            lines.append(sizes_of(recorded, Recorded(sweep), curves))
+        if options.plots:
+            plot(recorded, curves, options.plots / f"few_trials_{recorded.about['task']}.png")
     print(*lines, sep="\n")
     if options.out:
         options.out.write_text("\n".join(lines), encoding="utf-8")
@@ -254,8 +565,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--pack", type=int, default=16)
+    parser.add_argument("--pack", type=int, default=64)
     parser.add_argument("--without", nargs="*", default=[], help="samplers to leave out")
+    parser.add_argument("--only", nargs="*", default=[], help="words of the names of searchers")
+    parser.add_argument("--keep", type=Path, help="a folder of the curves, to go on from")
+    parser.add_argument("--plots", type=Path, help="a folder")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 

@@ -103,6 +103,8 @@ def print_result(run: Any, *, as_json: bool, quiet: bool, is_interrupted: bool =
     elif not quiet:
         members, metric = front(record.rows), run.file.metric
         print_front(members, record.curves, metric, is_interrupted=is_interrupted)
+        if members and run.file.question.retest and not any(one.n_retests for one in members):
+            print("not trained again on fresh seeds yet: the same command, with time, goes on")
         print(
             f"proof: {over} of {checked} configurations over budget "
             f"({format_count(run.file.budget)} parameters)"

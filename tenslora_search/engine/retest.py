@@ -201,6 +201,8 @@ class Retests:
         if self.of_methods:
             leaders = best_of_methods(record.rows, record.file.budget).values()
             members |= {one.number: None for one in leaders}
+        # cuts beside what they are cut from, which is then trained once for all in a pack
+        members = sorted(members, key=self._trained)
         self.left = []
         for seed in range(1, self.n_seeds + 1):
             entrants = [
@@ -213,6 +215,11 @@ class Retests:
                 self.left.append(self._segment(f"retest-{seed}-{place}", pack, seed))
         self.n_planned += len(self.left)
 
+    def _trained(self, number: int) -> int:
+        """The trial that is trained for it: a cut's is the one that it was cut from."""
+        cut_from = self.study.records[number].cut_from
+        return number if cut_from is None else cut_from
+
     def _is_open(self, number: int, seed: int) -> bool:
         if number == HEAD_ALONE:
             is_done = seed in self.study.told.head_alone
@@ -223,10 +230,8 @@ class Retests:
     def _entrant(self, number: int, seed: int) -> Entrant:
         """The trial from a fresh seed; of a cut the one that it was cut from, cut down again."""
         one = self.study.records[number]
-        if one.cut_from is None:
-            return Entrant(number, _fresh(one.spec, seed))
-        parent = self.study.records[one.cut_from].spec
-        return Entrant(number, _fresh(parent, seed), cut_to=one.spec.adapter)
+        spec = _fresh(self.study.records[self._trained(number)].spec, seed)
+        return Entrant(number, spec, cut_to=None if one.cut_from is None else one.spec.adapter)
 
     def _segment(
         self, name: str, entrants: Sequence[Entrant], seed: int, from_step: int = 0

@@ -277,8 +277,8 @@ def _served(what: Served) -> str:
 def _about_the_weights(facts: Facts) -> str:
     if not facts.report_scores:
         return (
-            "The weights are those of the search, which chose by select; nothing was scored on "
-            "report (`--retest 0`)."
+            "The weights are those of the search, which chose by select; they were not trained "
+            "again from fresh seeds, and nothing was scored on report."
         )
     return (
         "The search chose by select. Then the trial was trained again from fresh seeds and "

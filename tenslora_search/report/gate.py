@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tenslora_search.report.noise import Noise, noise
@@ -26,14 +27,15 @@ class Held:
     old_score: float
     """report, the mean over fresh seeds"""
     new: int | None
-    """None: nothing of the new front is as small"""
+    """None: nothing of the new front is as small, but perhaps the task head alone"""
     new_score: float
+    """NaN where there is nothing to hold up"""
     margin: float
     """the new score may be this far below"""
 
     @property
     def holds(self) -> bool:
-        return self.new is not None and self.new_score >= self.old_score - self.margin
+        return self.new_score >= self.old_score - self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         members = [{**asdict(one), "holds": one.holds} for one in self.members]
         for one in members:
-            one["new_score"] = None if one["new"] is None else one["new_score"]
+            one["new_score"] = None if math.isnan(one["new_score"]) else one["new_score"]
         return {"holds": self.holds, "metric": self.metric, "members": members}
 
     def __str__(self) -> str:
@@ -60,11 +62,12 @@ class Verdict:
 
     def _line(self, one: Held) -> str:
         about = f"trial {one.old} ({one.n_params:,} parameters, {one.old_score:.4f})"
-        if one.new is None:
+        if math.isnan(one.new_score):
             return f"worse  {about}: nothing on the new front is as small"
         word = "holds" if one.holds else "worse"
         moved = one.new_score - one.old_score
-        now = f"now {one.new_score:.4f} (trial {one.new})"
+        who = "the task head alone" if one.new is None else f"trial {one.new}"
+        now = f"now {one.new_score:.4f} ({who})"
         return f"{word}  {about}: {now}, {moved:+.4f}; allowed -{one.margin:.4f}"
 
 
@@ -72,11 +75,11 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
     """Holds a new run's front up to an old one's, by their scores on fresh seeds.
 
     For each retested member of the old front, the best retested trial of the new run that has at
-    most `slack` times its parameters. It is worse where it lies below by more than the noise: a
-    one-sided t-test, its noise pooled over both runs, at 5 % over all members together
-    (Bonferroni). `within` is what else a score may lose: a search of another seed finds other
-    trials, which the noise of retests does not hold. `QuestionError` for runs of another task,
-    model or score, or without retests.
+    most `slack` times its parameters; where there is none, the new task head alone. It is worse
+    where it lies below by more than the noise: a one-sided t-test, its noise pooled over both runs,
+    at 5 % over all members together (Bonferroni). `within` is what else a score may lose: a search
+    of another seed finds other trials, which the noise of retests does not hold. `QuestionError`
+    for runs of another task, model or score, or without retests.
     """
     if not slack >= 1:
         raise QuestionError(f"--slack is 1 or more; got {slack:g}.")
@@ -88,28 +91,37 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
     tested = [one for one in runs[0].rows if one.n_retests]
     members = [one for one in front(runs[1].rows) if one.n_retests]
 
-    def margin(one: Row, other: Row) -> float:
-        return within + _margin(known, one, other, len(members))
+    def margin(n_retests: int, others: int) -> float:
+        return within + _margin(known, n_retests, others, len(members))
 
-    found = [_held(one, tested, slack, margin) for one in members]
+    zero = runs[0].zero[1]
+    found = [_held(one, tested, zero, slack, margin) for one in members]
     return Verdict(runs[1].file.metric, tuple(found))
 
 
 def _held(
-    one: Row, tested: Sequence[Row], slack: float, margin: Callable[[Row, Row], float]
+    one: Row,
+    tested: Sequence[Row],
+    zero: Sequence[float],
+    slack: float,
+    margin: Callable[[int, int], float],
 ) -> Held:
-    """The new trial is chosen by select, so that the best of several is no lucky one."""
+    """The new trial is chosen by select, so that the best of several is no lucky one; `zero` are
+    the scores of the task head alone.
+    """
     small = [other for other in tested if other.n_params <= slack * one.n_params]
     about = one.number, one.n_params, one.report_score
-    if not small:
+    if not small and not zero:
         return Held(*about, None, math.nan, 0.0)
+    if not small:
+        return Held(*about, None, fmean(zero), margin(one.n_retests, len(zero)))
     top = max(small, key=lambda other: other.score)
-    return Held(*about, top.number, top.report_score, margin(one, top))
+    return Held(*about, top.number, top.report_score, margin(one.n_retests, top.n_retests))
 
 
-def _margin(known: Noise, one: Row, other: Row, n_members: int) -> float:
+def _margin(known: Noise, n_retests: int, others: int, n_members: int) -> float:
     t = quantile(ERROR_RATE / n_members, known.freedom)
-    return t * known.std * math.sqrt(1 / one.n_retests + 1 / other.n_retests)
+    return t * known.std * math.sqrt(1 / n_retests + 1 / others)
 
 
 def _noise(runs: tuple[RunRecord, RunRecord]) -> Noise:

@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from tenslora_search.report.cutting import MOST_IN_ROW, cut, cut_all
-from tenslora_search.report.estimates import FEWEST, Wanted, estimates
 from tenslora_search.report.rows import CUT, FIELDS, Row, Value
+from tenslora_search.report.worth import estimates_of
 from tenslora_search.runs.events import (
     Event,
     HeadAlone,
@@ -148,43 +148,10 @@ def read_run(folder: str | Path) -> RunRecord:
     )
 
 
-class Told(NamedTuple):
-    """A trial as the model of scores takes it."""
-
-    point: Mapping[str, Any]
-    n_params: int
-    scores: Mapping[int, float]
-
-
-_estimates: dict[str, list[tuple[float, float, float]]] = {}
-"""Of the run that was read last, by all that they follow from: a report reads it several times."""
-
-
 def with_estimates(rows: Sequence[Row], records: Mapping[int, Record]) -> list[Row]:
     """The rows, each complete one with its estimate; as they are where there are too few trials."""
-    complete = [one for one in rows if one.is_complete]
-    trials = [one for one in records.values() if one.curve and one.cut_from is None]
-    known = [Told(one.point, one.n_params, one.curve) for one in trials]
-    if len(known) < FEWEST or not complete:
-        return list(rows)
-    wanted = [_wanted(one, records) for one in complete]
-    key = repr((known, wanted))
-    if key not in _estimates:
-        _estimates.clear()
-        _estimates[key] = estimates(known, wanted)
-    found = dict(zip((one.number for one in complete), _estimates[key], strict=False))
+    found = estimates_of(records)
     return [replace(one, **_named(found.get(one.number))) for one in rows]
-
-
-def _wanted(row: Row, records: Mapping[int, Record]) -> Wanted:
-    """A cut is as good as what it was cut from, but for the difference of their scores, which are
-    of one training and the same rows.
-    """
-    if row.cut_from is None:
-        return Wanted(records[row.number].point, row.n_params, row.n_params)
-    parent = records[row.cut_from]
-    shift = row.score - (parent.score or 0.0)
-    return Wanted(parent.point, parent.n_params, row.n_params, shift)
 
 
 def _named(found: tuple[float, float, float] | None) -> dict[str, Any]:

@@ -113,6 +113,8 @@ class Replay:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.trials: dict[int, Record] = {}
+        """those that a search trains: all but what was cut down from one of them"""
         self.head_alone: dict[int, HeadAlone] = {}
         """by seed; 0 on select, the others on report"""
         self.earlier: list[Earlier] = []
@@ -125,18 +127,15 @@ class Replay:
         """those that the last wave began with, by number: the step at which each stood"""
         self._completed: list[Record] = []
 
-    @property
-    def trials(self) -> dict[int, Record]:
-        """Those that the search trains: all but what was cut down from one of them."""
-        return {n: one for n, one in self.records.items() if one.cut_from is None}
-
     def apply(self, event: Event) -> None:
         """`QuestionError` for an event of a trial that was not proposed, or one out of order."""
         match event:
             case Proposed():
                 if event.number != len(self.records):
                     raise _wrong(event, event.number, f"{len(self.records)} is the next trial")
-                self.records[event.number] = Record(event)
+                self.records[event.number] = record = Record(event)
+                if event.cut_from is None:
+                    self.trials[event.number] = record
             case SegmentDone():
                 tail = event.id.rpartition("-")[2]
                 if tail.isdecimal():

@@ -3,12 +3,14 @@
 import math
 import random
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.allocators import level_ranks
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.structure import Structure
+from tenslora_search.study.limits import ANY, Limits
 
 SAMPLES = 500
 """Rank tuples that are drawn for an estimate."""
@@ -30,16 +32,21 @@ class Row(NamedTuple):
     """of a space over methods"""
 
 
-def row_of(structure: Structure, budget: int, sites: str) -> Row:
-    """Rank tuples that fit: exact for one bond; else estimated by importance sampling from the
-    log-uniform box.
+def row_of(structure: Structure, budget: int, sites: str, limits: Limits = ANY) -> Row:
+    """Rank tuples that fit and keep to the limits: exact for one bond; else estimated by importance
+    sampling from the log-uniform box.
     """
-    what = (structure.construction, structure.decomposition)
     n_bonds, smallest = len(structure.bonds), structure.smallest
-    best = level_ranks(structure, budget, [0.5] * n_bonds)
-    largest = structure.count(best)
+
+    def make(size: int) -> AdapterSpec:
+        return AdapterSpec.over(structure, level_ranks(structure, size, [0.5] * n_bonds))
+
+    found = [limits.nearest(make, size, budget) for size in (1, budget)]
+    least, most = (one or make(1) for one in found)
+    what = (structure.construction, structure.decomposition, least.n_params, most.n_params)
     if n_bonds == 1:
-        return Row(*what, smallest, largest, best[0], False, sites)
+        low, high = (cast(int, one.ranks[0]) for one in (least, most))
+        return Row(*what, high - low + 1, False, sites)
     top: list[int] = []
     for place, limit in enumerate(structure.limits):
         # The count grows with each rank at least as from 1 to 2, so this is the most that fits
@@ -49,12 +56,17 @@ def row_of(structure: Structure, budget: int, sites: str) -> Row:
     generator, total = random.Random(0), 0.0
     for _ in range(SAMPLES):
         ranks = tuple(min(limit, int((limit + 1) ** generator.random())) for limit in top)
-        if structure.count(ranks) <= budget and structure.clip(ranks) == ranks:
+        is_within = limits.min_params <= structure.count(ranks) <= budget
+        if is_within and structure.clip(ranks) == ranks and _keeps(structure, ranks, limits):
             total += math.prod(
                 math.log(limit + 1) / math.log1p(1 / rank)
                 for rank, limit in zip(ranks, top, strict=True)
             )
-    return Row(*what, smallest, largest, max(1, round(total / SAMPLES)), True, sites)
+    return Row(*what, max(1, round(total / SAMPLES)), True, sites)
+
+
+def _keeps(structure: Structure, ranks: tuple[int, ...], limits: Limits) -> bool:
+    return limits == ANY or limits.is_narrow_enough(AdapterSpec.over(structure, ranks))
 
 
 def nothing_fits(

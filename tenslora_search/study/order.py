@@ -170,6 +170,8 @@ def packs(trials: Sequence[T], limit: int, split: int) -> list[Sequence[T]]:
 
     >>> packs(range(10), limit=8, split=3)
     [range(0, 4), range(4, 7), range(7, 10)]
+    >>> packs([], limit=0, split=3)
+    []
     """
     n = len(trials)
     n_packs = max(math.ceil(n / max(1, limit)), min(split, n // LEAST_PACK), min(n, 1))

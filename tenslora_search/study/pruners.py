@@ -86,7 +86,8 @@ def wilcoxon(eta: int, n_rungs: int) -> Judge:
 def front(eta: int, n_rungs: int) -> Judge:
     """The best of each third of the sizes climb on: 1/eta where scores at this rung agree with
     later ones, as far as the run has shown, more where they mislead. A larger adapter must be
-    better by more than what the later scores do not bear out.
+    better by more than what the later scores do not bear out. Where many stand and few have been
+    trained to the end, all climb on: they show what the rungs are worth.
     """
     return lambda standings, rung: _front(standings, rung, eta)
 
@@ -105,6 +106,11 @@ PRUNERS: Table[Callable[[int, int], Judge]] = Table(
 )
 
 N_BANDS = 3
+MANY, FEW = 16, 8
+"""As many on a rung as make it worth while to learn how far it agrees with the end, and as many at
+the end as tell. On recorded curves of TREC pruning before that cost a tenth of the area under the
+front (reports/few_trials.md).
+"""
 USUAL_AGREEMENT, USUAL_COUNTS = 0.7, 4
 """The correlation of a rung with the end before a run shows any; it counts as so many trials."""
 
@@ -155,10 +161,10 @@ def _candidate(study: optuna.Study, number: int, rung: int) -> optuna.trial.Froz
 
 
 def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
-    peers = sorted(
-        (one for one in standings if len(one.scores) > rung),
-        key=lambda one: (one.n_params, one.number),
-    )
+    peers = [one for one in standings if len(one.scores) > rung]
+    peers.sort(key=lambda one: (one.n_params, one.number))
+    if len(peers) >= MANY and sum(one.is_complete for one in standings) < FEW:
+        return {one.number for one in peers if len(one.scores) == rung + 1}
     agreement = agreement_of(peers, rung)
     n_bands = min(N_BANDS, max(1, len(peers) // eta))
     kept: set[int] = set()
@@ -166,11 +172,13 @@ def _front(standings: Sequence[Standing], rung: int, eta: int) -> set[int]:
         members = peers[band * len(peers) // n_bands : (band + 1) * len(peers) // n_bands]
         allowed = max(1, round(len(members) * eta**-agreement))
         spread = _spread([one.scores[rung] for one in members])
-        ahead = _n_ahead(members, rung, spread * math.sqrt(1 - agreement**2))
-        for one, n_ahead in zip(members, ahead, strict=True):
-            is_here = len(one.scores) == rung + 1 and not one.is_complete
-            if is_here and n_ahead < allowed:
-                kept.add(one.number)
+        noise = spread * math.sqrt(1 - agreement**2)
+        here = [
+            place
+            for place, one in enumerate(members)
+            if len(one.scores) == rung + 1 and not one.is_complete
+        ]
+        kept |= {members[place].number for place in _leading(members, here, rung, noise, allowed)}
     return kept
 
 
@@ -203,19 +211,26 @@ def _spread(scores: Sequence[float]) -> float:
     return (high - low) / 1.35
 
 
-def _n_ahead(members: Sequence[Standing], rung: int, noise: float) -> list[int]:
-    """For each how many others are better: clearly by score, or within the noise and smaller, or
-    as large and not worse.
+def _leading(
+    members: Sequence[Standing], here: Sequence[int], rung: int, noise: float, allowed: int
+) -> list[int]:
+    """Of the places `here` those with fewer than `allowed` members ahead: clearly by score, or
+    within the noise and smaller, or as large and not worse.
     """
-    order = sorted(
-        range(len(members)),
-        key=lambda k: (members[k].n_params, -members[k].scores[rung], members[k].number),
-    )
+    if not here:
+        return []
+    scores = np.array([one.scores[rung] for one in members])
+    sizes, numbers = ([getattr(one, name) for one in members] for name in ("n_params", "number"))
+    order = np.lexsort((numbers, -scores, sizes))
     place = np.empty(len(members), dtype=np.int64)
     place[order] = np.arange(len(members))
-    scores = np.array([one.scores[rung] for one in members])
     found: list[int] = []
-    for mine, own in zip(scores, place, strict=True):
-        gain = scores - mine
-        found.append(int(((gain > noise) | ((abs(gain) <= noise) & (place < own))).sum()))
+    least = np.partition(scores, len(scores) - allowed)[len(scores) - allowed] - noise
+    for k in here:
+        if scores[k] < least:
+            continue  # so many are clearly ahead; most trials of a long search are seen no further
+        gain = scores - scores[k]
+        ahead = (gain > noise) | ((abs(gain) <= noise) & (place < place[k]))
+        if int(ahead.sum()) < allowed:
+            found.append(k)
     return found

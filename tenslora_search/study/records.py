@@ -1,8 +1,12 @@
-"""check_records(): whether the trials of a folder are those of a search."""
+"""check_records(): whether the trials of a folder are those of a search; judged(): what they are
+worth.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tenslora_search.report.worth import estimates_of
 from tenslora_search.runs.replay import Record
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.space import SearchSpace
@@ -31,3 +35,23 @@ def check_records(
                 f"the rungs are {', '.join(map(str, rungs))}. Choose another --out, or "
                 "--force."
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A trial as a front sees it."""
+
+    number: int
+    state: str
+    n_params: int
+    score: float | None
+    worth: float | None
+
+
+def judged(records: Mapping[int, Record]) -> list[Judged]:
+    """By their estimates, where there are enough trials for a model; else by their scores."""
+    found = {number: told[0] for number, told in estimates_of(records).items()}
+    return [
+        Judged(one.number, one.state, one.n_params, one.score, found.get(one.number, one.score))
+        for one in records.values()
+    ]

@@ -242,7 +242,7 @@ class SearchSpace:
         ]
 
     def _row(self, text: str, sites: str) -> Row:
-        row = row_of(self.structure(text, sites, {}), self.budget, sites)
+        row = row_of(self.structure(text, sites, {}), self.budget, sites, self.limits)
         if not self.own:
             return row
         point = {self.kind: text, "size": 1.0, "sites": sites, **dict.fromkeys(ROLES, 0.5)}

@@ -37,7 +37,7 @@ from tenslora_search.study.known import references
 from tenslora_search.study.order import AsTheyCome, Group, Order, Waves
 from tenslora_search.study.proposals import Proposals
 from tenslora_search.study.pruners import PRUNERS, Standing
-from tenslora_search.study.records import check_records
+from tenslora_search.study.records import check_records, judged
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
 
@@ -82,8 +82,8 @@ class Study:
         self._retries: Counter[int] = Counter()
         self.told = Replay()
         events = self.journal.whole(self._order.unfinished)
-        for event in events:
-            self.told.apply(event)
+        self._standings: dict[int, Standing] = {}
+        self._learn(events)
         check_records(self.records, space, self.rungs, folder)
         self._n_segments = self.told.n_segments
         self.dashboard = Dashboard(folder / "study.journal", space, objective, self.told.trials)
@@ -215,8 +215,11 @@ class Study:
                 self.dashboard.ended(record)
 
     def front(self) -> list[int]:
-        """Complete trials that no other beats in both score and parameters, best score first."""
-        return [one.number for one in front(self.records.values())]
+        """Complete trials that no other beats in both score and parameters, best score first; once
+        all are trained, by their estimates (where there are enough for a model), as a report does.
+        """
+        rows = judged(self.records) if self.done else list(self.records.values())
+        return [one.number for one in front(rows)]
 
     @property
     def is_running(self) -> bool:
@@ -292,19 +295,15 @@ class Study:
         """Asks the pruner about all that stand on one of these rungs and are not on their way; what
         it says is written at once. Of how many trials it is.
         """
-        standings = [
-            Standing(one.number, one.n_params, tuple(one.curve.values()), one.state == "complete")
-            for one in self.told.trials.values()
-            if one.curve and one.state != "failed"
-        ]
+        standing = [one for one in self.told.trials.values() if one.state in ("reached", "paused")]
         events: list[Event] = []
         for rung in rungs:
-            here = [one for one in self.records.values() if one.step == self.rungs[rung]]
-            if not any(one.state in ("reached", "paused") for one in here):
+            here = [one for one in standing if one.step == self.rungs[rung]]
+            if not here:
                 continue
-            kept = self._judge(standings, rung) | references(self.told.trials)
+            kept = self._judge(list(self._standings.values()), rung) | references(self.told.trials)
             for one in here:
-                if one.number in kept and one.state in ("reached", "paused"):
+                if one.number in kept:
                     events.append(Promoted(one.number, one.step))
                 elif one.state == "reached":
                     events.append(Paused(one.number, one.step))
@@ -326,5 +325,15 @@ class Study:
         """To the disk first, then into memory, by the way a replay takes."""
         if events:
             self.journal.append(*events)
+        self._learn(events)
+
+    def _learn(self, events: Sequence[Event]) -> None:
+        """Into memory; a judge sees a trial anew when it has come further, or failed."""
         for event in events:
             self.told.apply(event)
+            if isinstance(event, Rung | Complete) and event.number in self.told.trials:
+                one = self.records[event.number]
+                about = one.n_params, tuple(one.curve.values()), one.state == "complete"
+                self._standings[one.number] = Standing(one.number, *about)
+            elif isinstance(event, Failed):
+                self._standings.pop(event.number, None)

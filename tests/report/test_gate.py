@@ -55,6 +55,13 @@ def test_a_front_that_lost_its_small_members_is_worse(digits, tmp_path):
     verdict = gate(large, digits)
     assert any(one.new is None and not one.holds for one in verdict.members)
     assert "nothing on the new front is as small" in str(verdict)
+    small = min(one.old_score for one in verdict.members)
+    alone = [{"event": "head_alone", "seed": s, "score": small + 0.001 * s} for s in (1, 2)]
+    with (large / "trials.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(one)}\n" for one in alone)
+    held = [one for one in gate(large, digits).members if one.new is None]
+    assert [one.holds for one in held if one.old_score == small] == [True]
+    assert "(the task head alone)" in str(gate(large, digits))
 
 
 def test_what_cannot_be_compared_is_one_line(digits, write_run, tmp_path):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tenslora_search.study.pruners import PRUNERS, Standing, agreement_of
+from tenslora_search.study.pruners import PRUNERS, Standing, _leading, agreement_of
 
 ETA, N_RUNGS = 3, 3
 
@@ -121,6 +121,28 @@ def test_of_scores_within_the_noise_the_smaller_adapter_climbs():
     clear = [Standing(0, 100, (0.7,)), Standing(1, 10_000, (0.99,))]
     assert 1 not in judge([*close, *crowd], 0)
     assert 1 in judge([*clear, *crowd], 0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.4])
+def test_those_ahead_are_counted_as_plainly(noise):
+    """The fast way, which looks at those near the bar alone, against a count of all pairs."""
+    generator = random.Random(3)
+    members = [
+        Standing(k, generator.choice((100, 200, 300)), (round(generator.random(), 1),))
+        for k in range(60)
+    ]
+
+    def is_ahead(other, one):
+        gain = other.scores[0] - one.scores[0]
+        places = [(x.n_params, -x.scores[0], x.number) for x in (other, one)]
+        return gain > noise or (abs(gain) <= noise and places[0] < places[1])
+
+    for allowed in (1, 7, 30, 60):
+        plain = [
+            k for k, one in enumerate(members)
+            if sum(is_ahead(other, one) for other in members) < allowed
+        ]  # fmt: skip
+        assert _leading(members, range(60), 0, noise, allowed) == plain
 
 
 def test_gaps_in_the_numbers_do_no_harm(judge):

@@ -404,6 +404,22 @@ def test_no_point_is_below_the_least_size_or_above_the_largest_rank(tmp_path, li
         assert adapter.slice_rank <= limits.get("max_rank", 1_000)
 
 
+def test_a_table_says_what_keeps_to_the_limits():
+    plain, narrow = (
+        {f"{row.construction} x {row.decomposition}": row for row in space.table()}
+        for space in (
+            SearchSpace.load("default", PLAIN, 6_000),
+            SearchSpace.load("default", PLAIN, 6_000, max_rank=2, min_budget=500),
+        )
+    )
+    lora = narrow["none x cp"]
+    assert lora.largest == 2 * plain["none x cp"].smallest
+    assert lora.feasible == 2
+    for name, row in narrow.items():
+        assert 500 <= row.smallest <= row.largest <= plain[name].largest
+        assert row.feasible <= plain[name].feasible
+
+
 def test_limits_that_nothing_keeps_to_are_one_line(tmp_path):
     with pytest.raises(NothingFitsError, match="ranks up to 1 and from 5,000 to 6,000 param"):
         SearchSpace.load("lora", PLAIN, 6_000, max_rank=1, min_budget=5_000)

@@ -371,7 +371,7 @@ def test_the_answer_does_not_depend_on_who_comes_back_first(tmp_path, pruner):
 
 
 def test_the_front_is_not_dominated(tmp_path):
-    study = serve(open_study(tmp_path, pruner="none"))
+    study = serve(open_study(tmp_path, pruner="none", n_trials=20))
     front = study.front()
     for number in front:
         one = study.records[number]
@@ -390,9 +390,22 @@ def test_a_long_front_is_whole(tmp_path, monkeypatch):
     """Its best included."""
     monkeypatch.setitem(globals(), "score", lambda spec, step: 1 - spec.adapter.n_params**-0.3)
     study = serve(open_study(tmp_path, pruner="none", n_trials=40))
+    monkeypatch.setattr("tenslora_search.study.records.estimates_of", lambda records: {})
     front = study.front()
     assert len(front) > 20
     assert study.records[front[0]].score == max(one.score for one in study.records.values())
+
+
+def test_the_front_of_a_search_that_is_over_goes_by_the_estimates(tmp_path, monkeypatch):
+    """The luckiest seed is not on it."""
+    study = serve(open_study(tmp_path, pruner="none", n_trials=12))
+    lucky, *others = study.front()
+    told = {number: (one.score, 0.0, 1.0) for number, one in study.records.items()}
+    told[lucky] = (0.0, 0.0, 0.0)
+    monkeypatch.setattr("tenslora_search.study.records.estimates_of", lambda records: told)
+    found = study.front()
+    assert lucky not in found
+    assert set(others) <= set(found)
 
 
 def test_when_nothing_new_is_begun_those_on_their_way_reach_the_top(tmp_path):

@@ -124,7 +124,7 @@ LABELLED = (
         ("image",),
         report_split="test",
         own_model=OWN_MODEL,
-        max_steps=160,
+        max_steps=120,
         batch_size=8,
         n_outputs=5,
     ),
