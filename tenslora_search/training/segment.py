@@ -164,9 +164,11 @@ def _scored(pack: Pack, split: Split, segment: Segment, data: TaskData) -> list[
 
 
 def _trained(trials: Sequence[Entrant]) -> tuple[list[Entrant], list[int]]:
-    """What is trained for them, each once, however often it is cut down; of each trial its place
-    there.
+    """What is trained for them, of those that are cut down each once, however often; of each trial
+    its place there.
     """
+    if not any(one.cut_to for one in trials):
+        return list(trials), list(range(len(trials)))
     alike = [replace(one, number=0, cut_to=None) for one in trials]
     places = {one: place for place, one in enumerate(dict.fromkeys(alike))}
     return list(places), [places[one] for one in alike]

@@ -67,7 +67,9 @@ def test_an_export_scores_what_its_card_says(run, format, tmp_path):
     exec(predicting.replace("a text", "the film was bad and dull"), made)
     assert set(made["answer"]) <= {"good", "bad", "dull"}
     exec(many, made)
-    assert [set(one) for one in made["answers"]] == [{"label", "score"}] * 2
+    answers = [one for of_text in made["answers"] for one in of_text]
+    assert [set(one) for one in answers] == [{"label", "score"}] * len(answers)
+    assert {one["label"] for one in answers} == {"good", "bad", "dull"}
     assert "name: f1_micro on report, these weights" in readme
     assert "type: f1\n" in readme
 
