@@ -1,4 +1,4 @@
-"""Retests: the front trained again from fresh seeds and scored on report, one segment a seed.
+"""Retests: the front trained again from fresh seeds and scored on report, in a few packs a seed.
 
 Before them what stands beside the trials: the task head alone, and adapters of the front cut down.
 """

@@ -27,7 +27,7 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
-FREE = ("trials", "retest", "retest_methods", "cut")
+FREE = ("trials", "retest", "retest_methods", "cut", "split", "asynchronous")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
     "space",
