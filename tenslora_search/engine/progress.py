@@ -53,7 +53,8 @@ def progress_of(
     """What a study has come to."""
     records = study.told.trials.values()
     members = [study.records[number] for number in study.front()]
-    states = [one.state for one in records]
+    # one that is scored waits for its wave's others, and is then judged
+    states = ["waiting" if one.state == "reached" else one.state for one in records]
     scores = [one.score for one in records if one.state == "complete" and one.score is not None]
     return Progress(
         phase=phase,
