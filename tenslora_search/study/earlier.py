@@ -58,8 +58,12 @@ def earlier_of(question: Question, space: SearchSpace) -> list[Earlier]:
     return found
 
 
-def check_earlier(question: Question, space: SearchSpace) -> None:
-    """`QuestionError` for a folder that holds no run, or one on a model of other maps."""
+def check_earlier(question: Question, space: SearchSpace, out: Path | None = None) -> None:
+    """`QuestionError` for a folder that holds no run, or one on a model of other maps. Where `out`
+    holds this search already, its journal has what they brought, and they may be gone.
+    """
+    if out is not None and (out / "trials.jsonl").exists():
+        return
     for folder in question.warm_start or ():
         _ = _read(Path(folder), space)
 

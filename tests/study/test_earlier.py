@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 
 import pytest
 
@@ -105,6 +106,17 @@ def test_a_wrong_folder_or_another_model_is_told_before_anything_is_written(
     with pytest.raises(QuestionError, match=r"--warm-start .*whose maps have other shapes"):
         trained(tmp_path / "run", space, warm_start=[before], geometry=wide)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_search_goes_on_without_the_folder_that_it_began_with(before, space, tmp_path):
+    old = shutil.copytree(before, tmp_path / "old")
+    asked = {"warm_start": [old], "seed": 3}
+    out = trained(tmp_path / "run", space, trials=2, **asked)
+    shutil.rmtree(old)
+    trained(out, space, trials=3, **asked)
+    assert len(earlier(out)) == 12
+    with pytest.raises(QuestionError, match=r"old is no run folder"):
+        trained(out, space, trials=3, force=True, **asked)
 
 
 def told(number, score, run="a", is_same=False):
