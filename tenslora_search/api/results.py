@@ -74,10 +74,10 @@ class Run:
         return f"<p>{about}</p>{self.front()[columns].to_html(index=False, na_rep='-')}"
 
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
-        """The number of the front's trial with the highest score, of at most `max_params`
-        parameters.
+        """The number of the front's trial with the highest estimate (select score, where there is
+        none), of at most `max_params` parameters.
 
-        With `within`, of the smallest trial whose score is at most so far below that.
+        With `within`, of the smallest trial that is at most so far below that.
         """
         if not is_number(within) or not within >= 0:
             raise QuestionError(f"within is a difference of scores, 0 or more; got {within!r}.")
@@ -92,7 +92,8 @@ class Run:
                 else f"no complete trial has {max_params:,} parameters or fewer"
             )
             raise QuestionError(f"{what} in {self.folder}.")
-        near = rows.loc[rows["score"] >= rows["score"].max() - within]
+        worth = rows["estimate"].fillna(rows["score"])  # as the picks: the luckiest seed is no best
+        near = rows.loc[worth >= worth.max() - within]
         return int(near.loc[near["n_params"].idxmin(), "number"])  # type: ignore[arg-type]
 
     def pick(self, which: str | int) -> int:

@@ -130,7 +130,7 @@ def read_run(folder: str | Path) -> RunRecord:
     for event in events:
         told.apply(event)
     records = told.records
-    adapters = [_adapter(record) for record in records.values()]
+    adapters = [adapter_of(record) for record in records.values()]
     rows = [
         _row(record, adapter, file)
         for record, adapter in zip(records.values(), adapters, strict=True)
@@ -224,8 +224,8 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _adapter(record: Record) -> AdapterSpec | None:
-    """None where the specification is one that this version does not know."""
+def adapter_of(record: Record) -> AdapterSpec | None:
+    """Of a trial; None where the specification is one that this version does not know."""
     try:
         return cast(AdapterSpec, value_of(AdapterSpec, record.proposed.spec["adapter"], "adapter"))
     except (KeyError, FieldError):

@@ -1,6 +1,7 @@
 """search() and Run: a small search on digits, what its folder tells, and going on in it."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -121,13 +122,16 @@ def test_best_within_a_tolerance(run, monkeypatch):
 
     rows = pd.DataFrame(
         {"number": [4, 1, 6], "score": [0.9, 0.88, 0.7], "n_params": [5000, 900, 100]}
-    )
+    ).assign(estimate=math.nan)
     monkeypatch.setattr(run.__class__, "front", lambda self: rows)
     assert [run.best(within=within) for within in (0.0, 0.01, 0.03, 0.5)] == [4, 4, 1, 6]
     assert run.best(max_params=1000) == run.best(max_params=1000, within=0.1) == 1
     for within in (-0.1, float("nan")):
         with pytest.raises(QuestionError, match="within is a difference of scores"):
             run.best(within=within)
+    lucky = rows.assign(score=[0.8, 0.93, 0.7], estimate=[0.85, 0.82, 0.7])
+    monkeypatch.setattr(run.__class__, "front", lambda self: lucky)
+    assert [run.best(within=within) for within in (0.0, 0.05)] == [4, 1]
 
 
 def test_an_export_is_of_the_weights_whose_report_score_its_card_states(run, tmp_path):

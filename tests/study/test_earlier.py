@@ -137,6 +137,17 @@ def test_scores_of_another_task_are_put_on_the_new_scale_and_fade():
     assert all(one.number < 0 for one in many)
 
 
+@pytest.mark.parametrize("n_own", [0, 1])
+def test_runs_of_other_metrics_are_on_one_scale_before_there_are_new_scores(n_own):
+    """Losses of one run and accuracies of another: the second is not the better one."""
+    losses, shares = ([told(k, low + 0.02 * k, run) for k in range(9)] for run, low in
+                      (("a", -3.0), ("b", 0.7)))  # fmt: skip
+    own = [Seen(0, {}, 100, {9: 0.5}, "complete")][:n_own]
+    seen = [one.score for one in as_seen([*losses, *shares, told(0, 40.0, "c")], own)]
+    assert seen[:9] == pytest.approx(seen[9:18]) if not n_own else len(seen) < 19
+    assert max(abs(score - 0.5 * n_own) for score in seen) < 2.0
+
+
 def test_the_question_holds_the_folders(before, space, tmp_path):
     out = trained(tmp_path / "run", space, warm_start=str(before), trials=1)
     assert json.loads((out / "run.json").read_text())["question"]["warm_start"] == [str(before)]
