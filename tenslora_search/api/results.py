@@ -230,6 +230,7 @@ class Run:
             },
             report_rows=(self.file.rows or {}).get("report", 0),
             select_score=trial.score,
+            cut_from=trial.cut_from,
             report_scores=report_scores,
             budget=self.file.budget,
             head_params=self.file.head_params,

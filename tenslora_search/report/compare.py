@@ -84,7 +84,8 @@ def _run(name: str, record: RunRecord, floor: float) -> list[object]:
         sizes = [f"{best.n_params:,}", f"{smallest.n_params:,}"]
         picked = [f"{best.score:.4f}", report_score(best), *sizes, f"{area:.4f}"]
     asked = [outside(name), *map(outside, _key(record)), f"{file.budget:,}"]
-    counts = [file.question.seed, f"{len(record.rows):,}", f"{len(record.complete):,}"]
+    n_complete = sum(one.is_complete for one in record.trained)
+    counts = [file.question.seed, f"{len(record.trained):,}", f"{n_complete:,}"]
     return [*asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget]
 
 

@@ -68,6 +68,11 @@ class RunRecord:
         return f"{self.file.task} on {model.name if model.is_absolute() else model}"
 
     @property
+    def trained(self) -> list[Row]:
+        """The trials of the search; the other rows are what was cut down from one of them."""
+        return [one for one in self.rows if one.cut_from is None]
+
+    @property
     def complete(self) -> list[Row]:
         return [one for one in self.rows if one.is_complete]
 

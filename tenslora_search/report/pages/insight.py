@@ -27,10 +27,11 @@ def by_choice(record: RunRecord) -> Markup | None:
     """
     step = record.file.rungs[0]
     early = {one.number: one.score for one in record.rungs if one.step == step}
-    known = [one for one in record.rows if one.number in early]
+    known = [one for one in record.trained if one.number in early]
     if not known:
         return None
-    span = bounds([*early.values(), *(one.score for one in known if one.is_complete)])
+    shown = [one.score for one in known if one.is_complete]
+    span = bounds([*(early[one.number] for one in known), *shown])
     tables = [_choices(name, known, early, span, step) for name in CHOICES]
     about = (
         f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. "
@@ -82,7 +83,7 @@ def importance(record: RunRecord) -> Markup | None:
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
     step = record.file.importances_step
-    n_trials = sum(one.step == step for one in record.rungs)
+    n_trials = sum(step in record.trials[one.number].curve for one in record.trained)
     about = (
         "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by "
         "the scores of "
