@@ -48,6 +48,14 @@ def command(monkeypatch, capsys, tmp_path_factory):
     return run
 
 
+def test_the_help_says_what_is_usual(command, monkeypatch):
+    """A default in brackets is text: rich would take [tpe] for markup, and leave it out."""
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = command("--help")
+    for usual in ("[tpe]", "[front]", "[by task]", "[warning]", "[runs/TASK-BUDGET]"):
+        assert usual in out
+
+
 def test_count(command):
     assert command(*COUNT, "--model", "roberta-base") == (0, "216093\n", "")
     assert command(*COUNT, *"--hidden 768 --heads 12 --layers 12".split()) == (0, "216093\n", "")
