@@ -193,12 +193,16 @@ def table(
     """Methods at equal sizes, with mean, spread and significance, for a paper: runs that differ in
     their seeds alone are one table.
     """
-    from tenslora_search.report.comparing import settings
+    from tenslora_search.report.comparing import settings, titles
     from tenslora_search.report.methods import FORMS, cells
     from tenslora_search.report.reading import read_run
 
-    write, records = FORMS[form], {str(run): read_run(run) for run in runs}
-    print("\n".join(write(cells(group)) for group in settings(records).values()), end="")
+    write = FORMS[form]
+    groups = settings({str(run): read_run(run) for run in runs})
+    for one, title in titles(groups).items() if len(groups) > 1 else ():
+        folders = ", ".join(str(run.folder) for run in groups[one])
+        print(f"a table of {title}: {folders}", file=sys.stderr)
+    print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 
 @app.command()
