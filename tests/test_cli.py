@@ -360,6 +360,8 @@ def test_a_dry_run_of_own_data_reads_it(command, tmp_path):
     code, out, err = command(*asked, "--column", "text=nope")
     assert (code, out) == (2, "")
     assert "no column 'nope' for text; columns of" in err
+    assert "label=label\n" in command(*asked, "--group", "note")[1]
+    assert "no column 'nope' for --group; columns of" in command(*asked, "--group", "nope")[2]
 
 
 def test_a_size_beside_a_model_is_refused_and_a_plugin_may_follow_its_verb(command, tmp_path):
