@@ -119,6 +119,15 @@ def test_a_search_goes_on_without_the_folder_that_it_began_with(before, space, t
         trained(out, space, trials=3, force=True, **asked)
 
 
+def test_a_space_that_no_longer_holds_what_was_carried_over_is_told(before, tmp_path):
+    path, said = tmp_path / "mine.toml", "learning_rate = {{ low = {}, high = 1e-2 }}\n"
+    path.write_text(SPACE + said.format("1e-4"))
+    out = trained(tmp_path / "run", path, trials=1, warm_start=[before])
+    path.write_text(SPACE + said.format("9e-4"))
+    with pytest.raises(QuestionError, match=r"it no longer holds trial \d+ of .*before"):
+        trained(out, path, trials=3, warm_start=[before])
+
+
 def told(number, score, run="a", is_same=False):
     return Earlier(run, number, {"size": 0.5}, 100 + number, 9, score, is_same)
 
