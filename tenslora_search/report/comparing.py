@@ -16,8 +16,8 @@ from tenslora_search.report.svg import Chart
 
 Runs = Mapping[str, RunRecord]
 ANY = ("seed", "retest", "retest_methods", "cut", "split", "asynchronous")
-"""What runs of one setting may be asked otherwise: it changes neither trials nor scores, but by
-chance.
+"""In which questions of one setting may differ: their seeds, what comes after the trials, and how
+these are packed.
 """
 GRID = 60
 """Sizes at which a mean front is taken."""
