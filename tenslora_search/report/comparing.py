@@ -161,10 +161,10 @@ def _counts(method: str, places: Sequence[Mapping[str, Cell]]) -> list[object]:
 
 
 def band(runs: Sequence[RunRecord]) -> list[tuple[float, float, float]]:
-    """(parameters, mean, standard deviation) of the fronts of several seeds: at each size the best
-    select score of at most that many parameters, from where all of them have one.
+    """(parameters, mean, standard deviation) of the fronts of several seeds, by what their members
+    are worth: at each size the best of at most that many parameters, from where all have one.
     """
-    fronts = [sorted((one.n_params, one.score) for one in front(run.rows)) for run in runs]
+    fronts = [sorted((one.n_params, one.worth) for one in front(run.rows)) for run in runs]
     if len(fronts) < 2 or not all(fronts):
         return []
     low = max(points[0][0] for points in fronts)
