@@ -205,7 +205,7 @@ def _prepared(folder: Path, question: Question) -> RunFile:
 
     data = load_task(**question.task_options, model=question.model)
     _check_measures(question, data.goal.name)
-    run = _run_file(question, data)
+    run = _run_file(question, data, folder)
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
         _check_unchanged(folder, before, run)
@@ -235,13 +235,16 @@ def _check_measures(question: Question, goal: str) -> None:
         _ = load_retained(question.retain, question.model, question.max_length)
 
 
-def _run_file(question: Question, data: "TaskData") -> RunFile:
-    """What the search rests on; of a wrong space, or one in which nothing fits, there is none."""
+def _run_file(question: Question, data: "TaskData", folder: Path) -> RunFile:
+    """What the search rests on; of a wrong space, or one in which nothing fits, there is none, nor
+    of earlier runs that a new folder would need and that cannot be read.
+    """
     import torch
 
     from tenslora_search.hub.places import model_digest
 
     space, head_params = _space_on_model(question, data)
+    check_earlier(question, space, folder)
     return RunFile(
         question=question,
         command=COMMAND.get(),
@@ -286,5 +289,4 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
     )
-    check_earlier(question, space)
     return space, head_params

@@ -197,7 +197,7 @@ class Retests:
         lora = [one for one in record.complete if one.method == "LoRA"]
         members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE, typical))
         if lora:
-            members |= {max(lora, key=lambda one: one.score).number: None}
+            members |= {max(lora, key=lambda one: one.worth).number: None}
         if self.of_methods:
             leaders = best_of_methods(record.rows, record.file.budget).values()
             members |= {one.number: None for one in leaders}
