@@ -94,7 +94,7 @@ def ask_tell(
     _check_space(space, question)
     folder = Path(out)
     with ExitStack() as lock:
-        lock.enter_context(run_folder(folder, question, force=force))
+        lock.enter_context(run_folder(folder, question, force=force))()
         _write_run_file(folder, question, space.geometry)
         return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 

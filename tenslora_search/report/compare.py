@@ -17,6 +17,7 @@ from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
+from tenslora_search.spec.paths import is_file, leads_nowhere, shown
 from tenslora_search.spec.table import QuestionError, Table
 
 LOGGER = logging.getLogger("tenslora_search")
@@ -25,7 +26,9 @@ Runs = Mapping[str, RunRecord]
 
 
 def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
-    """Writes the page; `QuestionError` if a folder holds no run, or the page cannot be written."""
+    """Writes the page; `QuestionError` if a folder holds no run, or the page cannot be written or
+    would take the place of something else.
+    """
     places = [Path(folder).resolve() for folder in folders]
     if twice := next((one for one in places if places.count(one) > 1), None):
         raise QuestionError(f"{twice} is named twice; compare takes runs that differ.")
@@ -39,6 +42,7 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
         "share these."
     )
     try:
+        _check_page(Path(out))
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(
             shell(f"{len(runs)} searches side by side", about, sections),
@@ -49,6 +53,19 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
         raise QuestionError(f"cannot write {out}: {error.strerror}.") from error
     return Path(out)
 
+
+def _check_page(out: Path) -> None:
+    if leads_nowhere(out):
+        raise QuestionError(f"cannot write {out}: it is a link that leads nowhere.")
+    if not is_file(out):
+        return
+    with out.open("rb") as content:
+        is_ours = PAGE_SIGN.encode() in content.read(2**16)
+    if not is_ours:
+        raise QuestionError(f"{shown(out)} is no page of runs; choose another --out.")
+
+
+PAGE_SIGN = "tenslora-search</title>"
 
 RUNS = (
     "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: select",

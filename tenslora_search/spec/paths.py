@@ -18,6 +18,11 @@ def exists(path: Path) -> bool:
     return _asked(path, Path.exists)
 
 
+def leads_nowhere(path: Path) -> bool:
+    """Whether it is a link whose end is not there."""
+    return _asked(path, Path.is_symlink) and not exists(path)
+
+
 def shown(path: Path | str) -> str:
     """A path as errors show it: on one line, not of thousands of characters, and whatever its
     bytes are.
