@@ -30,6 +30,7 @@ from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
 from tenslora_search.data.splits import cut
 from tenslora_search.data.worded import right_answers
+from tenslora_search.hub.lines import numbered
 from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.table import QuestionError
@@ -211,10 +212,9 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
         missing = unlabelled(cells)
         if missing.any():
             rows = (cells.index[missing] + 1).tolist()
-            listed = ", ".join(map(str, rows[:20])) + (", ..." if len(rows) > 20 else "")
             LOGGER.warning(
                 "left out %s of %s rows of %s of %s without a label: row %s",
-                f"{len(rows):,}", f"{len(cells):,}", split, source.origin, listed,
+                f"{len(rows):,}", f"{len(cells):,}", split, source.origin, numbered(rows, 20),
             )  # fmt: skip
         if missing.all():
             raise QuestionError(f"no row of {split} of {source.origin} has a label.")
