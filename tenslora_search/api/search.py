@@ -1,6 +1,7 @@
 """search(): from a question to a front. The one place where all parts meet."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -152,16 +153,19 @@ def _searched(
 ) -> Run:
     """Opens the folder, serves what is to be done until it is done, and finishes."""
     with ExitStack() as context:
-        context.enter_context(run_folder(folder, asked, force=force))
+        make_ready = context.enter_context(run_folder(folder, asked, force=force))
         context.enter_context(disk_errors(folder))
         signals = context.enter_context(Signals())
         serve = context.enter_context(executor)
         signals.listen()  # again: Ray has a handler of its own
-        run_file = _prepared(folder, asked)
-        write_config(folder, asked, said)
-        asking = Asking(folder, asked, run_file, _needs(asked, run_file))
-        if not asking.done:
-            serve(asking)
+        limit, began = serving["time_limit"], serving["began"]
+        left = math.inf if limit is None else limit - (time.monotonic() - began)
+        with signals.within(left):
+            run_file = _prepared(folder, asked, make_ready)
+            write_config(folder, asked, said)
+            asking = Asking(folder, asked, run_file, _needs(asked, run_file))
+            if not asking.done:
+                serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
         last_words.signals, last_words.source = signals, source
@@ -197,15 +201,16 @@ def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     return space_of(question, geometries_of(run_file), run_file.budget).needs
 
 
-def _prepared(folder: Path, question: Question) -> RunFile:
-    """Loads model and data once in this process, so that all that is wrong with them shows at once;
-    writes run.json.
+def _prepared(folder: Path, question: Question, make_ready: Callable[[], None]) -> RunFile:
+    """Loads model and data once in this process, so that all that is wrong with them shows at once,
+    and before an earlier run is taken away; writes run.json.
     """
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
     _check_measures(question, data.goal.name)
     run = _run_file(question, data)
+    make_ready()
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
         _check_unchanged(folder, before, run)
