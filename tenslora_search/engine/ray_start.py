@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tenslora_search.engine.ray_internals import (  # isort: skip
@@ -15,6 +15,7 @@ from tenslora_search.engine.ray_internals import (  # isort: skip
     moved,
     on_loopback,
     own_sessions,
+    own_token,
 )
 
 import ray
@@ -43,7 +44,8 @@ def started(place: Place) -> Generator[Cluster]:
         return
     # Failed segments are told of in trials.jsonl.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with _short_folder() as folder:
+    token = own_token() if place.ray_address is None else nullcontext()
+    with _short_folder() as folder, token:
         cluster = Cluster()
         try:
             if place.ray_address is not None:
@@ -113,10 +115,17 @@ def _join(address: str) -> Cluster:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise QuestionError(
-            f"no Ray cluster at --ray-address {address}: {one_line(error)}"
+            f"no Ray cluster at --ray-address {address}: {one_line(error)}{_hint()}"
         ) from error
     host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
     return Cluster(head=(host, int(port)) if host and port.isdecimal() else None)
+
+
+def _hint() -> str:
+    """What a cluster may lack that answers and does not take this process in."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return ""
+    return " If it asks for a token: RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN."
 
 
 def _exit(reason: str) -> None:
