@@ -109,7 +109,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     module = _module_of(file, content)
     try:
         exec(compile(content, str(file), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _remove(one for one in added() if str(one) not in before)
         raise QuestionError(
             f"--plugin {shortened(str(path))}: {_told(error, file)[:300]}"
@@ -119,7 +119,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     return module
 
 
-def _told(error: Exception, file: Path) -> str:
+def _told(error: BaseException, file: Path) -> str:
     """What a plugin raised, and in which line of it; our own errors say enough."""
     said = " ".join(str(error).split())
     if isinstance(error, QuestionError):
