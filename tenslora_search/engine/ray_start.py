@@ -112,13 +112,31 @@ def _start(place: Place, folder: str | None) -> None:
 def _join(address: str) -> Cluster:
     _knock(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _unsaid():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
+        why = one_line(error).rstrip(".")
         raise QuestionError(
-            f"no Ray cluster at --ray-address {address}: {one_line(error)}{_hint()}"
+            f"no Ray cluster at --ray-address {address}: {why}.{_hint()}"
         ) from error
     host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
     return Cluster(head=(host, int(port)) if host and port.isdecimal() else None)
+
+
+@contextmanager
+def _unsaid() -> Generator[None]:
+    """Within it nothing reaches stderr: where a cluster does not take this process in, Ray's core
+    says so every second.
+    """
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _hint() -> str:
