@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tenslora_search.spec.paths import shown
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.streams import open_streams, printing, unsaid
+from tenslora_search.words import check_words, plugins_first
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -287,6 +287,7 @@ def main() -> None:
 def _answered(words: list[str]) -> int:
     """Does what the words of a command say; the exit code."""
     try:
+        check_words(words)
         return app(plugins_first(words), standalone_mode=False) or 0
     except QuestionError as error:
         return _say(str(error), error.exit_code)
@@ -310,21 +311,6 @@ def _answered(words: list[str]) -> int:
         return (
             _say(message, 2) if message else 2
         )  # none: the help was printed, since nothing was asked
-
-
-def plugins_first(words: list[str]) -> list[str]:
-    """The words of a command, those of --plugin before its verb, wherever they were typed.
-
-    >>> plugins_first(["count", "--plugin", "my.py", "--ranks", "2"])
-    ['--plugin', 'my.py', 'count', '--ranks', '2']
-    """
-    first, rest, left = list[str](), list[str](), iter(words)
-    for word in left:
-        if word == "--plugin":
-            first += [word, *islice(left, 1)]
-        else:
-            (first if word.startswith("--plugin=") else rest).append(word)
-    return first + rest
 
 
 def _say(message: str, code: int) -> int:

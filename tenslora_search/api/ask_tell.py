@@ -18,6 +18,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import PLAIN, TrialSpec
@@ -92,7 +93,7 @@ def ask_tell(
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
     _check_space(space, question)
-    folder = Path(out)
+    folder = typed(out)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))()
         _write_run_file(folder, question, space.geometry)

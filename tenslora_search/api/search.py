@@ -25,6 +25,7 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
@@ -107,7 +108,7 @@ def _begun(asked: Question, how: How) -> Run:
     """Checks what was asked, searches, and tells the trackers."""
     means: Means = {"pack": how.pack, "time_limit": how.time_limit}
     check_options(asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker, **means)
-    folder = Path(how.out) if how.out is not None else default_folder(asked)
+    folder = typed(how.out) if how.out is not None else default_folder(asked)
     listeners, others = _apart(how.callbacks, how.executor)
     trackers = [TRACKERS[name] for name in how.track]
     last_words = LastWords()

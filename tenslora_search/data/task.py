@@ -33,6 +33,7 @@ from tenslora_search.data.worded import right_answers
 from tenslora_search.hub.lines import numbered
 from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
@@ -120,7 +121,7 @@ def read_rows(
     """What is read before anything is encoded: the files, the columns by role, the split that
     report is, the name of the goal, and the labels.
     """
-    source = _read(task, Path(data).expanduser() if data is not None else None)
+    source = _read(task, typed(data) if data is not None else None)
     asked = task.goal if task else goal
     roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
     report = _report_split(source, roles, task)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, unknown
 
 CONFIG = "search.toml"
@@ -34,7 +35,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
     >>> load_config(folder / "search.toml")
     {'task': 'digits', 'budget': '4k', 'trials': 2}
     """
-    place = Path(path).expanduser()
+    place = typed(path)
     try:
         said = tomllib.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

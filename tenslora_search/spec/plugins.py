@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, Table, shortened
 
 HOMES = {
@@ -93,7 +94,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     The same file is run once a process; one that was changed meanwhile is run again in the place of
     what it was. `QuestionError` for a file that is missing or that raises: nothing of it stays.
     """
-    file = Path(path).expanduser().resolve()
+    file = typed(path).resolve()
     try:
         content = file.read_bytes()
     except OSError as error:
