@@ -27,6 +27,8 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
+OF_TASK = ("model", "trials", "max_steps", "batch_size", "max_length")
+"""Options that a task by name has defaults of."""
 FREE = ("trials", "retest", "retest_methods", "cut", "split", "asynchronous")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
@@ -126,14 +128,7 @@ class Question:
         path = _data_path(data)
         chosen: dict[str, Any] = cls._checked(options, [field.name for field in fields(cls)])
         if row is not None:
-            of_task: dict[str, Any] = {
-                "model": row.model,
-                "trials": row.trials,
-                "max_steps": row.max_steps,
-                "batch_size": row.batch_size,
-                "max_length": row.max_length,
-            }
-            chosen = of_task | chosen
+            chosen = {name: getattr(row, name) for name in OF_TASK} | chosen
         if "model" not in chosen:
             raise QuestionError(
                 "own data needs --model: minilm or roberta-base for text, smollm2 for text to be "
