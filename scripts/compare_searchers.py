@@ -134,9 +134,13 @@ class Recorded:
     def _key(self, point: Mapping[str, Any]) -> str:
         return self.space.key(self.space.trial(point, 0))
 
-    def of(self, point: Mapping[str, Any]) -> int:
+    def of(self, point: Point) -> int:
+        """The place of a recorded configuration; of one that the study moved, because it had an
+        equal one, the nearest.
+        """
         found = self._by_text.get(_text(point))
-        return self._by_key[self._key(point)] if found is None else found
+        found = self._by_key.get(self._key(point)) if found is None else found
+        return self.nearest(point, set()) if found is None else found
 
     def nearest(self, point: Point, tried: set[int]) -> int:
         """The place of the nearest configuration that was not tried."""

@@ -262,9 +262,11 @@ def test_an_inline_search_has_no_use_for_callbacks_of_ray(tmp_path):
 
 
 @pytest.mark.slow
-def test_callbacks_of_ray_hear_of_segments(tmp_path):
+def test_callbacks_of_ray_hear_of_segments(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     from ray.tune.logger import LoggerCallback
+
+    monkeypatch.setattr("tenslora_search.engine.ray_start._cores_needed", lambda place: 1)
 
     class Logger(LoggerCallback):
         rows: ClassVar[list] = []

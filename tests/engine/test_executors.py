@@ -169,6 +169,7 @@ def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
 @pytest.mark.slow
 def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
+    monkeypatch.setattr("tenslora_search.engine.ray_start._cores_needed", lambda place: 1)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if "TENSLORA_CACHE" not in os.environ:
         monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path / "cache"))

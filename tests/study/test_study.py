@@ -135,7 +135,7 @@ def test_it_goes_on_from_any_point_of_its_journal(tmp_path):
     whole.mkdir()
     expected = decisions(serve(open_study(whole)))
     lines = (whole / "trials.jsonl").read_bytes().splitlines(keepends=True)
-    for cut in range(0, len(lines) + 1, 5):
+    for cut in range(0, len(lines) + 1, 11):
         folder = tmp_path / str(cut)
         folder.mkdir()
         shutil.copy(whole / "study.journal", folder)
@@ -353,7 +353,7 @@ def decisions(study: Study) -> list:
 def test_the_answer_does_not_depend_on_who_comes_back_first(tmp_path, pruner):
     """One worker, or five that come back in any order."""
     found = []
-    for n_workers in (1, 2, 5):
+    for n_workers in (1, 5):
         folder = tmp_path / str(n_workers)
         folder.mkdir()
         study, flying = open_study(folder, n_trials=50, pruner=pruner), []
@@ -366,7 +366,7 @@ def test_the_answer_does_not_depend_on_who_comes_back_first(tmp_path, pruner):
                 back = flying.pop(generator.randrange(len(flying)))
                 study.record(back, results(back), dict.fromkeys(back.numbers), 1.0)
         found.append(decisions(study))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     assert any(one[-1] == "complete" for one in found[0])
 
 
