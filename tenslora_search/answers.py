@@ -71,7 +71,7 @@ def _looked_at(question: "Question") -> list[str]:
     from tenslora_search.data.look import look
 
     asked = question.task_options
-    names = ("name", "data", "columns", "goal", "metric", "drop_unlabelled")
+    names = ("name", "data", "columns", "goal", "metric", "drop_unlabelled", "group")
     return look(model=question.model, **{name: asked[name] for name in names}).lines()
 
 

@@ -28,6 +28,7 @@ from tenslora_search.words import check_words, plugins_first
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # where a default in brackets is text
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TENSLORA"},
     help="Which low-rank adapter should I train on this model and task, if I may train at most N "
     "parameters?",
@@ -125,8 +126,8 @@ def _logging_from(level: int) -> Iterator[None]:
 
 @app.command()
 def count(
+    construction: options.Construction = None, decomposition: options.Decomposition = None,
     method: options.Method = None, ranks: options.Ranks = "",
-    construction: options.Entry = None, decomposition: options.Entry = None,
     model: options.CountedModel = None, hidden: options.Size = None, heads: options.Size = None,
     layers: options.Size = None, kv_heads: options.Size = None, head_dim: options.Size = None,
     inner: options.Inner = None, projections: options.Projections = "query,key,value",
@@ -194,12 +195,16 @@ def table(
     """Methods at equal sizes, with mean, spread and significance, for a paper: runs that differ in
     their seeds alone are one table.
     """
-    from tenslora_search.report.comparing import settings
+    from tenslora_search.report.comparing import settings, titles
     from tenslora_search.report.methods import FORMS, cells
     from tenslora_search.report.reading import read_run
 
-    write, records = FORMS[form], {str(run): read_run(run) for run in runs}
-    print("\n".join(write(cells(group)) for group in settings(records).values()), end="")
+    write = FORMS[form]
+    groups = settings({str(run): read_run(run) for run in runs})
+    for one, title in titles(groups).items() if len(groups) > 1 else ():
+        folders = ", ".join(str(run.folder) for run in groups[one])
+        print(f"a table of {title}: {folders}", file=sys.stderr)
+    print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 
 @app.command()

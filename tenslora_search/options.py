@@ -64,7 +64,7 @@ Space = Annotated[
 Methods = Annotated[
     str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
 ]
-Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
+Trials = Annotated[int | None, typer.Option(help="configurations to try [by task, else 64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
 WarmStart = Annotated[
     list[str] | None,
@@ -72,18 +72,28 @@ WarmStart = Annotated[
 ]
 Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
 Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
-Objective = Annotated[str | None, typer.Option(metavar="front|score", help="[front]")]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        metavar="front|score", help="a front of score and size, or the score alone [front]"
+    ),
+]
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]
 Split = Annotated[
-    int | None, typer.Option(metavar="N", help="packs a rung's trials are cut into [docs]")
+    int | None,
+    typer.Option(metavar="N", help="packs a rung's trials are cut into [4; on GPUs one a worker]"),
 ]
 Asynchronous = Annotated[
     bool, typer.Option("--asynchronous", help="decide as trials come back: no worker waits")
 ]
-Executor = Annotated[str, typer.Option(metavar="ray|inline")]
+Executor = Annotated[
+    str, typer.Option(metavar="ray|inline", help="who trains: workers of Ray, or this process")
+]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
-Retest = Annotated[int | None, typer.Option(metavar="N", help="fresh seeds for the front [2]")]
+Retest = Annotated[
+    int | None, typer.Option(metavar="N", help="fresh seeds that the front is trained again on [2]")
+]
 Retain = Annotated[
     str | None,
     typer.Option(
@@ -95,11 +105,13 @@ RetestMethods = Annotated[
 ]
 Cut = Annotated[
     bool,
-    typer.Option("--cut/--no-cut", help="also cut the front's largest members down, untrained"),
+    typer.Option("--cut/--no-cut", help="cut the front's largest members down after training, too"),
 ]
-Seed = Annotated[int | None, typer.Option(help="[0]")]
+Seed = Annotated[
+    int | None, typer.Option(help="of proposals, starts, order and splits of rows [0]")
+]
 MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
-BatchSize = Annotated[int | None, typer.Option(help="[by task]")]
+BatchSize = Annotated[int | None, typer.Option(help="rows a step [by task]")]
 MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [by task]")]
 Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
 FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
@@ -107,7 +119,8 @@ CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
 ]
 MaxRank = Annotated[
-    int | None, typer.Option(metavar="N", help="of any map's pair, as servers limit it")
+    int | None,
+    typer.Option(metavar="N", help="the largest LoRA rank of any map, as servers limit it [any]"),
 ]
 
 
@@ -139,7 +152,9 @@ Config = Annotated[
         callback=of_config,
     ),
 ]  # fmt: skip
-LogLevel = Annotated[str | None, typer.Option(metavar="debug|info|warning|error", help="[warning]")]
+LogLevel = Annotated[
+    str | None, typer.Option(metavar="debug|info|warning|error", help="what is told [warning]")
+]
 Track = Annotated[
     list[str] | None,
     typer.Option(metavar="mlflow|wandb|tensorboard", help="a run a trial, under one parent"),
@@ -164,8 +179,9 @@ Plugin = Annotated[
     ),
 ]
 # count
-Entry = Annotated[str | None, typer.Option()]
-Method = Annotated[str | None, typer.Option(help="see: list methods; instead of both")]
+Construction = Annotated[str | None, typer.Option(help="see: list constructions")]
+Decomposition = Annotated[str | None, typer.Option(help="see: list decompositions")]
+Method = Annotated[str | None, typer.Option(help="see: list methods; instead of these two")]
 Ranks = Annotated[
     str,
     typer.Option(
@@ -173,24 +189,34 @@ Ranks = Annotated[
         help="in the order input, output or head_dim, head, projection, layer",
     ),
 ]
-CountedModel = Annotated[str | None, typer.Option(metavar="NAME|DIR")]
-Size = Annotated[int | None, typer.Option()]
+CountedModel = Annotated[
+    str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder")
+]
+Size = Annotated[int | None, typer.Option(help="of the model, in place of --model")]
 Inner = Annotated[int | None, typer.Option(help="width of the MLP, for up, gate, down")]
 Projections = Annotated[str, typer.Option(help="of query, key, value, out, up, gate, down")]
 PartsAsJson = Annotated[bool, typer.Option("--json", help="the parts too")]
 # report, compare, export
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
-TrackTo = Annotated[str, typer.Option("--to", metavar="mlflow|wandb|tensorboard")]
+TrackTo = Annotated[
+    str, typer.Option("--to", metavar="mlflow|wandb|tensorboard", help="who keeps it")
+]
 NewRun = Annotated[Path, typer.Argument(metavar="NEW", help="a run folder")]
 OldRun = Annotated[Path, typer.Argument(metavar="OLD", help="the run folder to hold up to")]
-Slack = Annotated[float, typer.Option(help="times as many parameters still count as as small")]
+Slack = Annotated[
+    float, typer.Option(help="so many times the old parameters still count as small enough")
+]
 Within = Annotated[float, typer.Option(help="a score may lose so much besides the noise")]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")]
-Form = Annotated[str, typer.Option(metavar="markdown|csv|latex")]
+Form = Annotated[str, typer.Option(metavar="markdown|csv|latex", help="of the table")]
 Page = Annotated[Path, typer.Option(metavar="FILE", help="the page")]
-Pick = Annotated[str, typer.Option(metavar="best|knee|smallest|NUMBER")]
+Pick = Annotated[
+    str, typer.Option(metavar="best|knee|smallest|NUMBER", help="of the front, or any trial")
+]
 To = Annotated[Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")]
-Format = Annotated[str, typer.Option(metavar="peft|native|merged")]
+Format = Annotated[
+    str, typer.Option(metavar="peft|native|merged", help="a LoRA, the factors, or a whole model")
+]
 Rank = Annotated[
     int | None,
     typer.Option(metavar="N", help="compress every map to this LoRA rank; says what it costs"),
@@ -207,7 +233,9 @@ License = Annotated[
 Push = Annotated[
     str | None, typer.Option(metavar="ORG/NAME", help="upload to the hub too, private unless there")
 ]
-What = Annotated[str, typer.Argument(metavar="tasks|models|methods|sites|...")]
+What = Annotated[
+    str, typer.Argument(metavar="tasks|models|methods|sites|...", help="a kind of choice")
+]
 
 
 LEVELS = ("debug", "info", "warning", "error")

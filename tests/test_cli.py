@@ -48,6 +48,14 @@ def command(monkeypatch, capsys, tmp_path_factory):
     return run
 
 
+def test_the_help_says_what_is_usual(command, monkeypatch):
+    """A default in brackets is text: rich would take [tpe] for markup, and leave it out."""
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = command("--help")
+    for usual in ("[tpe]", "[front]", "[by task]", "[warning]", "[runs/TASK-BUDGET]"):
+        assert usual in out
+
+
 def test_count(command):
     assert command(*COUNT, "--model", "roberta-base") == (0, "216093\n", "")
     assert command(*COUNT, *"--hidden 768 --heads 12 --layers 12".split()) == (0, "216093\n", "")
@@ -352,6 +360,8 @@ def test_a_dry_run_of_own_data_reads_it(command, tmp_path):
     code, out, err = command(*asked, "--column", "text=nope")
     assert (code, out) == (2, "")
     assert "no column 'nope' for text; columns of" in err
+    assert "label=label\n" in command(*asked, "--group", "note")[1]
+    assert "no column 'nope' for --group; columns of" in command(*asked, "--group", "nope")[2]
 
 
 def test_a_size_beside_a_model_is_refused_and_a_plugin_may_follow_its_verb(command, tmp_path):

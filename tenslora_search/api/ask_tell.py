@@ -92,19 +92,19 @@ def ask_tell(
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
-    _check_space(space, question)
     folder = typed(out)
+    _check_space(space, question, None if force else folder)
     with ExitStack() as lock:
         lock.enter_context(run_folder(folder, question, force=force))()
         _write_run_file(folder, question, space.geometry)
         return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 
 
-def _check_space(space: SearchSpace, question: Question) -> None:
+def _check_space(space: SearchSpace, question: Question, out: Path | None) -> None:
     """`QuestionError` for one of which something is done by our own training alone, or that earlier
-    runs are not of.
+    runs, which a new `out` needs, are not of.
     """
-    check_earlier(question, space)
+    check_earlier(question, space, out)
     if space.needs:
         raise QuestionError(
             f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "

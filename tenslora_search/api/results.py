@@ -75,26 +75,28 @@ class Run:
         return f"<p>{about}</p>{self.front()[columns].to_html(index=False, na_rep='-')}"
 
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
-        """The number of the front's trial with the highest score, of at most `max_params`
-        parameters.
+        """The number of the front's trial with the highest estimate (select score, where there is
+        none), of at most `max_params` parameters.
 
-        With `within`, of the smallest trial whose score is at most so far below that.
+        With `within`, of the smallest trial that is at most so far below that.
         """
+        from tenslora_search.report.pareto import front
+
         if not is_number(within) or not within >= 0:
             raise QuestionError(f"within is a difference of scores, 0 or more; got {within!r}.")
         if max_params is not None and not is_number(max_params):
             raise QuestionError(f"max_params is a number of parameters; got {max_params!r}.")
-        rows = self.front()
-        rows = rows if max_params is None else rows[rows["n_params"] <= max_params]
-        if rows.empty:
+        every = front(self._record.rows)
+        rows = [one for one in every if max_params is None or one.n_params <= max_params]
+        if not rows:
             what = (
                 "no trial is complete"
                 if max_params is None
                 else f"no complete trial has {max_params:,} parameters or fewer"
             )
             raise QuestionError(f"{what} in {self.folder}.")
-        near = rows.loc[rows["score"] >= rows["score"].max() - within]
-        return int(near.loc[near["n_params"].idxmin(), "number"])  # type: ignore[arg-type]
+        least = max(one.worth for one in rows) - within
+        return min((one for one in rows if one.worth >= least), key=lambda one: one.n_params).number
 
     def pick(self, which: str | int) -> int:
         """A trial's number from best, knee, smallest or a number."""
@@ -230,6 +232,7 @@ class Run:
             },
             report_rows=(self.file.rows or {}).get("report", 0),
             select_score=trial.score,
+            cut_from=trial.cut_from,
             report_scores=report_scores,
             budget=self.file.budget,
             head_params=self.file.head_params,

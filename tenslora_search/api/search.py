@@ -54,12 +54,13 @@ def search(
 ) -> Run:  # fmt: skip
     """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
-    `methods`: names of `list methods`, or "all", which narrow the space. A quarter of `time_limit`
-    (seconds) is kept for the retest; `pack` trials train side by side (None: what a GPU takes; 8 on
-    a CPU); in `out` the same question goes on. `callbacks` are called with each event of a trial
-    that is written down (a line of trials.jsonl); what they raise ends the search; Ray Tune's hear
-    of segments. `plugins`: files that add entries. `track`: mlflow, wandb or tensorboard. More
-    `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `methods`: names of `list methods`, or "all", which narrow the space. A quarter to half of
+    `time_limit` (seconds) is kept for the retest; `pack` trials train side by side (None: what a
+    GPU takes; 8 on a CPU); in `out` the same question goes on. `callbacks` are called with each
+    event of a trial that is written down (a line of trials.jsonl); what they raise ends the search;
+    Ray Tune's hear of segments. `plugins`: files that add entries. `track`: mlflow, wandb or
+    tensorboard. More `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError`
+    if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
@@ -162,7 +163,7 @@ def _searched(
         limit, began = serving["time_limit"], serving["began"]
         left = math.inf if limit is None else limit - (time.monotonic() - began)
         with signals.within(left):
-            run_file = _prepared(folder, asked, make_ready)
+            run_file = _prepared(folder, asked, make_ready, force=force)
             write_config(folder, asked, said)
             asking = Asking(folder, asked, run_file, _needs(asked, run_file))
             if not asking.done:
@@ -202,7 +203,9 @@ def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     return space_of(question, geometries_of(run_file), run_file.budget).needs
 
 
-def _prepared(folder: Path, question: Question, make_ready: Callable[[], None]) -> RunFile:
+def _prepared(
+    folder: Path, question: Question, make_ready: Callable[[], None], *, force: bool
+) -> RunFile:
     """Loads model and data once in this process, so that all that is wrong with them shows at once,
     and before an earlier run is taken away; writes run.json.
     """
@@ -210,7 +213,7 @@ def _prepared(folder: Path, question: Question, make_ready: Callable[[], None]) 
 
     data = load_task(**question.task_options, model=question.model)
     _check_measures(question, data.goal.name)
-    run = _run_file(question, data)
+    run = _run_file(question, data, None if force else folder)
     make_ready()
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
@@ -241,13 +244,16 @@ def _check_measures(question: Question, goal: str) -> None:
         _ = load_retained(question.retain, question.model, question.max_length)
 
 
-def _run_file(question: Question, data: "TaskData") -> RunFile:
-    """What the search rests on; of a wrong space, or one in which nothing fits, there is none."""
+def _run_file(question: Question, data: "TaskData", folder: Path | None) -> RunFile:
+    """What the search rests on; of a wrong space, or one in which nothing fits, there is none, nor
+    of earlier runs that a new folder would need and that cannot be read.
+    """
     import torch
 
     from tenslora_search.hub.places import model_digest
 
     space, head_params = _space_on_model(question, data)
+    check_earlier(question, space, folder)
     return RunFile(
         question=question,
         command=COMMAND.get(),
@@ -292,5 +298,4 @@ def _space_on_model(question: Question, data: "TaskData") -> tuple[SearchSpace, 
         lambda sites: geometry_of(model, projections_of(sites, model_type)),
         question.adapter_budget(head_params),
     )
-    check_earlier(question, space)
     return space, head_params

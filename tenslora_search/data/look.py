@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenslora_search.data.parts import group_column
 from tenslora_search.data.task import check_model, read_rows
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.tasks import TASKS
@@ -51,6 +52,7 @@ def look(
     goal: str | None,
     metric: str | None,
     drop_unlabelled: bool,
+    group: str | None = None,
 ) -> Look:
     """Reads the files as `load_task` does, and stops before texts and images are encoded; the same
     `QuestionError` for what is wrong with them.
@@ -60,10 +62,12 @@ def look(
     source, roles, report, chosen, targets = asked
     metric = metric_for(chosen, metric or (task.metric if task else None))
     check_model(task, roles, chosen, model)
+    if group is not None:
+        _ = group_column(source, group)
     splits = ["train", *filter(None, [report])]
     return Look(
         columns=roles.roles,
-        unused=roles.unused,
+        unused=tuple(one for one in roles.unused if one != group),
         goal=chosen,
         metric=metric,
         rows={split: len(source.frames[split]) for split in splits},

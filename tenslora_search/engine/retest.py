@@ -69,6 +69,12 @@ class Retests:
         return self.left is not None and not self.left and not self._running
 
     @property
+    def n_at_most(self) -> int:
+        """Trials that are trained again, over all seeds, with LoRA's best and the head alone."""
+        n_complete = sum(one.state == "complete" for one in self.study.records.values())
+        return self.n_seeds * (min(n_complete, MOST_RETESTED) + 2)
+
+    @property
     def n_done(self) -> int:
         """Of the retests, as `n_planned`: what comes before them is not counted."""
         left = sum(one.split == "report" for one in self.left or ())
@@ -197,7 +203,7 @@ class Retests:
         lora = [one for one in record.complete if one.method == "LoRA"]
         members = dict.fromkeys(leading(record.rows, MOST_RETESTED, NOISE, typical))
         if lora:
-            members |= {max(lora, key=lambda one: one.score).number: None}
+            members |= {max(lora, key=lambda one: one.worth).number: None}
         if self.of_methods:
             leaders = best_of_methods(record.rows, record.file.budget).values()
             members |= {one.number: None for one in leaders}

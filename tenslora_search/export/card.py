@@ -62,6 +62,8 @@ class Facts:
     """of the adapter, as hubs write it"""
     is_headless: bool = False
     """whether the task head lies beside the checkpoint, not in it"""
+    cut_from: int | None = None
+    """the trial whose trained adapter was cut down to this one"""
 
     @property
     def reads(self) -> Literal["text", "image"]:
@@ -275,14 +277,17 @@ def _served(what: Served) -> str:
 
 
 def _about_the_weights(facts: Facts) -> str:
+    cut = ""
+    if facts.cut_from is not None:
+        cut = f"Trial {facts.cut_from}, trained with more parameters, was cut down to this. "
     if not facts.report_scores:
         return (
-            "The weights are those of the search, which chose by select; they were not trained "
-            "again from fresh seeds, and nothing was scored on report."
+            f"{cut}The weights are those of the search, which chose by select; they were not "
+            "trained again from fresh seeds, and nothing was scored on report."
         )
     return (
-        "The search chose by select. Then the trial was trained again from fresh seeds and "
-        "scored, once, on report, which the\n"
+        f"{cut}The search chose by select. Then the trial was trained again from fresh seeds"
+        f"{', cut down again' if cut else ''} and scored, once, on report, which the\n"
         "search never saw; these are the weights of the first of those seeds. Another machine may "
         "round otherwise."
     )

@@ -23,13 +23,13 @@ class Cost:
     """||whole - compressed|| / ||whole||, Frobenius, over all maps"""
     before: float | None = None
     after: float | None = None
-    """None where the data are not at hand"""
+    """None where the data are not at hand, or the weights take no update"""
 
     def said(self, metric: str, rank: int) -> str:
         """In one line."""
         moved = f"compressed to rank {rank}: the update moved by {self.distance:.2%} of its norm"
         if self.before is None or self.after is None:
-            return f"{moved}; not scored, since the data are not at hand"
+            return f"{moved}; not scored here"
         return f"{moved}; {metric} on select {self.before:.4f} before, {self.after:.4f} after"
 
 

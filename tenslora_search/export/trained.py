@@ -144,13 +144,19 @@ def _cost(
     facts: Facts,
     select: Callable[[], Split] | None,
 ) -> Cost:
-    """Of fewer ranks than the adapter has; without a score where the data are no more."""
-    split = None
-    if select is not None:
+    """Of fewer ranks than the adapter has; without a score where the data are no more, or the
+    weights take no update.
+    """
+    split, why = None, ""
+    if getattr(adapter.model, "is_quantized", False):
+        why = "quantized weights take no update."
+    elif select is not None:
         try:
             split = select()
         except QuestionError as error:
-            LOGGER.warning("the cost of --rank on select is not known: %s", error)
+            why = str(error)
+    if why:
+        LOGGER.warning("the cost of --rank on select is not known: %s", why)
     cost = cost_of(adapter, pairs, facts.goal, split)
     rank = max(a.shape[1] for a, _ in pairs.values())
     LOGGER.warning("%s", cost.said(facts.metric, rank))

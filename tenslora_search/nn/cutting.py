@@ -125,9 +125,9 @@ def _gram(part: Sequence[Factor], arrays: Arrays, bond: str) -> Tensor:
             for name in names:
                 letters.setdefault(name, opt_einsum.get_symbol(len(letters)))
             terms.append("".join(letters[name] for name in names))
-    subscripts = f"{','.join(terms)}->{letters[bond]}{letters[f'{bond}' + chr(39)]}"
+    ends = letters[bond] + letters[bond + "'"]
     operands = [arrays[factor.name] for factor in part] * 2
-    return opt_einsum.contract(subscripts, *operands, backend="torch")
+    return opt_einsum.contract(f"{','.join(terms)}->{ends}", *operands, backend="torch")
 
 
 def _largest_terms(carriers: Sequence[Factor], arrays: Arrays, bond: str, size: int) -> Arrays:

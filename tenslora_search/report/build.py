@@ -46,7 +46,8 @@ def build(folder: str | Path) -> RunRecord:
 
 def page(record: RunRecord) -> str:
     """The report of one run as a self-contained HTML page."""
-    file, n_trials, n_complete = record.file, len(record.rows), len(record.complete)
+    file, n_trials = record.file, len(record.trained)
+    n_complete = sum(one.is_complete for one in record.trained)
     about = (
         f"{file.metric}, at most {file.budget:,} adapter parameters (the task head has "
         f"{file.head_params:,} more). "

@@ -109,7 +109,8 @@ def _run(name: str, record: RunRecord, floor: float) -> list[object]:
         sizes = [f"{best.n_params:,}", f"{smallest.n_params:,}"]
         picked = [f"{best.score:.4f}", report_score(best), *sizes, f"{area:.4f}"]
     asked = [outside(name), *map(outside, _key(record)), f"{file.budget:,}"]
-    counts = [file.question.seed, f"{len(record.rows):,}", f"{len(record.complete):,}"]
+    n_complete = sum(one.is_complete for one in record.trained)
+    counts = [file.question.seed, f"{len(record.trained):,}", f"{n_complete:,}"]
     return [*asked, *counts, *picked, f"{record.worker_seconds:,.0f}", record.over_budget]
 
 
@@ -182,7 +183,7 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
     spread = [value for one in points if one.n_retests for value in _ends(one)]
     chart = Chart(
         (min(one.n_params for one in points) * 0.85, budget * 1.1),
-        bounds([*(one.score for one in points), *spread]), "trainable parameters", metric,
+        bounds([*(one.worth for one in points), *spread]), "trainable parameters", metric,
         log_x=True, width=760, height=380,
     )  # fmt: skip
     parts, legend = [], []
@@ -192,12 +193,13 @@ def _fronts(key: Sequence[str], group: Runs) -> Markup:
         parts += _front(chart, name, members, look(place), group[name].file.budget)
         legend.append(_legend(name, look(place)))
     caption = (
-        "Filled: select. Hollow with a bar: mean and standard deviation of report over fresh seeds."
+        "Filled: select, by its estimate where there is one. Hollow with a bar: mean and standard "
+        "deviation of report over fresh seeds."
     )
     if any(band(runs) for runs in settings(group).values()):
         caption += (
-            " Band: mean and standard deviation, over the seeds of one setting, of the best select "
-            "score of at most so many parameters."
+            " Band: mean and standard deviation, over the seeds of one setting, of the front at so "
+            "many parameters."
         )
     about = f"{metric} against parameters of the fronts of {len(group)} runs"
     drawing = join(chart.drawn(*parts, about=about), tag("div", *legend, class_="legend"))
@@ -210,16 +212,16 @@ def _front(
     """A front as a line up to its budget, with a mark a member and one a retest."""
     if not members:
         return []
-    line = [(one.n_params, one.score) for one in members]
+    line = [(one.n_params, one.worth) for one in members]
     stroke = f"stroke:{_colour(look)}"
     parts = [chart.steps([*line, (budget, line[-1][1])], style=stroke, class_="curve")]
     for one in members:
         about = (
             f"{name}, trial {one.number}: {one.method} {one.ranks}, {one.n_params:,} "
-            f"parameters, {one.score:.4f}"
+            f"parameters, {one.worth:.4f}"
         )
         filled = f"fill:{_colour(look)}"
-        at = (one.n_params, one.score)
+        at = (one.n_params, one.worth)
         parts.append(chart.mark(at, look.shape, about, style=filled, class_="mark"))
         if one.n_retests:
             again = f"{about}; report {report_score(one)}"

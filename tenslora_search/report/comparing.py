@@ -4,8 +4,10 @@ mean front of runs that differ in their seeds alone.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from tenslora_search.report.cutting import cut
 from tenslora_search.report.markup import Markup, join, outside, table, tag
 from tenslora_search.report.methods import LEVEL, REFERENCE, Cell, cells, sizes
 from tenslora_search.report.pareto import front
@@ -13,30 +15,66 @@ from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart
 
 Runs = Mapping[str, RunRecord]
-Setting = tuple[str, str, str, int]
-"""Task, model, score and budget: runs that share them differ in their seeds."""
+ANY = ("seed", "retest", "retest_methods", "cut", "split", "asynchronous")
+"""In which questions of one setting may differ: their seeds, what comes after the trials, and how
+these are packed.
+"""
 GRID = 60
 """Sizes at which a mean front is taken."""
+
+
+class Setting(NamedTuple):
+    """Runs that share it differ in their seeds alone."""
+
+    task: str
+    model: str
+    metric: str
+    budget: int
+    asked: tuple[tuple[str, str], ...]
+    """the rest of the question, by name"""
+
+    @classmethod
+    def of(cls, run: RunRecord) -> "Setting":
+        file = run.file
+        said = file.question.to_json().items()
+        asked = tuple((name, str(value)) for name, value in said if name not in ANY)
+        return cls(file.task, file.model, file.metric, file.budget, asked)
 
 
 def settings(runs: Runs) -> dict[Setting, list[RunRecord]]:
     """Runs by what they share."""
     groups: dict[Setting, list[RunRecord]] = {}
     for run in runs.values():
-        file = run.file
-        groups.setdefault((file.task, file.model, file.metric, file.budget), []).append(run)
+        groups.setdefault(Setting.of(run), []).append(run)
     return groups
+
+
+def titles(groups: Iterable[Setting]) -> dict[Setting, str]:
+    """`sst2 on minilm`; of those alike in that, and in budget and score, what tells them apart
+    too.
+    """
+    every, found = list(groups), dict[Setting, str]()
+    for one in every:
+        alike = [dict(other.asked) for other in every if other[:4] == one[:4]]
+        apart = [
+            f"{name} {cut(value)}"
+            for name, value in one.asked
+            if len({other.get(name) for other in alike}) > 1
+        ]
+        found[one] = ", ".join([f"{one.task} on {one.model}", *apart])
+    return found
 
 
 def equal_sizes(runs: Runs) -> Markup | None:
     """A table a setting: mean and spread of each method at each size."""
+    groups = settings(runs)
     parts = [
         join(
-            tag("h3", outside(f"{task} on {model}"), f", {_runs(len(group))}"),
-            methods_table(cells(group), budget),
+            tag("h3", outside(title), f", {_runs(len(groups[one]))}"),
+            methods_table(cells(groups[one]), one.budget),
         )
-        for (task, model, _, budget), group in settings(runs).items()
-        if any(run.complete for run in group)
+        for one, title in titles(groups).items()
+        if any(run.complete for run in groups[one])
     ]
     return join(tag("h2", "Methods at equal sizes"), *parts, ABOUT) if parts else None
 
@@ -78,10 +116,10 @@ def _cell(one: Cell | None) -> object:
 def standings(runs: Runs) -> Markup | None:
     """Average rank of each method over settings and sizes, and how often it beats LoRA."""
     places = [
-        {one.method: one for one in found if one.most == most and not one.is_select}
-        for (*_, budget), group in settings(runs).items()
+        {cell.method: cell for cell in found if cell.most == most and not cell.is_select}
+        for one, group in settings(runs).items()
         for found in [cells(group)]
-        for most in sizes(budget)
+        for most in sizes(one.budget)
     ]
     places = [place for place in places if len(place) > 1]
     methods = dict.fromkeys(method for place in places for method in place)
@@ -123,10 +161,10 @@ def _counts(method: str, places: Sequence[Mapping[str, Cell]]) -> list[object]:
 
 
 def band(runs: Sequence[RunRecord]) -> list[tuple[float, float, float]]:
-    """(parameters, mean, standard deviation) of the fronts of several seeds: at each size the best
-    select score of at most that many parameters, from where all of them have one.
+    """(parameters, mean, standard deviation) of the fronts of several seeds, by what their members
+    are worth: at each size the best of at most that many parameters, from where all have one.
     """
-    fronts = [sorted((one.n_params, one.score) for one in front(run.rows)) for run in runs]
+    fronts = [sorted((one.n_params, one.worth) for one in front(run.rows)) for run in runs]
     if len(fronts) < 2 or not all(fronts):
         return []
     low = max(points[0][0] for points in fronts)

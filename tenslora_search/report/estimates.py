@@ -219,11 +219,13 @@ def front_shares(sizes: Sequence[int], drawn: Floats) -> Floats:
 
     drawn: (n, n_draws).
     """
-    order = np.argsort(np.array(sizes), kind="stable")
-    best = np.maximum.accumulate(drawn[order], axis=0)
-    ahead = np.vstack([np.full((1, drawn.shape[1]), -np.inf), best[:-1]])
-    shares = np.empty(len(order))
-    shares[order] = (drawn[order] > ahead).mean(axis=1)
+    counts = np.array(sizes)
+    top, shares = np.full(drawn.shape[1], -np.inf), np.empty(len(counts))
+    for size in np.unique(counts):
+        alike = np.flatnonzero(counts == size)
+        best = drawn[alike].max(axis=0)
+        shares[alike] = ((drawn[alike] == best) & (best > top)).mean(axis=1)
+        top = np.maximum(top, best)
     return shares
 
 

@@ -106,8 +106,8 @@ def _held(
     slack: float,
     margin: Callable[[int, int], float],
 ) -> Held:
-    """The new trial is chosen by select, so that the best of several is no lucky one; `zero` are
-    the scores of the task head alone.
+    """The new trial is chosen as a front is, by estimate or select score, so that the best of
+    several on report is no lucky one; `zero` are the scores of the task head alone.
     """
     small = [other for other in tested if other.n_params <= slack * one.n_params]
     about = one.number, one.n_params, one.report_score
@@ -115,7 +115,7 @@ def _held(
         return Held(*about, None, math.nan, 0.0)
     if not small:
         return Held(*about, None, fmean(zero), margin(one.n_retests, len(zero)))
-    top = max(small, key=lambda other: other.score)
+    top = max(small, key=lambda other: other.worth)
     return Held(*about, top.number, top.report_score, margin(one.n_retests, top.n_retests))
 
 

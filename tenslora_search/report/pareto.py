@@ -81,7 +81,7 @@ def hypervolume(trials: Iterable[Row], *, floor: float, budget: int) -> float:
     """Area between the front and `floor` over log10 parameters up to the budget: score units times
     decades.
     """
-    points = [(one.n_params, one.score) for one in front(trials)]
+    points = [(one.n_params, one.worth) for one in front(trials)]
     return _area(points, floor, budget)
 
 

@@ -69,6 +69,11 @@ class RunRecord:
         return f"{self.file.task} on {model.name if model.is_absolute() else model}"
 
     @property
+    def trained(self) -> list[Row]:
+        """The trials of the search; the other rows are what was cut down from one of them."""
+        return [one for one in self.rows if one.cut_from is None]
+
+    @property
     def complete(self) -> list[Row]:
         return [one for one in self.rows if one.is_complete]
 
@@ -131,7 +136,7 @@ def read_run(folder: str | Path) -> RunRecord:
     for event in events:
         told.apply(event)
     records = told.records
-    adapters = [_adapter(record) for record in records.values()]
+    adapters = [adapter_of(record) for record in records.values()]
     rows = [
         _row(record, adapter, file)
         for record, adapter in zip(records.values(), adapters, strict=True)
@@ -225,8 +230,8 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _adapter(record: Record) -> AdapterSpec | None:
-    """None where the specification is one that this version does not know."""
+def adapter_of(record: Record) -> AdapterSpec | None:
+    """Of a trial; None where the specification is one that this version does not know."""
     try:
         return cast(AdapterSpec, value_of(AdapterSpec, record.proposed.spec["adapter"], "adapter"))
     except (KeyError, FieldError):

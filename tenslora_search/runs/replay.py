@@ -168,9 +168,7 @@ class Replay:
             raise _wrong(event, number, "it was not proposed before")
         return self.records[number]
 
-    def _move(
-        self, event: Rung | Cut | Promoted | Paused | Complete | Failed, record: Record
-    ) -> None:
+    def _move(self, event: Move, record: Record) -> None:
         match event:
             case Rung():
                 if event.step <= record.step:

@@ -8,6 +8,7 @@ believed, on the scale of the new ones, and less the more new ones there are.
 """
 
 import logging
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -58,8 +59,12 @@ def earlier_of(question: Question, space: SearchSpace) -> list[Earlier]:
     return found
 
 
-def check_earlier(question: Question, space: SearchSpace) -> None:
-    """`QuestionError` for a folder that holds no run, or one on a model of other maps."""
+def check_earlier(question: Question, space: SearchSpace, out: Path | None = None) -> None:
+    """`QuestionError` for a folder that holds no run, or one on a model of other maps. Where `out`
+    holds this search already, its journal has what they brought, and they may be gone.
+    """
+    if out is not None and (out / "trials.jsonl").exists():
+        return
     for folder in question.warm_start or ():
         _ = _read(Path(folder), space)
 
@@ -159,16 +164,19 @@ def as_seen(earlier: Sequence[Earlier], own: "Sequence[Seen]") -> "list[Seen]":
 def _on_scale(
     told: Sequence[Earlier], of_run: Sequence[Earlier], scores: Sequence[float]
 ) -> list[Earlier]:
-    """With the middle and the spread of the new scores; as they are, while there are too few."""
-    if len(scores) < FEWEST or len(of_run) < FEWEST:
-        return list(told)
-    old, new = [one.score for one in of_run], scores
-    middle, target = statistics.median(old), statistics.median(new)
-    ratio = _spread(new) / max(_spread(old), 1e-9)
+    """With the middle and the spread of the new scores; while there are too few for a spread, with
+    one of 1, so that several runs are on one scale at any time.
+    """
+    old = [one.score for one in of_run]
+    middle, target = statistics.median(old), statistics.median(scores or [0.0])
+    ratio = (_spread(scores) if len(scores) >= FEWEST else 1.0) / (_spread(old) or math.inf)
     return [replace(one, score=target + (one.score - middle) * ratio) for one in told]
 
 
 def _spread(scores: Sequence[float]) -> float:
+    """Of the middle half; of few scores, of all."""
+    if len(scores) < FEWEST:
+        return max(scores) - min(scores)
     low, _, high = statistics.quantiles(scores, n=4, method="inclusive")
     return high - low
 

@@ -87,8 +87,7 @@ class Waves:
         """Decisions without the wave that they lead to, and rows without the end of their segment:
         they are taken, and trained, once more.
         """
-        tail = itertools.takewhile(lambda one: isinstance(one, PARTS), reversed(events))
-        return len(list(tail))
+        return len(_unended(events))
 
     def opened(self, study: Trials) -> None:
         """The next decision is taken when a segment is asked for."""
@@ -135,8 +134,13 @@ class AsTheyCome:
     """
 
     def unfinished(self, events: Sequence[Event]) -> int:
-        """None: each event stands for itself."""
-        return 0
+        """Cuts without the end of their segment; any other event stands for itself."""
+        cuts = [
+            n_events
+            for n_events, one in enumerate(_unended(events), start=1)
+            if isinstance(one, Proposed) and one.cut_from is not None
+        ]
+        return max(cuts, default=0)
 
     def opened(self, study: Trials) -> None:
         """After a crash between a segment's rows and their judgement."""
@@ -144,7 +148,7 @@ class AsTheyCome:
 
     def next_segment(self, study: Trials, limit: int, split: int, *, fresh: bool) -> Segment | None:
         """The highest rung with a full pack goes first, then new trials, then what is there."""
-        groups = study.waiting
+        groups = _groups(study, fresh=fresh)
         full = [key for key, members in groups.items() if len(members) >= limit and key[0] >= 0]
         if full:
             return study.start(max(full), groups[max(full)][:limit])
@@ -179,6 +183,11 @@ def packs(trials: Sequence[T], limit: int, split: int) -> list[Sequence[T]]:
     for place in range(n_packs):
         edges.append(edges[-1] + n // n_packs + (place < n % n_packs))
     return [trials[first:last] for first, last in itertools.pairwise(edges)]
+
+
+def _unended(events: Sequence[Event]) -> list[Event]:
+    """The last events that others have to follow, the very last first."""
+    return list(itertools.takewhile(lambda one: isinstance(one, PARTS), reversed(events)))
 
 
 def _groups(study: Trials, *, fresh: bool) -> Mapping[Group, list[Record]]:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenslora_search.report.worth import estimates_of
-from tenslora_search.runs.replay import Record
+from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.space import SearchSpace
 
 
-def check_records(
-    records: Mapping[int, Record], space: SearchSpace, rungs: Sequence[int], folder: Path
-) -> None:
-    """`QuestionError` for trials that this space and these rungs cannot have made."""
-    for record in records.values():
-        if not space.holds(record.point):
+def check_records(told: Replay, space: SearchSpace, rungs: Sequence[int], folder: Path) -> None:
+    """`QuestionError` for trials that this space and these rungs cannot have made, or earlier ones
+    that were carried over into another space.
+    """
+    points = [(f"its trial {one.number}", one.point) for one in told.records.values()]
+    points += [(f"trial {one.trial} of {one.run}", one.point) for one in told.earlier]
+    for what, point in points:
+        if not space.holds(point):
             raise QuestionError(
                 f"space {space.name} has changed since {folder} was begun: it no "
-                f"longer holds its trial {record.number}. Choose another --out, or --force."
+                f"longer holds {what}. Choose another --out, or --force."
             )
+    for record in told.records.values():
         if record.spec.adapter.n_params != record.n_params:
             raise QuestionError(
                 f"trial {record.number} of {folder} was proposed with {record.n_params:,} "

@@ -84,7 +84,7 @@ class Study:
         events = self.journal.whole(self._order.unfinished)
         self._standings: dict[int, Standing] = {}
         self._learn(events)
-        check_records(self.records, space, self.rungs, folder)
+        check_records(self.told, space, self.rungs, folder)
         self._n_segments = self.told.n_segments
         self.dashboard = Dashboard(folder / "study.journal", space, objective, self.told.trials)
         if not events:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -117,17 +118,20 @@ def test_best_within_fewer_parameters(run):
 
 
 def test_best_within_a_tolerance(run, monkeypatch):
-    import pandas as pd
+    def told(*rows: tuple[int, int, float, float]) -> None:
+        names = "number", "n_params", "score", "worth"
+        found = [SimpleNamespace(state="complete", **dict(zip(names, row, strict=True)))
+                 for row in rows]  # fmt: skip
+        monkeypatch.setattr(run.__class__, "_record", SimpleNamespace(rows=found))
 
-    rows = pd.DataFrame(
-        {"number": [4, 1, 6], "score": [0.9, 0.88, 0.7], "n_params": [5000, 900, 100]}
-    )
-    monkeypatch.setattr(run.__class__, "front", lambda self: rows)
+    told((4, 5000, 0.9, 0.9), (1, 900, 0.88, 0.88), (6, 100, 0.7, 0.7))
     assert [run.best(within=within) for within in (0.0, 0.01, 0.03, 0.5)] == [4, 4, 1, 6]
     assert run.best(max_params=1000) == run.best(max_params=1000, within=0.1) == 1
     for within in (-0.1, float("nan")):
         with pytest.raises(QuestionError, match="within is a difference of scores"):
             run.best(within=within)
+    told((4, 5000, 0.8, 0.85), (1, 900, 0.93, 0.82), (6, 100, 0.7, 0.7))  # the luckiest is no best
+    assert [run.best(within=within) for within in (0.0, 0.05)] == [4, 1]
 
 
 def test_an_export_is_of_the_weights_whose_report_score_its_card_states(run, tmp_path):

@@ -11,6 +11,7 @@ from tenslora_search.api.search import search
 from tenslora_search.engine.asking import setting_of
 from tenslora_search.engine.retest import RETEST_SEEDS
 from tenslora_search.export.native import read_native
+from tenslora_search.report.pages.evidence import ends
 from tenslora_search.report.reading import read_run
 from tenslora_search.runs.events import HeadAlone, Proposed, Wave, read_events
 from tenslora_search.runs.segment import HEAD_ALONE, Entrant, Segment, Setting
@@ -58,6 +59,10 @@ def test_cuts_are_trials_more_which_are_not_trained(record):
         assert math.isfinite(one.score)
         assert one.decomposition == parent.decomposition
     assert record.over_budget == 0
+    assert ends(record)[:2] == [
+        "3 of 3 trials are complete.",
+        f"{len(cuts)} more adapters were cut down from them after training.",
+    ]
     assert record.counted == tuple(one.n_params for one in record.rows)
 
 
@@ -86,6 +91,8 @@ def test_a_cut_is_retested_as_its_parent_cut_down_and_exported(folder, tmp_path,
     assert (tmp_path / "1.safetensors").stat().st_size < (tmp_path / "0.safetensors").stat().st_size
     to = load_run(folder).export(cut.number, tmp_path / "adapter", "native")
     assert read_native(to / "tenslora.safetensors")[0] == cut.spec.adapter
+    told = f"Trial {parent.number}, trained with more parameters, was cut down to this."
+    assert told in (to / "README.md").read_text()
 
 
 def test_more_trials_go_on_after_the_cuts_and_none_are_cut_without_being_asked(tmp_path):

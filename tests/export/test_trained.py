@@ -23,7 +23,7 @@ from tenslora_search.data.task import load_task
 from tenslora_search.export.card import TAG, Facts, card
 from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.target import export_folder
-from tenslora_search.export.trained import base_of, export_trained
+from tenslora_search.export.trained import base_of, export_trained, load_trained
 from tenslora_search.nn.places import geometry_of
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -201,12 +201,30 @@ def test_fewer_ranks_are_measured_on_select(bert_trained, tmp_path, caplog):
         raise QuestionError("the data are no more.")
 
     to = export_trained(state, tmp_path / "other", "peft", **asked, select=gone)
-    assert "not scored, since the data are not at hand |" in (to / "README.md").read_text()
+    assert "not scored here |" in (to / "README.md").read_text()
     for format in ("native", "merged"):
         with pytest.raises(QuestionError, match=rf"--rank is for --format peft; .* {format}"):
             export_trained(state, tmp_path / "none", format, **asked)
     with pytest.raises(QuestionError, match=r"no option of an export named 'ranks'.*'rank'"):
         export_trained(state, tmp_path / "none", "peft", **asked | {"options": {"ranks": 1}})
+
+
+def test_fewer_ranks_on_weights_that_take_no_update_are_not_scored(
+    bert_trained, tmp_path, caplog, monkeypatch
+):
+    """Weights of 4 bits: there is nothing to add a pair to."""
+    state, model, data, facts, _ = bert_trained
+
+    def loaded(*arguments, **options):
+        found = load_trained(*arguments, **options)
+        found.adapter.model.is_quantized = True
+        return found
+
+    monkeypatch.setattr("tenslora_search.export.trained.load_trained", loaded)
+    asked = {"model": model, "facts": facts, "options": {"rank": 1}, "select": lambda: data.select}
+    to = export_trained(state, tmp_path / "to", "peft", **asked)
+    assert "select is not known: quantized weights take no update." in caplog.text
+    assert "not scored" in (to / "README.md").read_text()
 
 
 def test_a_pipeline_cuts_texts_as_training_did(bert_trained, tmp_path):

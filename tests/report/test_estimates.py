@@ -86,3 +86,4 @@ def test_shares_of_a_front():
     drawn = np.array([[0.5, 0.5], [0.4, 0.6], [0.7, 0.7]])
     assert front_shares([10, 20, 30], drawn).tolist() == [1.0, 0.5, 1.0]
     assert front_shares([30, 20, 10], drawn).tolist() == [0.0, 0.0, 1.0]
+    assert front_shares([10, 10, 30], drawn).tolist() == [0.5, 0.5, 1.0]  # of one size the better

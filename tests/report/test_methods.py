@@ -3,10 +3,11 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
-from tenslora_search.report.comparing import band, equal_sizes, settings, standings
+from tenslora_search.report.comparing import band, equal_sizes, settings, standings, titles
 from tenslora_search.report.methods import FORMS, SHARES, best_of_methods, cells, sizes
 from tenslora_search.report.reading import read_run
 from tenslora_search.report.student import quantile, tail, welch
@@ -60,6 +61,21 @@ def test_several_seeds_are_one_table(runs):
         lora = next(cell for cell in both if cell.method == "LoRA" and cell.most == one.most)
         assert one.p == welch(one.scores, lora.scores)
         assert one.difference == pytest.approx(one.mean - lora.mean)
+
+
+def test_runs_that_were_asked_otherwise_are_no_seeds_of_one_setting(runs):
+    """Their scores are not pooled; what a retest or a cut adds makes no other setting."""
+
+    def asked(name: str, **options):
+        file = runs[name].file
+        return replace(runs[name], file=replace(file, question=replace(file.question, **options)))
+
+    longer, again = asked("b", max_steps=50), asked("b", retest=5, cut=False)
+    groups = settings({"a": runs["a"], "b": longer, "c": runs["c"]})
+    assert [len(group) for group in groups.values()] == [1, 1, 1]
+    about = [title.partition(" on ")[2] for title in titles(groups).values()]
+    assert about == ["roberta-base, max_steps 1000", "roberta-base, max_steps 50", "roberta-base"]
+    assert len(settings({"a": runs["a"], "b": again})) == 1
 
 
 def test_the_forms(runs):

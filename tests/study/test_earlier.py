@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 
 import pytest
 
@@ -107,6 +108,26 @@ def test_a_wrong_folder_or_another_model_is_told_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_search_goes_on_without_the_folder_that_it_began_with(before, space, tmp_path):
+    old = shutil.copytree(before, tmp_path / "old")
+    asked = {"warm_start": [old], "seed": 3}
+    out = trained(tmp_path / "run", space, trials=2, **asked)
+    shutil.rmtree(old)
+    trained(out, space, trials=3, **asked)
+    assert len(earlier(out)) == 12
+    with pytest.raises(QuestionError, match=r"old is no run folder"):
+        trained(out, space, trials=3, force=True, **asked)
+
+
+def test_a_space_that_no_longer_holds_what_was_carried_over_is_told(before, tmp_path):
+    path, said = tmp_path / "mine.toml", "learning_rate = {{ low = {}, high = 1e-2 }}\n"
+    path.write_text(SPACE + said.format("1e-4"))
+    out = trained(tmp_path / "run", path, trials=1, warm_start=[before])
+    path.write_text(SPACE + said.format("9e-4"))
+    with pytest.raises(QuestionError, match=r"it no longer holds trial \d+ of .*before"):
+        trained(out, path, trials=3, warm_start=[before])
+
+
 def told(number, score, run="a", is_same=False):
     return Earlier(run, number, {"size": 0.5}, 100 + number, 9, score, is_same)
 
@@ -123,6 +144,17 @@ def test_scores_of_another_task_are_put_on_the_new_scale_and_fade():
     same = as_seen([told(k, 10.0 + k, is_same=True) for k in range(5)], own)
     assert [one.score for one in same] == [10.0, 11.0, 12.0, 13.0, 14.0]
     assert all(one.number < 0 for one in many)
+
+
+@pytest.mark.parametrize("n_own", [0, 1])
+def test_runs_of_other_metrics_are_on_one_scale_before_there_are_new_scores(n_own):
+    """Losses of one run and accuracies of another: the second is not the better one."""
+    losses, shares = ([told(k, low + 0.02 * k, run) for k in range(9)] for run, low in
+                      (("a", -3.0), ("b", 0.7)))  # fmt: skip
+    own = [Seen(0, {}, 100, {9: 0.5}, "complete")][:n_own]
+    seen = [one.score for one in as_seen([*losses, *shares, told(0, 40.0, "c")], own)]
+    assert seen[:9] == pytest.approx(seen[9:18]) if not n_own else len(seen) < 19
+    assert max(abs(score - 0.5 * n_own) for score in seen) < 2.0
 
 
 def test_the_question_holds_the_folders(before, space, tmp_path):

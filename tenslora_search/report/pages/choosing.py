@@ -17,7 +17,7 @@ TITLES = {"best": "Best", "knee": "Knee", "smallest": "Smallest within one stand
 ABOUT = {
     "best": "the highest estimate, or select score where there is none",
     "knee": "where more parameters begin to buy less",
-    "smallest": "not worse than the best by more than one seed's noise",
+    "smallest": "not worse than the best by more than one standard error",
 }
 
 

@@ -148,8 +148,11 @@ def proof_sentence(record: RunRecord) -> str:
 
 def ends(record: RunRecord) -> list[str]:
     """How trials ended: complete, paused by the pruner at which rung, failed with which reason."""
-    rows = record.rows
-    lines = [f"{len(record.complete):,} of {len(rows):,} trials are complete."]
+    rows = record.trained
+    n_complete, n_cut = sum(one.is_complete for one in rows), len(record.rows) - len(rows)
+    lines = [f"{n_complete:,} of {len(rows):,} trials are complete."]
+    if n_cut:
+        lines.append(f"{n_cut:,} more adapters were cut down from them after training.")
     paused = Counter(one.step for one in rows if one.state == "paused")
     if paused:
         where = ", ".join(f"{paused[step]:,} after {step} steps" for step in sorted(paused))

@@ -2,6 +2,8 @@
 near the most that it could be.
 """
 
+from itertools import islice
+
 from tenslora_search.report.markup import Markup, figure, join, tag
 from tenslora_search.report.pages.insight import MODES, ranks_by_mode
 from tenslora_search.report.reading import RunRecord
@@ -14,11 +16,11 @@ WIDTH, LEFT, TOP, HIGH = 760, 240, 40, 15
 def rank_heat(record: RunRecord) -> Markup | None:
     """A row a trial, the best first; a column a mode, or a bond that joins several."""
     ranked = sorted(record.complete, key=lambda one: (-one.score, one.n_params))
-    profiles = {one.number: found for one in ranked if (found := ranks_by_mode(record, one))}
-    rows = [one for one in ranked if one.number in profiles][:MOST_ROWS]
+    read = ((one, ranks_by_mode(record, one)) for one in ranked)
+    rows = list(islice(((one, found) for one, found in read if found), MOST_ROWS))
     if len(rows) < FEWEST:
         return None
-    bonds = {name for row in rows for name in profiles[row.number]}
+    bonds = {name for _, profile in rows for name in profile}
     columns = [name for name in MODES if name in bonds] + sorted(bonds - set(MODES))
     columns = columns[:MOST_COLUMNS]
     wide = (WIDTH - LEFT) / len(columns)
@@ -31,7 +33,7 @@ def rank_heat(record: RunRecord) -> Markup | None:
         "could usefully be beside the others: the stronger the colour, the nearer; the number is "
         "the rank. Empty: the trial has no such bond."
     )
-    lines = [_line(row, profiles[row.number], columns, k) for k, row in enumerate(rows)]
+    lines = [_line(*one, columns, place) for place, one in enumerate(rows)]
     drawn = tag(
         "svg", *heads, *lines,
         viewBox=f"0 0 {WIDTH} {TOP + HIGH * len(rows) + 6}", role="img", aria_label=about,

@@ -5,14 +5,14 @@ rung curves.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from tenslora_search.report.markup import Markup, figure, join, outside, table, tag
 from tenslora_search.report.pareto import front
-from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.reading import RunRecord, adapter_of
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
-from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.structure import Ranks
 
 MOST_CURVES = 400
 """Curves beyond that, of trials off the front, are left out: they were a grey block already."""
@@ -27,10 +27,11 @@ def by_choice(record: RunRecord) -> Markup | None:
     """
     step = record.file.rungs[0]
     early = {one.number: one.score for one in record.rungs if one.step == step}
-    known = [one for one in record.rows if one.number in early]
+    known = [one for one in record.trained if one.number in early]
     if not known:
         return None
-    span = bounds([*early.values(), *(one.score for one in known if one.is_complete)])
+    shown = [one.score for one in known if one.is_complete]
+    span = bounds([*(early[one.number] for one in known), *shown])
     tables = [_choices(name, known, early, span, step) for name in CHOICES]
     about = (
         f"Grey: every trial after its first {step} steps, trained alike. Blue: complete trials. "
@@ -82,7 +83,7 @@ def importance(record: RunRecord) -> Markup | None:
         for name, share in sorted(shares.items(), key=lambda item: -item[1])
     ]
     step = record.file.importances_step
-    n_trials = sum(one.step == step for one in record.rungs)
+    n_trials = sum(step in record.trials[one.number].curve for one in record.trained)
     about = (
         "Share of what the choices tell about whether a trial is among the best (PED-ANOVA), by "
         "the scores of "
@@ -185,20 +186,18 @@ def _strip(first: Sequence[float], complete: Sequence[float], span: tuple[float,
 
 
 def ranks_by_mode(record: RunRecord, row: Row) -> dict[str, tuple[int, int]]:
-    """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {} for
-    what we cannot read.
+    """(rank, the largest it could be) by the mode a bond is named after, or by its own name; {}
+    where copies have ranks of their own, and of what this version cannot read.
     """
-    try:
-        geometry = record.file.geometry
-        structure = Structure.of(row.construction, row.decomposition, geometry)
-        ranks = [int(rank) for rank in row.ranks.split(",")]
-        names = [
-            name.removeprefix("r_") if name.removeprefix("r_") in MODES else name
-            for name in structure.bonds
-        ]
-        return dict(zip(names, zip(ranks, structure.caps(ranks), strict=True), strict=True))
-    except (QuestionError, KeyError, ValueError):
+    adapter = adapter_of(record.trials[row.number])
+    if adapter is None or adapter.is_per_copy:
         return {}
+    ranks = cast("Ranks", adapter.ranks)
+    names = [
+        name.removeprefix("r_") if name.removeprefix("r_") in MODES else name
+        for name in adapter.structure.bonds
+    ]
+    return dict(zip(names, zip(ranks, adapter.structure.caps(ranks), strict=True), strict=True))
 
 
 def _bar(rank: int, cap: int) -> Markup:
