@@ -33,6 +33,8 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[Ca
     """
     with _errors_told(folder):
         _make(folder)
+        if force and str(folder.resolve()) in (question.warm_start or ()):
+            raise QuestionError(f"--force would delete {folder}, which --warm-start names.")
         check_links(folder, [LOCK] if force else (*OURS, LOCK))  # force takes links themselves away
         _check_ours(folder)
         lock = (folder / LOCK).open("a")

@@ -132,6 +132,8 @@ def test_force_keeps_the_run_where_the_new_question_is_wrong(here, tmp_path):
     (tmp_path / "own.csv").write_text("text,label\ngood,1\nfine,1\n")
     wrong = ["--data", str(tmp_path / "own.csv"), "--model", "digits-vit", "--budget", "20k"]
     refused(here, *wrong, "--executor", "inline", "--out", str(run), "--force")
+    again = [*ASKED, "--out", str(run), "--force", "--warm-start", str(run)]
+    assert "which --warm-start names" in refused(here, *again)
     assert tree(run).keys() - before.keys() <= {".lock"}
     assert {name: tree(run)[name] for name in before} == before
 
