@@ -102,6 +102,9 @@ def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, ex
         f"{n_left} of the front's {len(front)} members were not retested"
         in (run.folder / "report.md").read_text()
     )
+    before = (run.folder / "trials.jsonl").read_bytes()  # cuts of six of its members among them
+    search(**ASKED, trials=40, pruner="none", out=tmp_path / "run")
+    assert (run.folder / "trials.jsonl").read_bytes() == before
 
 
 def test_a_failed_retest_is_tried_once_more_then_told_of_and_tried_again_in_a_resume(
