@@ -14,7 +14,7 @@ from tenslora_search.api.results import Run
 from tenslora_search.api.search import search
 from tenslora_search.engine import serving
 from tenslora_search.engine.progress import Progress
-from tenslora_search.engine.retest import MOST_RETESTED
+from tenslora_search.engine.retest import MOST_CUT, MOST_RETESTED
 from tenslora_search.report.pareto import PICKS
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.table import QuestionError
@@ -102,9 +102,27 @@ def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, ex
         f"{n_left} of the front's {len(front)} members were not retested"
         in (run.folder / "report.md").read_text()
     )
-    before = (run.folder / "trials.jsonl").read_bytes()  # cuts of six of its members among them
-    search(**ASKED, trials=40, pruner="none", out=tmp_path / "run")
-    assert (run.folder / "trials.jsonl").read_bytes() == before
+
+
+def test_a_search_that_has_ended_cuts_no_more(tmp_path, exported, monkeypatch):
+    """Though cuts have driven the members they were made of off the front."""
+
+    def run(segment, folder, is_over=None):
+        rows = []
+        for one in segment.entrants:
+            save_file({"a": torch.zeros(1)}, folder / f"{one.number}.safetensors")
+            score = 0.9 - 0.5 * one.spec.adapter.n_params**-0.2 + 0.05 * (one.cut_to is not None)
+            rows.append(TrialResult(one.number, segment.to_step, score, 0.5, None, 0.1))
+        return rows
+
+    monkeypatch.setattr("tenslora_search.training.segment.run", run)
+    monkeypatch.setattr(Run, "report", lambda run: None)
+    asked = {**ASKED, "trials": 12, "pruner": "none", "retest": 1, "out": tmp_path / "run"}
+    folder = search(**asked).folder
+    before = (folder / "trials.jsonl").read_bytes()
+    assert len([one for one in events(folder, "proposed") if "cut_from" in one]) > MOST_CUT
+    search(**asked)
+    assert (folder / "trials.jsonl").read_bytes() == before
 
 
 def test_a_failed_retest_is_tried_once_more_then_told_of_and_tried_again_in_a_resume(
