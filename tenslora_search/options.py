@@ -64,7 +64,7 @@ Space = Annotated[
 Methods = Annotated[
     str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
 ]
-Trials = Annotated[int | None, typer.Option(help="configurations to try [64]")]
+Trials = Annotated[int | None, typer.Option(help="configurations to try [by task, else 64]")]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
 WarmStart = Annotated[
     list[str] | None,

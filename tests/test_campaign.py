@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.slow
 def test_a_share_of_the_campaign():
     """A killed search that goes on is the undisturbed one; `script` says what else is a fault."""
-    command = [sys.executable, str(ROOT / "scripts" / "campaign.py"), "inputs=8", "kills=2"]
+    command = [sys.executable, str(ROOT / "scripts" / "campaign.py"), "inputs=6", "kills=1"]
     done = subprocess.run(
         [*command, "--seed", "7"],
         capture_output=True, text=True, cwd=ROOT, timeout=600,
@@ -22,8 +22,8 @@ def test_a_share_of_the_campaign():
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
     assert [(row[0].split(",")[0], *row[1:3]) for row in rows[1:]] == [
-        ("| inputs", "8", "0"),
-        ("| kills", "2", "0"),
+        ("| inputs", "6", "0"),
+        ("| kills", "1", "0"),
     ], done.stdout
     assert "of the driver at a moment 1" in rows[2][0]
 

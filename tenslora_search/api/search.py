@@ -52,12 +52,13 @@ def search(
 ) -> Run:  # fmt: skip
     """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
-    `methods`: names of `list methods`, or "all", which narrow the space. A quarter of `time_limit`
-    (seconds) is kept for the retest; `pack` trials train side by side (None: what a GPU takes; 8 on
-    a CPU); in `out` the same question goes on. `callbacks` are called with each event of a trial
-    that is written down (a line of trials.jsonl); what they raise ends the search; Ray Tune's hear
-    of segments. `plugins`: files that add entries. `track`: mlflow, wandb or tensorboard. More
-    `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError` if nothing fits.
+    `methods`: names of `list methods`, or "all", which narrow the space. A quarter to half of
+    `time_limit` (seconds) is kept for the retest; `pack` trials train side by side (None: what a
+    GPU takes; 8 on a CPU); in `out` the same question goes on. `callbacks` are called with each
+    event of a trial that is written down (a line of trials.jsonl); what they raise ends the search;
+    Ray Tune's hear of segments. `plugins`: files that add entries. `track`: mlflow, wandb or
+    tensorboard. More `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError`
+    if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)

@@ -7,7 +7,9 @@ import socket
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from tenslora_search.engine.ray_internals import (  # isort: skip
@@ -49,7 +51,7 @@ def started(place: Place) -> Generator[Cluster]:
             if place.ray_address is not None:
                 cluster = _join(place.ray_address)
             else:
-                with on_loopback(), own_sessions() as cluster.processes:
+                with _imports(), on_loopback(), own_sessions() as cluster.processes:
                     _start(place, folder)
             workers(place)  # more GPUs than there are show before model and data are read
             with watched(cluster, place.give_up or _exit):
@@ -61,6 +63,29 @@ def started(place: Place) -> Generator[Cluster]:
         finally:
             ray.shutdown()
             cluster.end()
+
+
+USED_NEXT = ("tenslora_search.data.task", "transformers.models.auto.modeling_auto")
+"""What takes this process longest to import when it reads model and data."""
+
+
+@contextmanager
+def _imports() -> Generator[None]:
+    """Imports what is used next while this process waits for Ray's; what fails says so when it is
+    used.
+    """
+
+    def bring() -> None:
+        with suppress(Exception):
+            for name in USED_NEXT:
+                import_module(name)
+
+    thread = Thread(target=bring, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 LONGEST_TMPDIR = 30

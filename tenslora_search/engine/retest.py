@@ -69,6 +69,12 @@ class Retests:
         return self.left is not None and not self.left and not self._running
 
     @property
+    def n_at_most(self) -> int:
+        """Trials that are trained again, over all seeds, with LoRA's best and the head alone."""
+        n_complete = sum(one.state == "complete" for one in self.study.records.values())
+        return self.n_seeds * (min(n_complete, MOST_RETESTED) + 2)
+
+    @property
     def n_done(self) -> int:
         """Of the retests, as `n_planned`: what comes before them is not counted."""
         left = sum(one.split == "report" for one in self.left or ())

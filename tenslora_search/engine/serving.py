@@ -26,8 +26,8 @@ CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
 UNMEASURED_PACK = 16
 """On a GPU on which it could not be measured."""
-RETEST_SHARE = 0.25
-"""Of the time limit that is kept for the retest."""
+RETEST_SHARE, MOST_SHARE = 0.25, 0.5
+"""Of the time limit that is kept for the retest: at least, and where it is seen to take longer."""
 SECONDS_BETWEEN_BEATS = 10.0
 """A search that has nothing else to tell says where a segment stands."""
 PACK_SIZE = "pack_size"
@@ -67,7 +67,8 @@ class Serving:
             self.study, question.retest, of_methods=question.retest_methods, cuts=question.cut
         )
         self._pack, self._n_workers, self._on_gpu = pack, 1, False
-        self._is_probing, self._seconds_a_step = False, 0.0
+        self._is_probing = False
+        self._seconds_a_step = self._seconds_of_retest = 0.0
         self._running: dict[str, Segment] = {}
         self._beats: dict[str, Beat] = {}
         self._told = began
@@ -206,6 +207,9 @@ class Serving:
         n_steps = max((one.step for one in results), default=0) - segment.from_step
         if n_steps > 0:
             self._seconds_a_step = seconds / n_steps
+            trained = self.retests.n_at_most * self.question.max_steps
+            of_one = self._seconds_a_step / len(results)
+            self._seconds_of_retest = trained * of_one / self._n_workers
         kept = {str(inside(self.folder, state).resolve()) for state in states.values() if state}
         for one in segment.entrants:
             if one.state is not None and one.state not in kept:
@@ -216,7 +220,10 @@ class Serving:
         """When the search ends and the retest begins."""
         if self.time_limit is None:
             return math.inf
-        return self.time_limit * (1 - (RETEST_SHARE if self.question.retest else 0.0))
+        if not self.question.retest:
+            return self.time_limit
+        share = self._seconds_of_retest / self.time_limit
+        return self.time_limit * (1 - min(MOST_SHARE, max(RETEST_SHARE, share)))
 
     @property
     def _has_time_for_another(self) -> bool:

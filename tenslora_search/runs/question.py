@@ -128,6 +128,7 @@ class Question:
         if row is not None:
             of_task: dict[str, Any] = {
                 "model": row.model,
+                "trials": row.trials,
                 "max_steps": row.max_steps,
                 "batch_size": row.batch_size,
                 "max_length": row.max_length,

@@ -153,7 +153,7 @@ def _proposed(proposer: Callable[..., list], space: SearchSpace) -> list[dict[st
         scores = {10: generator.random()} if state in ("complete", "paused") else {}
         return Seen(number, point, size, scores, state)
 
-    many = [*first, *(space.nudged(first[0], generator, 2.0) for _ in range(57))]
+    many = [*first, *(space.nudged(first[0], generator, 2.0) for _ in range(37))]
     seen = [told(number, point) for number, point in enumerate(many)]
     found = [*first, *proposer(seen[:6], 2), *proposer(seen, 4)]
     _check(len(found) == 9, f"of 9 points that were asked for, {len(found)} were proposed")

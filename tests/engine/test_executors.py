@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,8 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.probes import capacity_key, remember
 
+PATIENCE = 120.0
+"""Seconds that a worker may take to start on a machine that does much else."""
 ADAPTER = AdapterSpec.of("none", "cp", (1,), geometry_of_model("digits-vit"))
 
 
@@ -209,11 +212,11 @@ def test_workers_that_find_nothing_to_do_are_kept():
 
 
 class UntilTwoWork(Given):
-    """Short segments until two workers have run one, or too many have come."""
+    """Short segments until two workers have run one, or too long has passed."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(segment("s"))
-        self.folder = folder
+        self.folder, self.until = folder, time.monotonic() + PATIENCE
 
     @property
     def workers(self) -> set[str]:
@@ -222,7 +225,7 @@ class UntilTwoWork(Given):
         return {pid for text in texts for pid in re.findall(r'"pid": (\d+),', text)}
 
     def next_work(self) -> Segment | Probe | None:
-        if len(self.workers) < 2 and len(self.rows) < 200:
+        if len(self.workers) < 2 and time.monotonic() < self.until:
             self.left = [segment(f"s{len(self.rows)}-{self.out}")]
         return super().next_work()
 
@@ -254,10 +257,11 @@ class TestTwoWorkers:
             ).fit()
         assert results[0].metrics["waited"]
 
-    def test_a_segment_waits_for_its_worker_to_start(self, tmp_path):
+    def test_a_segment_waits_for_its_worker_to_start(self, tmp_path, monkeypatch):
         """Tune gives it to the first worker that is free, and takes the start of the second back,
         again and again.
         """
+        monkeypatch.setattr("tenslora_search.engine.ray_internals.PATIENCE", PATIENCE)
         source = UntilTwoWork(tmp_path)
         serve("ray", tmp_path, source)
         assert len(source.workers) == 2

@@ -4,6 +4,7 @@ adapters.
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from tenslora_search.api.search import search
 from tenslora_search.engine import serving
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.retest import MOST_CUT, MOST_RETESTED
+from tenslora_search.engine.serving import Serving
 from tenslora_search.report.pareto import PICKS
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.table import QuestionError
 
@@ -211,3 +215,24 @@ def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, f
     assert not names & {"77-4.safetensors", "0-12.part"}
     assert "notes.txt" in names
     assert not (folder / ".segment-left").exists()
+
+
+@pytest.mark.parametrize(("seconds", "share"), [(0.1, 0.25), (10 / 3, 0.4), (60.0, 0.5)])
+def test_of_the_time_limit_as_much_is_kept_as_the_retests_will_take(tmp_path, seconds, share):
+    """A quarter at least, half at most; one trial and what goes with it, from two seeds."""
+    question = Question.of(budget="20k", task="digits", trials=1, max_steps=12)
+    run = RunFile(
+        question=question, budget=20_000, head_params=0, task="digits", model="digits-vit",
+        metric="accuracy", labels=(), goal="classes", geometry=question.geometry(),
+        rungs=question.rungs, versions={}, data_digest=None, command=None,
+    )  # fmt: skip
+    (tmp_path / "states").mkdir()
+    limits = {"time_limit": 100.0, "pack": 1, "progress": None}
+    source = Serving(tmp_path, question, run, began=time.monotonic(), **limits)
+    source.served_by(1, on_gpu=False)
+    segment = source.next_work()
+    assert (len(segment.numbers), segment.to_step) == (1, 4)
+    save_file({"a": torch.zeros(1)}, tmp_path / "0.safetensors")
+    source.finished(segment, [TrialResult(0, 4, 0.5, 0.5, None, 0.1)], tmp_path, seconds)
+    # 12 steps of 2 trials from 2 seeds, each step a quarter of what those 4 took
+    assert source.seconds_left == pytest.approx(100 * (1 - share), abs=1.0)

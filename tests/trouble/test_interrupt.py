@@ -22,7 +22,7 @@ def test_a_report_no_scratch_and_nothing_is_lost(start, here, tmp_path, executor
     who runs segments is no part of the question. All three signals: tests/api/test_signals.py.
     """
     folder = tmp_path / "run"
-    asked = [*SMALL, "--trials", "12", "--retest", "0", "--out", str(folder)]
+    asked = [*SMALL, "--trials", "8", "--retest", "0", "--out", str(folder)]
     running = start(*asked, "--pack", "2", "--executor", executor)
     wait_for(lambda: any(event["event"] == "segment" for event in events(folder)), running)
     kill(running.pid, number)
@@ -33,7 +33,7 @@ def test_a_report_no_scratch_and_nothing_is_lost(start, here, tmp_path, executor
     assert not list(folder.glob(".segment-*"))
     assert not list(folder.glob("study.journal.lock*"))
     before = scores(folder)
-    assert len({number for number, _ in before}) < 12
+    assert len({number for number, _ in before}) < 8
     assert here(*asked, "--executor", "inline")[0] == 0
     assert before.items() <= scores(folder).items()
-    assert len([event for event in events(folder) if event["event"] == "proposed"]) == 12
+    assert len([event for event in events(folder) if event["event"] == "proposed"]) == 8

@@ -126,6 +126,7 @@ LABELLED = (
         own_model=OWN_MODEL,
         max_steps=120,
         batch_size=8,
+        trials=48,
         n_outputs=5,
     ),
     Task(

@@ -43,7 +43,8 @@ class Task:
     (`hub` is None).
 
     `columns` are the input columns in order; `report_split` is the labelled split that a search
-    never sees. `max_steps` and `batch_size` are sensible defaults for one trial, not limits.
+    never sees. `max_steps` and `batch_size` of a trial and `trials` of a search are sensible
+    defaults, not limits.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Task:
     own_model: str | None = None
     max_steps: int = 1000
     batch_size: int = 32
+    trials: int = 64
+    """of a search"""
     goal: str = "classes"
     """what is learnt: a name in `data.goals.GOALS`"""
     n_outputs: int = 2
