@@ -375,10 +375,24 @@ def of_flags(made: Material, generator: random.Random) -> Case:
     flag = generator.choice(
         "--budget --task --model --data --column --labels --space --trials --time-limit --sampler "
         "--pruner --objective --pack --executor --gpus-per-worker --retest --seed --max-steps "
-        "--batch-size --max-length --fit-rows".split()
+        "--batch-size --max-length --fit-rows --methods --column --group --goal --metric --split "
+        "--min-budget --max-rank --eta --warm-start --retain --config --plugin --ray-address "
+        "--log-level".split()
     )
     value = generator.choice(FLAG_VALUES)
     return Case(f"{flag} {value[:60]!r}", [*SEARCH, *INLINE, flag, value, "--dry-run"])
+
+
+def of_options(made: Material, generator: random.Random) -> Case:
+    """A file for --config: a key of it with a value of any kind."""
+    from tenslora_search.runs.config import NAMES
+
+    key, value = generator.choice([*NAMES, "nonsense"]), generator.choice(TOML_VALUES)
+    path = made.folder / "options.toml"
+    said = {"task": '"digits"', "budget": '"4k"', key: value}
+    text = "".join(f"{name} = {one}\n" for name, one in said.items())
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    return Case(f"{key} = {value[:60]}", ["--config", str(path), "--dry-run"])
 
 
 def of_rows(made: Material, generator: random.Random) -> Case:
@@ -399,6 +413,7 @@ TARGETS: dict[str, Callable[[Material, random.Random], Case]] = {
     "config.json": of_config,
     "space": of_space,
     "flag": of_flags,
+    "options": of_options,
     "rows": of_rows,
 }
 DEEP = "[" * 3000 + "]" * 3000

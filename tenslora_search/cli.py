@@ -9,8 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,11 @@ from tenslora_search.answers import print_dry_run, print_result, without_result
 from tenslora_search.api.signals import Stopped
 from tenslora_search.runs.provenance import COMMAND, printable
 from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.paths import shown
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.streams import open_streams, printing, unsaid
+from tenslora_search.words import check_words, plugins_first
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -104,7 +105,8 @@ def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) ->
             run = run_search(progress=progress, **asked)
         except Interrupted as interrupted:
             run, code = interrupted.run, 128 + interrupted.signal
-    print_result(run, as_json=as_json, quiet=quiet, is_interrupted=code != 0)
+    with printing():
+        print_result(run, as_json=as_json, quiet=quiet, is_interrupted=code != 0)
     if code == 0 and (why := without_result(run)):
         return _say(why, 4)
     return code
@@ -274,46 +276,46 @@ def main() -> None:
     """The command; every wrong question is one line on stderr and exit code 2 (3: nothing fits; 4:
     no trial was completed; 130, 143, 129: ended by Ctrl-C, SIGTERM, SIGHUP).
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where a terminal lacks the signs of the table
+    open_streams()
     if not os.environ.get("OMP_NUM_THREADS", "1").replace(",", "").isdecimal():
         del os.environ["OMP_NUM_THREADS"]  # libgomp complains of it in lines of its own
     typed = COMMAND.set(printable(shlex.join(["tenslora-search", *sys.argv[1:]])))
     try:
-        code = app(plugins_first(sys.argv[1:]), standalone_mode=False)
+        code = _answered(sys.argv[1:])
+    finally:
+        COMMAND.reset(typed)
+    if why := unsaid():
+        code = _say(f"cannot write: {why}.", 2)
+    sys.exit(code)
+
+
+def _answered(words: list[str]) -> int:
+    """Does what the words of a command say; the exit code."""
+    try:
+        check_words(words)
+        return app(plugins_first(words), standalone_mode=False) or 0
     except QuestionError as error:
-        code = _say(str(error), error.exit_code)
-    except typer.Abort:
-        code = _say("interrupted.", 130)
-    except KeyboardInterrupt:
-        code = _say("interrupted.", 130)
+        return _say(str(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return _say("interrupted.", 130)
     except Stopped as stopped:
-        code = _say(str(stopped), 128 + stopped.signal)
+        return _say(str(stopped), 128 + stopped.signal)
+    except SystemExit as ended:  # so says typer that nobody reads any more
+        if isinstance(ended.__context__, BrokenPipeError):
+            return 0
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            return _say(f"{shown(str(error.filename))}: {error.strerror}.", 2)
+        why = unsaid(error)
+        return _say(f"cannot write: {why}.", 2) if why else 0
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
         message: str = error.format_message()  # type: ignore[attr-defined]
-        code = (
+        return (
             _say(message, 2) if message else 2
         )  # none: the help was printed, since nothing was asked
-    finally:
-        COMMAND.reset(typed)
-    sys.exit(code or 0)
-
-
-def plugins_first(words: list[str]) -> list[str]:
-    """The words of a command, those of --plugin before its verb, wherever they were typed.
-
-    >>> plugins_first(["count", "--plugin", "my.py", "--ranks", "2"])
-    ['--plugin', 'my.py', 'count', '--ranks', '2']
-    """
-    first, rest, left = list[str](), list[str](), iter(words)
-    for word in left:
-        if word == "--plugin":
-            first += [word, *islice(left, 1)]
-        else:
-            (first if word.startswith("--plugin=") else rest).append(word)
-    return first + rest
 
 
 def _say(message: str, code: int) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tenslora_search.streams import printing
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -40,7 +42,8 @@ def plain() -> Iterator[Show]:
         nonlocal last
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            print(_line(progress), flush=True)
+            with printing():
+                print(_line(progress), flush=True)
 
     yield show
 
@@ -71,7 +74,8 @@ def live() -> Iterator[Show]:
                 else []
             )
             history = [f"best so far  {_sparks([best[-60:]])[0]}"] if best else []
-            panel.update(Group(_line(progress), *history, *table), refresh=True)
+            with printing():
+                panel.update(Group(_line(progress), *history, *table), refresh=True)
 
         yield show
 

@@ -18,6 +18,7 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import PLAIN, TrialSpec
@@ -91,10 +92,10 @@ def ask_tell(
     question = Question.of_own_loop(budget=budget, model=model or OWN, **options)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner]  # before anything is written
     space = space_of(question, geometry or question.geometry, question.budget)
-    folder = Path(out)
+    folder = typed(out)
     _check_space(space, question, None if force else folder)
     with ExitStack() as lock:
-        lock.enter_context(run_folder(folder, question, force=force))
+        lock.enter_context(run_folder(folder, question, force=force))()
         _write_run_file(folder, question, space.geometry)
         return AskTell(folder, Study.of(question, space, folder), lock.pop_all())
 

@@ -11,6 +11,7 @@ from typing import Any
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.paths import is_file, typed
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError, unknown
 from tenslora_search.study.pruners import PRUNERS
@@ -56,5 +57,5 @@ def checked_folder(
     shows before a name of theirs is missed.
     """
     load_plugins(plugins)
-    if out is not None and not force and (Path(out) / "run.json").is_file():
-        RunFile.read(Path(out))
+    if out is not None and not force and is_file(typed(out) / "run.json"):
+        RunFile.read(typed(out))

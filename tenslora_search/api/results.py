@@ -12,6 +12,7 @@ from tenslora_search.runs.paths import inside
 from tenslora_search.runs.provenance import printable
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.spec.wordings import WORDINGS, Wording
@@ -131,7 +132,7 @@ class Run:
         from tenslora_search.export.trained import export_trained
         from tenslora_search.hub.push import push as upload
 
-        number, to = self.pick(which), Path(to)
+        number, to = self.pick(which), typed(to)
         record = self._record
         trial = _complete(record.rows, number, self.folder)
         state = self._state(record, number)
@@ -273,7 +274,7 @@ def load_run(folder: str | Path) -> Run:
     >>> load_run(run_folder).file.task
     'digits'
     """
-    return Run(Path(folder))
+    return Run(typed(folder))
 
 
 def _complete(rows: "Sequence[Row]", number: int, folder: Path) -> "Row":

@@ -1,6 +1,7 @@
 """search(): from a question to a front. The one place where all parts meet."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -24,6 +25,7 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError
@@ -107,7 +109,7 @@ def _begun(asked: Question, how: How) -> Run:
     """Checks what was asked, searches, and tells the trackers."""
     means: Means = {"pack": how.pack, "time_limit": how.time_limit}
     check_options(asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker, **means)
-    folder = Path(how.out) if how.out is not None else default_folder(asked)
+    folder = typed(how.out) if how.out is not None else default_folder(asked)
     listeners, others = _apart(how.callbacks, how.executor)
     trackers = [TRACKERS[name] for name in how.track]
     last_words = LastWords()
@@ -153,16 +155,19 @@ def _searched(
 ) -> Run:
     """Opens the folder, serves what is to be done until it is done, and finishes."""
     with ExitStack() as context:
-        context.enter_context(run_folder(folder, asked, force=force))
+        make_ready = context.enter_context(run_folder(folder, asked, force=force))
         context.enter_context(disk_errors(folder))
         signals = context.enter_context(Signals())
         serve = context.enter_context(executor)
         signals.listen()  # again: Ray has a handler of its own
-        run_file = _prepared(folder, asked)
-        write_config(folder, asked, said)
-        asking = Asking(folder, asked, run_file, _needs(asked, run_file))
-        if not asking.done:
-            serve(asking)
+        limit, began = serving["time_limit"], serving["began"]
+        left = math.inf if limit is None else limit - (time.monotonic() - began)
+        with signals.within(left):
+            run_file = _prepared(folder, asked, make_ready, force=force)
+            write_config(folder, asked, said)
+            asking = Asking(folder, asked, run_file, _needs(asked, run_file))
+            if not asking.done:
+                serve(asking)
         source = Serving(folder, asked, asking.run_file, **serving)
         signals.stop = source.stop
         last_words.signals, last_words.source = signals, source
@@ -198,15 +203,18 @@ def _needs(question: Question, run_file: RunFile) -> tuple[str, ...]:
     return space_of(question, geometries_of(run_file), run_file.budget).needs
 
 
-def _prepared(folder: Path, question: Question) -> RunFile:
-    """Loads model and data once in this process, so that all that is wrong with them shows at once;
-    writes run.json.
+def _prepared(
+    folder: Path, question: Question, make_ready: Callable[[], None], *, force: bool
+) -> RunFile:
+    """Loads model and data once in this process, so that all that is wrong with them shows at once,
+    and before an earlier run is taken away; writes run.json.
     """
     from tenslora_search.data.task import load_task
 
     data = load_task(**question.task_options, model=question.model)
     _check_measures(question, data.goal.name)
-    run = _run_file(question, data, folder)
+    run = _run_file(question, data, None if force else folder)
+    make_ready()
     if (folder / "run.json").exists():
         before = RunFile.read(folder)
         _check_unchanged(folder, before, run)
@@ -236,9 +244,9 @@ def _check_measures(question: Question, goal: str) -> None:
         _ = load_retained(question.retain, question.model, question.max_length)
 
 
-def _run_file(question: Question, data: "TaskData", folder: Path) -> RunFile:
+def _run_file(question: Question, data: "TaskData", folder: Path | None) -> RunFile:
     """What the search rests on; of a wrong space, or one in which nothing fits, there is none, nor
-    of earlier runs that a new folder would need and that cannot be read.
+    of earlier runs that cannot be read and that the search in `folder`, if it goes on, lacks.
     """
     import torch
 

@@ -1,10 +1,14 @@
 """Signals: Ctrl-C, SIGTERM and SIGHUP end a search with a report of what there is."""
 
+import _thread
 import contextlib
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
+
+from tenslora_search.spec.table import QuestionError
 
 
 class Stop(Protocol):
@@ -17,6 +21,16 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}.")
         self.signal = number
+
+
+class OutOfTime(QuestionError):
+    """The time limit was over before a search had model and data."""
+
+    exit_code = 4
+
+
+class _Late(BaseException):
+    """As `Stopped`, of the clock."""
 
 
 class Signals:
@@ -33,6 +47,7 @@ class Signals:
         self.stop: Stop | None = None
         self.received: int | None = None
         """the first that came"""
+        self._is_timed = self._is_late = False
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def __enter__(self) -> "Signals":
@@ -49,7 +64,39 @@ class Signals:
         for one, before in self._before.items():
             signal.signal(one, before if before is not None else signal.SIG_DFL)
 
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """`OutOfTime` as soon as what is done inside takes longer, wherever it stands; only where
+        signals are heard.
+        """
+        done = threading.Event()
+
+        def wait() -> None:
+            if not done.wait(max(0.0, seconds)):
+                self._is_late = True
+                _thread.interrupt_main(signal.SIGHUP)
+
+        try:
+            try:
+                if self._before and seconds < threading.TIMEOUT_MAX:
+                    self._is_timed = True
+                    threading.Thread(target=wait, daemon=True).start()
+                yield
+            finally:
+                self._is_timed = False
+        except _Late:
+            raise OutOfTime(
+                "the time limit was over before data and model were read; give it more time."
+            ) from None
+        finally:
+            done.set()
+
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._is_late and number == signal.SIGHUP:
+            self._is_late = False
+            if self._is_timed:
+                raise _Late
+            return
         if self.stop is None:
             raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
         self.received = self.received or number

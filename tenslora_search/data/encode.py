@@ -3,7 +3,7 @@ they hold.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,7 @@ from tenslora_search.spec.table import QuestionError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ROWS_AT_A_TIME = 5_000
 FORMAT = "3"  # part of every cache key; raise it whenever what is stored changes
 
 
@@ -77,21 +78,29 @@ def _tokenised(rows: Rows, tokenizer: Any, max_length: int) -> dict[str, Tensor]
     """All tokens in a row: tokens (total,), lengths (n,), and types (total,) where a pair's parts
     are marked; int32.
     """
-    encoded = tokenizer(
-        *rows.columns, truncation=True, max_length=max_length, padding=False,
-        return_attention_mask=False
-    )  # fmt: skip
-    ids = [
-        row or [tokenizer.pad_token_id] for row in encoded["input_ids"]
-    ]  # a decoder's tokens of an empty text are none
-    flat = {"tokens": ids}
-    if "token_type_ids" in encoded:
-        flat["types"] = [row or [0] for row in encoded["token_type_ids"]]
+    options = {"truncation": True, "max_length": max_length, "padding": False}
+    flat: dict[str, list[list[int]]] = {"tokens": []}
+    for encoded in in_turns(tokenizer, *rows.columns, **options):
+        # a decoder's tokens of an empty text are none
+        flat["tokens"] += [row or [tokenizer.pad_token_id] for row in encoded["input_ids"]]
+        if "token_type_ids" in encoded:
+            flat.setdefault("types", []).extend(row or [0] for row in encoded["token_type_ids"])
     stored = {
         name: torch.from_numpy(np.fromiter(chain.from_iterable(value), dtype=np.int32))
         for name, value in flat.items()
     }
-    return stored | {"lengths": torch.tensor([len(row) for row in ids], dtype=torch.int32)}
+    return stored | {
+        "lengths": torch.tensor([len(row) for row in flat["tokens"]], dtype=torch.int32)
+    }
+
+
+def in_turns(tokenizer: Any, *columns: Sequence[str], **options: Any) -> Iterator[Any]:
+    """What the tokenizer makes of the rows, some thousands at a time: in one call, which may take
+    minutes, no signal is heard.
+    """
+    for start in range(0, len(columns[0]), ROWS_AT_A_TIME):
+        some = [column[start : start + ROWS_AT_A_TIME] for column in columns]
+        yield tokenizer(*some, return_attention_mask=False, **options)
 
 
 def _padded(stored: dict[str, Tensor], pad: int) -> tuple[dict[str, Tensor], Tensor]:

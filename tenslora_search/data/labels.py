@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenslora_search.data.columns import Columns
+from tenslora_search.hub.lines import numbered
 from tenslora_search.spec.table import QuestionError
 
 MOST_CLASSES = 1000
 """Unless the question says what the labels are."""
+MOST_LABEL = 10_000  # characters
 WHOLE = re.compile(r"-?\d+")
 SEPARATORS = ("|", ";", ",")
 """Between the labels of a row that are written as one text; the first that any row has."""
@@ -104,17 +106,22 @@ def unlabelled(cells: Any) -> NDArray[np.bool_]:
 
 
 def check_complete(column: LabelColumn) -> None:
-    """`QuestionError` with the rows' numbers if a row has no label."""
+    """`QuestionError` with the rows' numbers if a row has no label, or one of a book's length."""
     for split, cells in column.cells.items():
         missing = unlabelled(cells)
         if missing.any():
             rows = (cells.index[missing] + 1).tolist()
-            listed = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
             raise QuestionError(
                 f"{len(rows):,} of {len(cells):,} rows of {split} of {column.origin} have no label "
-                f"in column {column.name!r} (row {listed}); fill them in, or leave them out with "
-                "--drop-unlabelled."
+                f"in column {column.name!r} (row {numbered(rows)}); fill them in, or leave them "
+                "out with --drop-unlabelled."
             )
+        for place, cell in enumerate(cells):
+            if isinstance(cell, str) and len(cell) > MOST_LABEL:
+                raise QuestionError(
+                    f"{column.row(split, place)} has {len(cell):,} characters in column "
+                    f"{column.name!r}; is it the label? If not, --column label=NAME."
+                )
 
 
 def read_classes(column: LabelColumn) -> Targets:
@@ -159,8 +166,7 @@ def read_label_sets(column: LabelColumn) -> Targets:
         ]
         for split, cells in column.cells.items()
     }
-    there = set().union(*sets["train"])
-    names = column.class_names
+    there, names = set().union(*sets["train"]), column.class_names
     if names is not None and there <= set(names):
         keys = list(names)
     elif names is not None and all(map(WHOLE.fullmatch, there)):

@@ -5,12 +5,14 @@ words (of pairs the premise). Images: those whose small copies are nearly equal.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from io import BytesIO
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tenslora_search.hub.images import opened
+from tenslora_search.spec.table import QuestionError
 
 GRAM = 4
 """Words in a row that two texts have in common by chance now and then only."""
@@ -179,11 +181,7 @@ def _image_groups(images: Sequence[bytes]) -> Groups:
 
 def _small(image: bytes) -> NDArray[np.float32]:
     """(SIDE, SIDE, 3) colours; what cannot be read, of which the encoder tells, shows nothing."""
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(BytesIO(image)) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
-            return np.asarray(upright.resize((SIDE, SIDE)), dtype=np.float32)
-    except Exception:
+        return np.asarray(opened(image, "").resize((SIDE, SIDE)), dtype=np.float32)
+    except QuestionError:
         return np.zeros((SIDE, SIDE, 3), dtype=np.float32)

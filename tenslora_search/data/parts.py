@@ -17,7 +17,7 @@ from tenslora_search.data.splits import cut, held_out_size
 from tenslora_search.hub.cache import cache_folder
 from tenslora_search.spec.table import QuestionError
 
-NEAR = "2"  # part of the cache's key: of what counts as nearly the same
+NEAR = "3"  # part of the cache's key: of what counts as nearly the same
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from tenslora_search.spec.table import QuestionError, Table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+"""A cell in quotes; those inside are written twice."""
 HALVES = re.compile("[\ud800-\udfff]")
 """Halves of characters, of which JSON can write one without the other."""
 
@@ -44,16 +47,23 @@ def read_tsv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
         plain = _text_table(file, "\t", csv.QUOTE_NONE)
     except ValueError:
         return _text_table(file, "\t"), {}
-    quoted = [
-        cell
-        for column in plain
-        for cell in [column, *plain[column].dropna()]
-        if cell.startswith('"')
-    ]
-    proper = quoted and all(
-        len(cell) > 1 and re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in quoted
-    )
-    return _text_table(file, "\t") if proper else plain, {}
+    cells = (cell for column in plain for cell in [column, *plain[column].dropna()])
+    quoted = [cell for cell in cells if cell.startswith('"')]
+    is_proper = all(len(cell) > 1 and QUOTED.fullmatch(cell) for cell in quoted)
+    if quoted and is_proper:
+        return _text_table(file, "\t"), {}
+    return _over_lines(file, plain), {}
+
+
+def _over_lines(file: Path, plain: "DataFrame") -> "DataFrame":
+    """A table by its quotes where lines are short without them and whole with them: a text in
+    quotes may go over several.
+    """
+    if plain.isna().to_numpy().any():
+        with suppress(QuestionError):
+            whole = _text_table(file, "\t")
+            return plain if whole.isna().to_numpy().any() else whole
+    return plain
 
 
 def read_jsonl(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":

@@ -1,10 +1,8 @@
 """load_retained(): text that must not be forgotten, a task or a file, as tensors."""
 
-from pathlib import Path
-
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.places import model_writes
-from tenslora_search.spec.paths import exists
+from tenslora_search.spec.paths import exists, typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -22,7 +20,7 @@ def load_retained(retain: str, model: str, max_length: int) -> TaskData:
         )
     if retain in TASKS:
         found = load_task(retain, model=model, max_length=max_length)
-    elif exists(Path(retain).expanduser()):
+    elif exists(typed(retain)):
         goal = "next_token" if writes == "decoder" else "sequence"
         found = load_task(data=retain, model=model, goal=goal, max_length=max_length)
     else:

@@ -3,16 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenslora_search.data.cells import image_bytes, texts_of
 from tenslora_search.data.columns import Columns
 from tenslora_search.data.sources import Source
 from tenslora_search.data.worded import worded
-from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -49,11 +48,11 @@ class Rows:
         if roles.kind == "image":
             cells = frame[roles.inputs[0]]
             images = [
-                _image_bytes(cell, source.folder, f"row {row + 1} of {where}")
+                image_bytes(cell, source.folder, f"row {row + 1} of {where}")
                 for row, cell in zip(numbers, cells, strict=True)
             ]
             return cls((images,), where, numbers)
-        texts = tuple(_texts(frame[column], column, where) for column in roles.inputs)
+        texts = tuple(texts_of(frame[column], column, where) for column in roles.inputs)
         return cls(texts, where, numbers)
 
     def __len__(self) -> int:
@@ -95,30 +94,3 @@ class Rows:
             found.update(np.array([len(column), *map(len, encoded)], dtype=np.int64).tobytes())
             found.update(b"".join(encoded))
         return found.hexdigest()
-
-
-def _texts(cells: Any, column: str, where: str) -> list[str]:
-    for row, cell in zip(cells.index, cells, strict=True):
-        if not isinstance(cell, str):
-            found = repr(cell)[:60]
-            raise QuestionError(
-                f"row {row + 1} of {where} has no text in column {column!r}: {found}."
-            )
-    return cells.tolist()
-
-
-def _image_bytes(cell: Any, folder: Path | None, row: str) -> bytes:
-    """The bytes of a cell: bytes, a struct of bytes and path, or a path under the folder."""
-    path = cell if isinstance(cell, str) else None
-    if isinstance(cell, dict):
-        cell, path = cell.get("bytes"), cell.get("path")
-    if isinstance(cell, bytes):
-        return cell
-    if path and folder is not None:
-        try:
-            if (folder / path).is_file():  # a device or a pipe may never end
-                return (folder / path).read_bytes()
-        except (OSError, ValueError):  # a name with a null byte in it is a ValueError
-            pass
-        raise QuestionError(f"{row} names an image that cannot be read: {shown(folder / path)}.")
-    raise QuestionError(f"{row} has neither image bytes nor the path of an image file.")

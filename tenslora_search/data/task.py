@@ -30,8 +30,10 @@ from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
 from tenslora_search.data.splits import cut
 from tenslora_search.data.worded import right_answers
+from tenslora_search.hub.lines import numbered
 from tenslora_search.hub.places import model_digest, model_kind, model_writes
 from tenslora_search.spec.metrics import metric_for
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
 
@@ -119,7 +121,7 @@ def read_rows(
     """What is read before anything is encoded: the files, the columns by role, the split that
     report is, the name of the goal, and the labels.
     """
-    source = _read(task, Path(data).expanduser() if data is not None else None)
+    source = _read(task, typed(data) if data is not None else None)
     asked = task.goal if task else goal
     roles = find_columns(source, task, columns or {}, GOALS[asked].kinds if asked else None)
     report = _report_split(source, roles, task)
@@ -211,10 +213,9 @@ def _without_unlabelled(source: Source, column: LabelColumn) -> LabelColumn:
         missing = unlabelled(cells)
         if missing.any():
             rows = (cells.index[missing] + 1).tolist()
-            listed = ", ".join(map(str, rows[:20])) + (", ..." if len(rows) > 20 else "")
             LOGGER.warning(
                 "left out %s of %s rows of %s of %s without a label: row %s",
-                f"{len(rows):,}", f"{len(cells):,}", split, source.origin, listed,
+                f"{len(rows):,}", f"{len(cells):,}", split, source.origin, numbered(rows, 20),
             )  # fmt: skip
         if missing.all():
             raise QuestionError(f"no row of {split} of {source.origin} has a label.")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tenslora_search.data.batches import Split
-from tenslora_search.data.encode import kept, tokenizer_digest
+from tenslora_search.data.encode import in_turns, kept, tokenizer_digest
 from tenslora_search.data.rows import Rows
 from tenslora_search.hub.cache import cache_folder
 from tenslora_search.nn.token_loss import IGNORED
@@ -148,9 +148,8 @@ def answers(rows: Rows, tokenizer: Any, most: int) -> Iterator[Line]:
 
 def plain(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     """The tokens of texts, without any that a tokenizer adds."""
-    if not texts:
-        return []
-    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    turns = in_turns(tokenizer, texts, add_special_tokens=False)
+    return [tokens for one in turns for tokens in one["input_ids"]]
 
 
 def starts(tokenizer: Any) -> list[int]:

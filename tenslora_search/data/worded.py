@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenslora_search.data.cells import check_length
 from tenslora_search.data.columns import Columns
 from tenslora_search.data.labels import is_missing, name_of
 from tenslora_search.spec.table import QuestionError
@@ -56,15 +57,18 @@ Say = Callable[[str, str], QuestionError]
 def _rows(frame: Any, roles: Columns, where: str) -> list[tuple[Row, Say]]:
     """Each row's cells, checked to be there, and how to speak of it."""
     assert roles.wording is not None
-    needed, names = set(roles.wording.columns), roles.roles
+    names = roles.roles  # of plain text a row may be empty, as in a file of lines
+    needed = set() if roles.wording.kind == "text" else set(roles.wording.columns)
     cells = zip(*(frame[column] for column in roles.inputs), strict=True)
     found = []
     for number, values in zip(frame.index, cells, strict=True):
         say = _sayer(int(number) + 1, where, names)
         row = dict(zip(roles.worded, values, strict=True))
         for name, cell in row.items():
-            if name in needed and (cell is None or (isinstance(cell, float) and np.isnan(cell))):
+            if name in needed and _is_none(cell):
                 raise say(name, f"is empty: {cell!r}")
+            if isinstance(cell, str):
+                check_length(cell, f"row {number + 1} of {where}", names.get(name, name))
         found.append(({name: "" if _is_none(cell) else cell for name, cell in row.items()}, say))
     return found
 

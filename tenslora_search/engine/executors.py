@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
-from tenslora_search.engine.source import Place, Source
-from tenslora_search.spec.table import Table
+from tenslora_search.engine.source import Place, Source, one_line
+from tenslora_search.spec.table import QuestionError, Table
 
 Serve = Callable[[Source], None]
 
@@ -31,8 +31,13 @@ def ray(place: Place) -> Generator[Serve]:
     The workers import what they need while this process goes on. A cluster that was started here is
     shut down at the end; one that was there stays.
     """
-    from tenslora_search.engine.ray_start import started
-    from tenslora_search.engine.ray_tune import serve
+    try:
+        from tenslora_search.engine.ray_start import started
+        from tenslora_search.engine.ray_tune import serve
+    except (ImportError, RuntimeError, OSError, ValueError) as error:  # it reads the environment
+        raise QuestionError(
+            f"Ray cannot be imported: {one_line(error)} Mend that, or take --executor inline."
+        ) from error
 
     with started(place) as cluster:
         yield partial(serve, place, cluster)

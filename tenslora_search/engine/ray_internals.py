@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import isclass
+from secrets import token_hex
 from subprocess import Popen
 from typing import Any
 from unittest.mock import patch
@@ -36,7 +37,9 @@ PRIVATE = (
 )
 POPEN = "ray._private.services:ConsolePopen"
 OPEN_TO_OTHERS = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
+TOKENS = ("ray._raylet:AuthenticationTokenLoader", "ray._raylet:Config")
 """Module and name of what is used here though it is private."""
+AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 WAITING_WORKERS = {
     "preload_python_modules": ["tenslora_search.training.segment"],
@@ -92,6 +95,35 @@ def own_sessions() -> Generator[list[Popen[bytes]]]:
 
     with patch.object(services, "ConsolePopen", Leader):
         yield started
+
+
+@contextmanager
+def own_token() -> Generator[None]:
+    """Within it a cluster that is started here asks for a token that no file holds, unless the
+    environment says otherwise.
+
+    Ray itself would write one to the home folder, which may not be writable, and for which clusters
+    that are started later would ask.
+    """
+    if any(name in os.environ for name in AUTH):
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = token_hex(32)
+    _forget_token()
+    try:
+        yield
+    finally:
+        for name in AUTH:
+            os.environ.pop(name, None)
+        _forget_token()
+
+
+def _forget_token() -> None:
+    """What Ray has read of the environment is read again, for clusters of the user's own."""
+    loader, config = map(_found, TOKENS)
+    if loader is not None and config is not None:
+        loader.instance().reset_cache()
+        config.initialize("")
 
 
 def kept_workers() -> Any:

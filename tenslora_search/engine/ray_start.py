@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from threading import Thread
 from typing import Any
@@ -17,6 +17,7 @@ from tenslora_search.engine.ray_internals import (  # isort: skip
     moved,
     on_loopback,
     own_sessions,
+    own_token,
 )
 
 import ray
@@ -45,7 +46,8 @@ def started(place: Place) -> Generator[Cluster]:
         return
     # Failed segments are told of in trials.jsonl.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with _short_folder() as folder:
+    token = own_token() if place.ray_address is None else nullcontext()
+    with _short_folder() as folder, token:
         cluster = Cluster()
         try:
             if place.ray_address is not None:
@@ -135,13 +137,38 @@ def _start(place: Place, folder: str | None) -> None:
 def _join(address: str) -> Cluster:
     _knock(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _unsaid():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
+        why = one_line(error).rstrip(".")
         raise QuestionError(
-            f"no Ray cluster at --ray-address {address}: {one_line(error)}"
+            f"no Ray cluster at --ray-address {address}: {why}.{_hint()}"
         ) from error
     host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
     return Cluster(head=(host, int(port)) if host and port.isdecimal() else None)
+
+
+@contextmanager
+def _unsaid() -> Generator[None]:
+    """Within it nothing reaches stderr: where a cluster does not take this process in, Ray's core
+    says so every second.
+    """
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
+def _hint() -> str:
+    """What a cluster may lack that answers and does not take this process in."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return ""
+    return " If it asks for a token: RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN."
 
 
 def _exit(reason: str) -> None:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from tenslora_search.export.card import TAG
 from tenslora_search.hub.permissions import share
+from tenslora_search.spec.paths import exists, is_dir, leads_nowhere
 from tenslora_search.spec.table import QuestionError
 
 
@@ -48,12 +49,20 @@ def remove_export(folder: Path, like: Path) -> None:
 def _check(to: Path) -> None:
     """Before anything is loaded: nothing is there, or an export is."""
     place = to.expanduser()
-    if place.exists() and not place.is_dir():
+    if leads_nowhere(place):
+        raise QuestionError(
+            f"cannot export to {to}: it is a link that leads nowhere; choose another folder."
+        )
+    if exists(place) and not is_dir(place):
         raise QuestionError(f"cannot export to {to}: it is a file; choose another folder.")
     held = _names(place)
     if held and not _is_export(place):
         raise QuestionError(
             f"{to} is no export: it holds {', '.join(held[:3])}; choose another folder."
+        )
+    if linked := [name for name in held if (place / name).is_symlink()]:
+        raise QuestionError(
+            f"{to} holds {', '.join(linked[:3])}, which is a link; choose another folder."
         )
 
 
@@ -77,7 +86,7 @@ def _put(part: Path, place: Path, to: Path) -> None:
 def _names(folder: Path) -> list[str]:
     return (
         sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if folder.is_dir()
+        if is_dir(folder)
         else []
     )
 

@@ -10,13 +10,21 @@ from pathlib import Path
 
 from torch import Tensor
 
+from tenslora_search.spec.paths import typed
+from tenslora_search.spec.table import QuestionError
+
 
 def cache_folder(cache: Path | str | None = None) -> Path:
     """The folder asked for, else the environment's TENSLORA_CACHE, else ~/.cache/tenslora-search;
     it need not exist.
     """
     chosen = cache or os.environ.get("TENSLORA_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "tenslora-search"
+    try:
+        return typed(chosen) if chosen else Path.home() / ".cache" / "tenslora-search"
+    except RuntimeError as error:  # as in a container whose user has none
+        raise QuestionError(
+            "there is no home folder to keep files in; set TENSLORA_CACHE to a folder."
+        ) from error
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> bool:

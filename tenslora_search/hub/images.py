@@ -131,7 +131,7 @@ class ImageProcessor:
     def _decoded(self, image: bytes, name: str) -> np.ndarray:
         from PIL.Image import Resampling
 
-        picture = _opened(image, name)
+        picture = opened(image, name)
         width, height = picture.size
         rows, columns = self.resized or (self.height, self.width)
         if self.shortest_edge is not None:
@@ -146,16 +146,17 @@ class ImageProcessor:
         return np.asarray(picture.crop((left, top, left + self.width, top + self.height)))
 
 
-def _opened(image: bytes, name: str) -> "Image":
+def opened(image: bytes, name: str) -> "Image":
     """The picture in RGB, upright: a camera that was held sideways notes it beside the pixels.
 
     `QuestionError` for what is no picture, or one of more pixels than Pillow decodes without a
-    warning.
+    warning; what else it warns of (notes that are broken) is left unsaid.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(image))
             upright = ImageOps.exif_transpose(picture)

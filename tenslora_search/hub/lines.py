@@ -1,5 +1,7 @@
 """one_line(): another library's error in one line."""
 
+from collections.abc import Sequence
+
 
 def one_line(error: BaseException) -> str:
     """The error's first line that says something, with the next where it ends in a colon;
@@ -12,3 +14,12 @@ def one_line(error: BaseException) -> str:
             break
         text = f"{text} {line}"
     return text if len(text) <= 240 else text[:237] + "..."
+
+
+def numbered(rows: Sequence[int], most: int = 8) -> str:
+    """The numbers of rows, the first ones.
+
+    >>> numbered([1, 2, 3], most=2)
+    '1, 2, ...'
+    """
+    return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")

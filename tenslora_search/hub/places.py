@@ -23,7 +23,7 @@ from tenslora_search.hub.smollm2 import smollm2_backbone
 from tenslora_search.spec.backbones import BACKBONES, OFFLINE_WRITER, OWN_MODEL
 from tenslora_search.spec.families import Writes, family_of
 from tenslora_search.spec.model_config import read_own_config
-from tenslora_search.spec.paths import is_dir, is_file, shown
+from tenslora_search.spec.paths import is_dir, is_file, shown, typed
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def model_place(name: str) -> str:
         return _minilm()
     if name in BACKBONES:
         return BACKBONES[name].hub
-    folder = Path(name).expanduser()
+    folder = typed(name)
     if is_dir(folder):
         if not (folder / "config.json").is_file():
             raise QuestionError(f"the folder {name} holds no model: config.json is missing.")

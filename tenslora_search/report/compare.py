@@ -3,7 +3,8 @@ its sections.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tenslora_search.report.build import shell
@@ -17,6 +18,7 @@ from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
+from tenslora_search.spec.paths import is_dir, is_file, leads_nowhere, shown, typed
 from tenslora_search.spec.table import QuestionError, Table
 
 LOGGER = logging.getLogger("tenslora_search")
@@ -25,30 +27,53 @@ Runs = Mapping[str, RunRecord]
 
 
 def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
-    """Writes the page; `QuestionError` if a folder holds no run, or the page cannot be written."""
-    places = [Path(folder).resolve() for folder in folders]
+    """Writes the page; `QuestionError` if a folder holds no run, or the page cannot be written or
+    would take the place of something else.
+    """
+    out = typed(out)
+    with _errors_told(out):
+        _check_page(out)
+    places = [typed(folder).resolve() for folder in folders]
     if twice := next((one for one in places if places.count(one) > 1), None):
         raise QuestionError(f"{twice} is named twice; compare takes runs that differ.")
     records = [read_run(folder) for folder in folders]
-    if len(records) == 1:
-        LOGGER.warning("one run only: name two or more to compare them")
     runs = dict(zip(_names(records), records, strict=True))
     sections = {name: entry(runs) for name, entry in COMPARISONS.items()}
     about = (
         "Scores compare within one task, model and score only; each chart holds the runs that "
         "share these."
     )
-    try:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(
-            shell(f"{len(runs)} searches side by side", about, sections),
-            encoding="utf-8",
-            errors="replace",
-        )
-    except OSError as error:
-        raise QuestionError(f"cannot write {out}: {error.strerror}.") from error
-    return Path(out)
+    page = shell(f"{len(runs)} searches side by side", about, sections)
+    with _errors_told(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8", errors="replace")
+    if len(records) == 1:
+        LOGGER.warning("one run only: name two or more to compare them")
+    return out
 
+
+@contextmanager
+def _errors_told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise QuestionError(f"cannot write {shown(out)}: {error.strerror}.") from error
+
+
+def _check_page(out: Path) -> None:
+    if is_dir(out):
+        raise QuestionError(f"cannot write {out}: it is a folder.")
+    if leads_nowhere(out):
+        raise QuestionError(f"cannot write {out}: it is a link that leads nowhere.")
+    if not is_file(out):
+        return
+    with out.open("rb") as content:
+        is_ours = PAGE_SIGN.encode() in content.read(2**16)
+    if not is_ours:
+        raise QuestionError(f"{shown(out)} is no page of runs; choose another --out.")
+
+
+PAGE_SIGN = "tenslora-search</title>"
 
 RUNS = (
     "run", "task", "model", "score", "budget", "seed", "trials", "complete", "best: select",

@@ -3,9 +3,11 @@ front.pdf.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tenslora_search.report.looks import COLOURS, baselines, marker
 from tenslora_search.report.pareto import front
@@ -27,7 +29,8 @@ def front_figures(record: RunRecord, folder: Path) -> None:
     """Writes score against parameters: the front, the spread of its retests, baselines marked, the
     rest grey, the budget.
     """
-    import matplotlib as mpl
+    with patch.dict(os.environ, MPLBACKEND="agg"):  # whatever the environment says of screens
+        import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

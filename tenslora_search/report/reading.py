@@ -25,6 +25,7 @@ from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.metrics import SHOWN, noise_of
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.served import BYTES_A_PARAMETER, served
 from tenslora_search.spec.table import QuestionError
 
@@ -126,7 +127,7 @@ class RunRecord:
 
 def read_run(folder: str | Path) -> RunRecord:
     """`QuestionError` if the folder holds no run, or one that cannot be read."""
-    folder = Path(folder)
+    folder = typed(folder)
     file, journal = _cut(RunFile.read(folder)), folder / "trials.jsonl"
     if not journal.is_file():
         raise QuestionError(f"{folder} holds no trials: trials.jsonl is missing.")

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, unknown
 
 CONFIG = "search.toml"
@@ -20,6 +21,7 @@ MEANS = (
     "executor", "pack", "time_limit", "gpus_per_worker", "ray_address", "plugins", "out", "track",
 )  # fmt: skip
 """What a search may be told besides its question."""
+LISTS = ("plugins", "track", "warm_start")
 NAMES = (*(field.name for field in fields(Question)), *MEANS)
 
 
@@ -33,7 +35,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
     >>> load_config(folder / "search.toml")
     {'task': 'digits', 'budget': '4k', 'trials': 2}
     """
-    place = Path(path).expanduser()
+    place = typed(path)
     try:
         said = tomllib.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -43,11 +45,31 @@ def load_config(path: str | Path) -> dict[str, Any]:
     for name in found:
         if name not in NAMES:
             raise QuestionError(f"--config {path}: {unknown('option', name, NAMES)}")
+    _check_forms(path, found)
     if isinstance(found.get("space"), dict):
         found["space"] = str(place.resolve())  # a space file too: its table [space]
     if isinstance(found.get("time_limit"), str):
         found["time_limit"] = parse_seconds(found["time_limit"])
     return found
+
+
+def _check_forms(path: str | Path, found: Mapping[str, Any]) -> None:
+    """`QuestionError` for an option whose value has another form than its own: a list, a table."""
+    for name in LISTS:
+        if name in found and not _is_list_of_texts(found[name]):
+            raise QuestionError(f"--config {path}: {name} is a list of texts, such as ['a', 'b'].")
+    columns = found.get("columns", {})
+    if not isinstance(columns, dict) or not all(
+        isinstance(one, str) or _is_list_of_texts(one)
+        for one in cast("Mapping[str, object]", columns).values()
+    ):
+        raise QuestionError(f"--config {path}: columns is a table, a column's name by its role.")
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, str) for one in cast("list[object]", value)
+    )
 
 
 def config_text(options: Mapping[str, Any]) -> str:

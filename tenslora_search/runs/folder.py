@@ -5,12 +5,14 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from tenslora_search.runs.paths import LOCK, OURS, check_links
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.runs.states import SCRATCH
+from tenslora_search.spec.paths import leads_nowhere, shown
 from tenslora_search.spec.table import QuestionError
 
 
@@ -21,55 +23,92 @@ def default_folder(question: Question) -> Path:
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[None]:
-    """The folder, locked for this process: new, or of the same question, or (force) without the run
-    that it held.
+def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[Callable[[], None]]:
+    """The folder, locked for this process: new, or of the same question, or (force) of another.
+    Gives what is to be called once the question has proved right: it makes the folder ready, with
+    `force` without the run that it held.
 
     `QuestionError` if it cannot be written, another search runs in it, something of it lies
     elsewhere by a link, or it holds something else. Files of others stay.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _errors_told(folder):
+        _make(folder)
         check_links(folder, [LOCK] if force else (*OURS, LOCK))  # force takes links themselves away
+        _check_ours(folder)
         lock = (folder / LOCK).open("a")
-    except OSError as error:
-        raise QuestionError(
-            f"cannot write the run folder {folder}: {error.strerror}. Choose another --out."
-        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise QuestionError(
+                    f"cannot lock {folder / LOCK}: {error.strerror}; choose an --out elsewhere."
+                ) from error
             raise QuestionError(
                 f"another search runs in {folder}; wait for it, or choose another --out."
             ) from error
-        try:
-            _make_ready(folder, question, force=force)
-        except OSError as error:
-            where = error.filename or folder
-            raise QuestionError(
-                f"cannot write {where}: {error.strerror or error}. Choose another --out."
-            ) from error
-        yield
+        if not force and (folder / "run.json").exists():
+            RunFile.read(folder).question.check_same(question, folder)
+        yield lambda: _make_ready(folder, force=force)
 
 
-def _make_ready(folder: Path, question: Question, *, force: bool) -> None:
-    ours = [
-        path for path in folder.iterdir() if path.name in OURS or path.name.startswith(".segment-")
-    ]
-    foreign = sorted(
-        {path.name for path in folder.iterdir()} - {path.name for path in ours} - {LOCK}
-    )
-    if foreign and not (folder / "run.json").exists():
+def _make(folder: Path) -> None:
+    if leads_nowhere(folder):
+        raise QuestionError(f"{folder} is a link that leads nowhere; choose another --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_ours(folder: Path) -> None:
+    """`QuestionError` for a folder that holds something and no run."""
+    held = sorted(path.name for path in folder.iterdir() if not _is_scratch(path))
+    if not held:
+        return
+    if not (folder / "run.json").exists():
         raise QuestionError(
-            f"{folder} is no run folder: it holds {', '.join(foreign[:3])}; choose another --out."
+            f"{folder} is no run folder: it holds {', '.join(held[:3])}; choose another --out."
         )
-    if force:
-        for path in ours:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    elif (folder / "run.json").exists():
-        RunFile.read(folder).question.check_same(question, folder)
-    (folder / "states").mkdir(exist_ok=True)
+    if not any(_begins(folder / name, sign) for name, sign in SIGNS.items()):
+        raise QuestionError(f"run.json in {folder} is of no search; choose another --out.")
+
+
+SIGNS = {"run.json": '"question"', "trials.jsonl": '{"event":'}
+"""What a run's files begin with, damaged ones too."""
+
+
+def _begins(path: Path, sign: str) -> bool:
+    try:
+        with path.open("rb") as content:
+            return sign.encode() in content.read(200)
+    except OSError:
+        return False
+
+
+def _is_scratch(path: Path) -> bool:
+    """Whether a search that was begun and asked nothing leaves it."""
+    if path.name in (LOCK, "run.json.part") or path.name.startswith(SCRATCH):
+        return True
+    return path.name == "states" and path.is_dir() and not any(path.iterdir())
+
+
+def _make_ready(folder: Path, *, force: bool) -> None:
+    with _errors_told(folder):
+        for path in folder.iterdir() if force else ():
+            if path.name in OURS or path.name.startswith(SCRATCH):
+                is_folder = path.is_dir() and not path.is_symlink()
+                shutil.rmtree(path) if is_folder else path.unlink()
+        (folder / "states").mkdir(exist_ok=True)
+
+
+@contextlib.contextmanager
+def _errors_told(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, QuestionError):
+            raise
+        told = shown(getattr(error, "filename", None) or folder)
+        why = getattr(error, "strerror", None) or error
+        raise QuestionError(f"cannot write {told}: {why}. Choose another --out.") from error
 
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)

@@ -1,5 +1,6 @@
 """Where a run folder's files lie: nothing outside the folder is read, written or deleted."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,7 +31,11 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def check_links(folder: Path, names: Iterable[str] = (*OURS, LOCK)) -> None:
-    """`QuestionError` if something of the run lies elsewhere by a link."""
+    """`QuestionError` if something of the run, or in its folders, lies elsewhere by a link."""
     for name in names:
         if (folder / name).is_symlink():
             inside(folder, name)
+        for place, folders, files in os.walk(folder / name):
+            for one in (*folders, *files):
+                if (path := Path(place, one)).is_symlink():
+                    inside(folder, str(path.relative_to(folder)))

@@ -16,7 +16,7 @@ from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
-from tenslora_search.spec.paths import exists, shown
+from tenslora_search.spec.paths import exists, shown, typed
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -27,6 +27,8 @@ Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
+OF_TASK = ("model", "trials", "max_steps", "batch_size", "max_length")
+"""Options that a task by name has defaults of."""
 FREE = ("trials", "retest", "retest_methods", "cut", "split", "asynchronous")
 """What may be another in the same folder: a search can be taken further."""
 OWN_LOOP = (
@@ -126,14 +128,7 @@ class Question:
         path = _data_path(data)
         chosen: dict[str, Any] = cls._checked(options, [field.name for field in fields(cls)])
         if row is not None:
-            of_task: dict[str, Any] = {
-                "model": row.model,
-                "trials": row.trials,
-                "max_steps": row.max_steps,
-                "batch_size": row.batch_size,
-                "max_length": row.max_length,
-            }
-            chosen = of_task | chosen
+            chosen = {name: getattr(row, name) for name in OF_TASK} | chosen
         if "model" not in chosen:
             raise QuestionError(
                 "own data needs --model: minilm or roberta-base for text, smollm2 for text to be "
@@ -189,7 +184,7 @@ class Question:
             if name in chosen:
                 chosen[name] = str(chosen[name])  # a path is welcome
         if chosen.get("space", "default").endswith(".toml"):
-            chosen["space"] = str(Path(chosen["space"]).expanduser().resolve())
+            chosen["space"] = str(typed(chosen["space"]).resolve())
         return chosen
 
     @property
@@ -272,7 +267,7 @@ class Question:
 
 def _resolved(name: str, known: Mapping[str, Any]) -> str:
     """A name that is known as it is, else the whole path where there is such a file or folder."""
-    path = Path(name).expanduser()
+    path = typed(name)
     return str(path.resolve()) if name not in known and exists(path) else name
 
 
@@ -288,7 +283,7 @@ def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
     _check_length("data", data)
-    path = Path(data).expanduser()
+    path = typed(data)
     if not exists(path):
         raise QuestionError(f"--data {shown(data)}: no such file or folder.")
     return str(path.resolve())
@@ -297,7 +292,7 @@ def _data_path(data: str | Path | None) -> str | None:
 def _folders(said: object) -> tuple[str, ...] | None:
     """One or several, as whole paths; None for none."""
     every = [said] if isinstance(said, str | Path) else list(cast("Sequence[str | Path]", said))
-    return tuple(str(Path(one).expanduser().resolve()) for one in every) or None
+    return tuple(str(typed(one).resolve()) for one in every) or None
 
 
 def _check_length(name: str, value: object) -> None:

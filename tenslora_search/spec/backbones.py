@@ -9,7 +9,7 @@ from typing import Any
 from tenslora_search.spec.families import ATTENTION, MLP, Family, family_of
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.model_config import read_config, read_own_config
-from tenslora_search.spec.paths import is_file, shown
+from tenslora_search.spec.paths import is_file, shown, typed
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import QuestionError, Table
 
@@ -198,7 +198,7 @@ def _config_file(model: str) -> Path | None:
     local = Path(model) / "config.json"
     if is_file(local):
         return local
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    home = typed(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
     found = sorted(
         (cache / f"models--{model.replace('/', '--')}").glob("snapshots/*/config.json"),

@@ -91,7 +91,7 @@ class Geometry:
         (methods.md 2.5), and so is `down`. Those of the MLP (`up`, `gate`, `down`) have one head
         and need `inner`, its width; with `fused_up`, `up` makes the gate's features too.
         """
-        head_dim = head_dim or _head_dim(hidden, heads)
+        head_dim = _head_dim(hidden, heads) if head_dim is None else head_dim
         if kv_heads is not None and (kv_heads < 1 or heads % kv_heads):
             raise QuestionError(
                 f"{heads} heads cannot share {kv_heads} key/value heads; kv_heads must divide "

@@ -5,6 +5,8 @@ it, thousands of characters) is simply not there.
 from collections.abc import Callable
 from pathlib import Path
 
+from tenslora_search.spec.table import QuestionError
+
 
 def is_file(path: Path) -> bool:
     return _asked(path, Path.is_file)
@@ -16,6 +18,26 @@ def is_dir(path: Path) -> bool:
 
 def exists(path: Path) -> bool:
     return _asked(path, Path.exists)
+
+
+def typed(path: Path | str) -> Path:
+    """A path as people type it, of the home folder by `~`; `QuestionError` for an empty text, which
+    would be the current folder.
+
+    >>> typed("runs/a")
+    PosixPath('runs/a')
+    """
+    if path == "":
+        raise QuestionError("the path of a file or folder is empty; of this folder it is '.'.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # the home folder of somebody who is not known here
+        return Path(path)
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether it is a link whose end is not there."""
+    return _asked(path, Path.is_symlink) and not exists(path)
 
 
 def shown(path: Path | str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, Table, shortened
 
 HOMES = {
@@ -93,7 +94,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     The same file is run once a process; one that was changed meanwhile is run again in the place of
     what it was. `QuestionError` for a file that is missing or that raises: nothing of it stays.
     """
-    file = Path(path).expanduser().resolve()
+    file = typed(path).resolve()
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -109,7 +110,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     module = _module_of(file, content)
     try:
         exec(compile(content, str(file), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _remove(one for one in added() if str(one) not in before)
         raise QuestionError(
             f"--plugin {shortened(str(path))}: {_told(error, file)[:300]}"
@@ -119,7 +120,7 @@ def load_plugin(path: str | Path) -> ModuleType:
     return module
 
 
-def _told(error: Exception, file: Path) -> str:
+def _told(error: BaseException, file: Path) -> str:
     """What a plugin raised, and in which line of it; our own errors say enough."""
     said = " ".join(str(error).split())
     if isinstance(error, QuestionError):

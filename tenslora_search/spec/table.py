@@ -2,6 +2,7 @@
 question is wrong.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,7 +87,8 @@ class Table(Mapping[str, Entry]):
         if name in self._entries:
             raise QuestionError(f"there is a {self.kind} named {name!r} already.")
         if isinstance(function, FunctionType):
-            if not self._undocumented and not (function.__doc__ or "").strip():
+            is_told = self._undocumented or sys.flags.optimize > 1  # -OO leaves docstrings out
+            if not is_told and not (function.__doc__ or "").strip():
                 raise QuestionError(f"{self.kind} {name} has no docstring that says what it does.")
             if function.__name__ != name and not self._renamed:
                 raise QuestionError(

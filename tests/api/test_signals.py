@@ -1,12 +1,15 @@
 """Signals: what ends a search, and how fast."""
 
+import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from tenslora_search.api.signals import Signals, Stopped
+from tenslora_search.api.search import search
+from tenslora_search.api.signals import OutOfTime, Signals, Stopped
 
 
 @pytest.fixture
@@ -57,3 +60,29 @@ def test_a_thread_hears_none():
     thread.start()
     thread.join()
     assert errors == []
+
+
+def read_on() -> None:
+    """Catches errors on the way, as readers of files do."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(0.01)
+
+
+def test_what_takes_longer_than_the_limit_ends_there():
+    with Signals() as signals:
+        with signals.within(60.0):
+            pass
+        with pytest.raises(OutOfTime, match="over before data and model"), signals.within(0.05):
+            read_on()
+        time.sleep(0.1)
+    assert OutOfTime.exit_code == 4
+
+
+def test_the_limit_counts_while_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("tenslora_search.data.task.load_task", lambda **asked: read_on())
+    began = time.monotonic()
+    with pytest.raises(OutOfTime):
+        search("digits", budget="4k", time_limit=0.3, executor="inline", out=tmp_path / "run")
+    assert time.monotonic() - began < 30
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -38,7 +38,10 @@ def tokenizer(tiny_bert):
 
 
 @pytest.mark.parametrize("max_length", [64, 5])
-def test_texts_and_pairs_are_as_the_tokenizer_pads_them(tokenizer, tmp_path, max_length):
+def test_texts_and_pairs_are_as_the_tokenizer_pads_them(
+    tokenizer, tmp_path, monkeypatch, max_length
+):
+    monkeypatch.setattr(module, "ROWS_AT_A_TIME", 3)
     for columns in ([TEXTS], [TEXTS, TEXTS[::-1]]):
         inputs, lengths = encode(rows(*columns), tokenizer, max_length=max_length, cache=tmp_path)
         expected = tokenizer(
@@ -146,7 +149,7 @@ def test_images_as_bytes_structs_and_paths(tmp_path):
 @pytest.mark.parametrize(
     ("cells", "kind", "message"),
     [
-        (["a", None], "text", "row 2 of train of mine has no text in column 'column 0': "),
+        (["", None], "text", "no row of train of mine has text in column 'column 0'"),
         (["a", 5], "text", "row 2 of train of mine has no text in column 'column 0': 5"),
         (
             [b"", None],

@@ -58,6 +58,7 @@ def test_force_takes_a_link_away_and_not_what_it_leads_to(folder, name):
     outside.write_text("years of work")
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(outside)
-    with run_folder(folder, Question.of(budget="4k", task="digits"), force=True):
+    with run_folder(folder, Question.of(budget="4k", task="digits"), force=True) as make_ready:
+        make_ready()
         assert not (folder / name).is_symlink()
     assert outside.read_text() == "years of work"
