@@ -174,11 +174,12 @@ class Retests:
         return found
 
     def _cuts(self, record: RunRecord) -> list[Entrant]:
-        """Cuts of the front's largest members, those that there are already left out."""
+        """Cuts of the largest members of the front, as it was before any was cut, so that a search
+        that is opened again cuts the same; those that there are already left out.
+        """
         records = self.study.records
         known = {(one.cut_from, one.spec.adapter) for one in records.values()}
-        members = [one for one in front(record.rows) if one.cut_from is None]
-        members.sort(key=lambda one: -one.n_params)
+        members = sorted(front(record.trained), key=lambda one: -one.n_params)
         found: list[Entrant] = []
         for one in (records[row.number] for row in members[:MOST_CUT]):
             state = inside(self.study.folder, one.file or "").resolve()

@@ -68,7 +68,8 @@ class Serving:
         )
         self._pack, self._n_workers, self._on_gpu = pack, 1, False
         self._is_probing = False
-        self._seconds_a_step = self._seconds_of_retest = 0.0
+        self._seconds_a_step = self._seconds_spent = 0.0
+        self._trial_steps = 0
         self._running: dict[str, Segment] = {}
         self._beats: dict[str, Beat] = {}
         self._told = began
@@ -207,9 +208,8 @@ class Serving:
         n_steps = max((one.step for one in results), default=0) - segment.from_step
         if n_steps > 0:
             self._seconds_a_step = seconds / n_steps
-            trained = self.retests.n_at_most * self.question.max_steps
-            of_one = self._seconds_a_step / len(results)
-            self._seconds_of_retest = trained * of_one / self._n_workers
+            self._seconds_spent += seconds
+            self._trial_steps += n_steps * len(results)
         kept = {str(inside(self.folder, state).resolve()) for state in states.values() if state}
         for one in segment.entrants:
             if one.state is not None and one.state not in kept:
@@ -224,6 +224,12 @@ class Serving:
             return self.time_limit
         share = self._seconds_of_retest / self.time_limit
         return self.time_limit * (1 - min(MOST_SHARE, max(RETEST_SHARE, share)))
+
+    @property
+    def _seconds_of_retest(self) -> float:
+        """By what a trial's step has taken so far, on average over packs of any width."""
+        of_one = self._seconds_spent / max(1, self._trial_steps)
+        return self.retests.n_at_most * self.question.max_steps * of_one / self._n_workers
 
     @property
     def _has_time_for_another(self) -> bool:

@@ -15,7 +15,7 @@ from tenslora_search.api.results import Run
 from tenslora_search.api.search import search
 from tenslora_search.engine import serving
 from tenslora_search.engine.progress import Progress
-from tenslora_search.engine.retest import MOST_RETESTED
+from tenslora_search.engine.retest import MOST_CUT, MOST_RETESTED
 from tenslora_search.engine.serving import Serving
 from tenslora_search.report.pareto import PICKS
 from tenslora_search.runs.question import Question
@@ -108,6 +108,27 @@ def test_of_a_long_front_the_picks_are_retested_and_exported(tmp_path, fails, ex
     )
 
 
+def test_a_search_that_has_ended_cuts_no_more(tmp_path, exported, monkeypatch):
+    """Though cuts have driven the members they were made of off the front."""
+
+    def run(segment, folder, is_over=None):
+        rows = []
+        for one in segment.entrants:
+            save_file({"a": torch.zeros(1)}, folder / f"{one.number}.safetensors")
+            score = 0.9 - 0.5 * one.spec.adapter.n_params**-0.2 + 0.05 * (one.cut_to is not None)
+            rows.append(TrialResult(one.number, segment.to_step, score, 0.5, None, 0.1))
+        return rows
+
+    monkeypatch.setattr("tenslora_search.training.segment.run", run)
+    monkeypatch.setattr(Run, "report", lambda run: None)
+    asked = {**ASKED, "trials": 12, "pruner": "none", "retest": 1, "out": tmp_path / "run"}
+    folder = search(**asked).folder
+    before = (folder / "trials.jsonl").read_bytes()
+    assert len([one for one in events(folder, "proposed") if "cut_from" in one]) > MOST_CUT
+    search(**asked)
+    assert (folder / "trials.jsonl").read_bytes() == before
+
+
 def test_a_failed_retest_is_tried_once_more_then_told_of_and_tried_again_in_a_resume(
     tmp_path, fails, exported
 ):
@@ -196,19 +217,38 @@ def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, f
     assert not (folder / ".segment-left").exists()
 
 
-@pytest.mark.parametrize(("seconds", "share"), [(0.1, 0.25), (10 / 3, 0.4), (60.0, 0.5)])
-def test_of_the_time_limit_as_much_is_kept_as_the_retests_will_take(tmp_path, seconds, share):
-    """A quarter at least, half at most; one trial and what goes with it, from two seeds."""
-    question = Question.of(budget="20k", task="digits", trials=1, max_steps=12)
+def serving_of(folder: Path, *, trials: int) -> Serving:
+    """Of a search of so many trials within 100 seconds, in packs as wide, that has just begun."""
+    question = Question.of(budget="20k", task="digits", trials=trials, max_steps=12, split=1)
     run = RunFile(
         question=question, budget=20_000, head_params=0, task="digits", model="digits-vit",
         metric="accuracy", labels=(), goal="classes", geometry=question.geometry(),
         rungs=question.rungs, versions={}, data_digest=None, command=None,
     )  # fmt: skip
-    (tmp_path / "states").mkdir()
-    limits = {"time_limit": 100.0, "pack": 1, "progress": None}
-    source = Serving(tmp_path, question, run, began=time.monotonic(), **limits)
+    (folder / "states").mkdir()
+    limits = {"time_limit": 100.0, "pack": trials, "progress": None}
+    source = Serving(folder, question, run, began=time.monotonic(), **limits)
     source.served_by(1, on_gpu=False)
+    return source
+
+
+def test_a_slow_narrow_pack_does_not_decide_what_is_kept(tmp_path):
+    """It would end the search at once: what all trials have taken does."""
+    source = serving_of(tmp_path, trials=17)
+    for n_trials, seconds in ((16, 1.0), (16, 2.0), (1, 8.0)):
+        segment = source.next_work()
+        assert len(segment.numbers) == n_trials
+        rows = [TrialResult(one, segment.to_step, 0.5, 0.5, None, 0.1) for one in segment.numbers]
+        for row in rows:
+            save_file({"a": torch.zeros(1)}, tmp_path / f"{row.number}.safetensors")
+        source.finished(segment, rows, tmp_path, seconds)
+    assert source.seconds_left == pytest.approx(75, abs=2.0)
+
+
+@pytest.mark.parametrize(("seconds", "share"), [(0.1, 0.25), (10 / 3, 0.4), (60.0, 0.5)])
+def test_of_the_time_limit_as_much_is_kept_as_the_retests_will_take(tmp_path, seconds, share):
+    """A quarter at least, half at most; one trial and what goes with it, from two seeds."""
+    source = serving_of(tmp_path, trials=1)
     segment = source.next_work()
     assert (len(segment.numbers), segment.to_step) == (1, 4)
     save_file({"a": torch.zeros(1)}, tmp_path / "0.safetensors")
