@@ -14,7 +14,7 @@ from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
-from tenslora_search.api.trackers import TRACKERS
+from tenslora_search.api.trackers import TRACKERS, check_tracker
 from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
@@ -111,15 +111,16 @@ def _begun(asked: Question, how: How) -> Run:
     check_options(asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker, **means)
     folder = typed(how.out) if how.out is not None else default_folder(asked)
     listeners, others = _apart(how.callbacks, how.executor)
-    trackers = [TRACKERS[name] for name in how.track]
+    for name in how.track:
+        check_tracker(name)
     last_words = LastWords()
     place = Place(folder, how.ray_address, how.gpus_per_worker, others, last_words)
     run = _searched(
         asked, folder, EXECUTORS[how.executor](place), last_words, force=how.force,
         said=how.said, listeners=listeners, began=how.began, progress=how.progress, **means,
     )  # fmt: skip
-    for send in trackers:
-        send(run)
+    for name in how.track:
+        TRACKERS[name](run)
     return run
 
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.runs.paths import inside
@@ -121,6 +122,18 @@ def _imported(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise QuestionError(f"{name} is not installed; pip install {name}.") from error
+
+
+PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboardX"}
+
+
+def check_tracker(name: str) -> None:
+    """`QuestionError` for an unknown one, or one whose package is missing: before a search, not
+    after it.
+    """
+    _ = TRACKERS[name]
+    if name in PACKAGES and find_spec(PACKAGES[name]) is None:
+        raise QuestionError(f"{PACKAGES[name]} is not installed; pip install {PACKAGES[name]}.")
 
 
 TRACKERS: Table[Callable[["Run"], str]] = Table(

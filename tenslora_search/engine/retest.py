@@ -69,6 +69,11 @@ class Retests:
         return self.left is not None and not self.left and not self._running
 
     @property
+    def has_any(self) -> bool:
+        """Whether a trial is complete, and may be retested."""
+        return any(one.state == "complete" for one in self.study.records.values())
+
+    @property
     def n_at_most(self) -> int:
         """Trials that are trained again, over all seeds, with LoRA's best and the head alone."""
         n_complete = sum(one.state == "complete" for one in self.study.records.values())

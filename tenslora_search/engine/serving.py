@@ -217,10 +217,12 @@ class Serving:
 
     @property
     def _seconds_of_search(self) -> float:
-        """When the search ends and the retest begins."""
+        """When the search ends and the retest begins; nothing is kept for one before there is a
+        trial to be retested.
+        """
         if self.time_limit is None:
             return math.inf
-        if not self.question.retest:
+        if not self.question.retest or not self.retests.has_any:
             return self.time_limit
         share = self._seconds_of_retest / self.time_limit
         return self.time_limit * (1 - min(MOST_SHARE, max(RETEST_SHARE, share)))

@@ -226,4 +226,21 @@ def network(axes: str, entry: Callable[..., Form], options: Options, group: Grou
     construction in a shape group.
     """
     modes = tuple(Axis(name, group.size(name)) for name in axes.split())
-    return Network(group, entry(modes, **dict(options)))
+    return Network(group, _formed(entry, modes, options))
+
+
+def _formed(entry: Callable[..., Form], modes: tuple[Axis, ...], options: Options) -> Form:
+    """`QuestionError` for an entry, perhaps a user's own, that fails or gives something else."""
+    name = getattr(entry, "__name__", str(entry))
+    try:
+        form = entry(modes, **dict(options))
+    except QuestionError:
+        raise
+    except Exception as error:
+        over = " ".join(mode.name for mode in modes)
+        raise QuestionError(
+            f"decomposition {name} fails over the modes {over}: {type(error).__name__}: {error}."
+        ) from error
+    if not isinstance(form, Form):
+        raise QuestionError(f"decomposition {name} gives {str(form)[:40]!r} instead of a Form.")
+    return form

@@ -312,10 +312,12 @@ def test_more_trials_take_a_search_further_and_another_question_is_refused(tmp_p
     )
 
 
+@pytest.mark.usefixtures("run")
 def test_a_time_limit_ends_the_search_with_a_report(tmp_path):
-    run = search(**ASKED, trials=500, time_limit=3.0, out=tmp_path / "run")
-    assert len(run.trials()) < 500
-    assert (run.folder / "report.html").is_file()
+    """Model and data, which `run` has read, are there before it is over."""
+    found = search(**ASKED, trials=500, time_limit=8.0, out=tmp_path / "run")
+    assert len(found.trials()) < 500
+    assert (found.folder / "report.html").is_file()
 
 
 @pytest.mark.parametrize("gpus", [-1, 1.5, float("nan")])

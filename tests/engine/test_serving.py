@@ -245,13 +245,15 @@ def test_a_slow_narrow_pack_does_not_decide_what_is_kept(tmp_path):
     assert source.seconds_left == pytest.approx(75, abs=2.0)
 
 
-@pytest.mark.parametrize(("seconds", "share"), [(0.1, 0.25), (10 / 3, 0.4), (60.0, 0.5)])
+@pytest.mark.parametrize(("seconds", "share"), [(0.1, 0.25), (20 / 3, 0.4), (60.0, 0.5)])
 def test_of_the_time_limit_as_much_is_kept_as_the_retests_will_take(tmp_path, seconds, share):
-    """A quarter at least, half at most; one trial and what goes with it, from two seeds."""
+    """Nothing before there is a trial to retest; then a quarter at least and half at most."""
     source = serving_of(tmp_path, trials=1)
-    segment = source.next_work()
-    assert (len(segment.numbers), segment.to_step) == (1, 4)
-    save_file({"a": torch.zeros(1)}, tmp_path / "0.safetensors")
-    source.finished(segment, [TrialResult(0, 4, 0.5, 0.5, None, 0.1)], tmp_path, seconds)
-    # 12 steps of 2 trials from 2 seeds, each step a quarter of what those 4 took
-    assert source.seconds_left == pytest.approx(100 * (1 - share), abs=1.0)
+    for n_steps, kept in ((4, 0.0), (8, share)):
+        segment = source.next_work()
+        assert (len(segment.numbers), segment.to_step - segment.from_step) == (1, n_steps)
+        save_file({"a": torch.zeros(1)}, tmp_path / "0.safetensors")
+        rows = [TrialResult(0, segment.to_step, 0.5, 0.5, None, 0.1)]
+        source.finished(segment, rows, tmp_path, seconds * n_steps / 12)
+        # of 12 steps; the retest takes 12 of 3 trials from 2 seeds
+        assert source.seconds_left == pytest.approx(100 * (1 - kept), abs=1.0)
