@@ -11,6 +11,7 @@ from typing import Any
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.budget import parse_seconds
 from tenslora_search.spec.paths import is_file, typed
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError, unknown
@@ -25,6 +26,18 @@ def check_names(options: Mapping[str, Any], call: Callable[..., object]) -> None
     for name in options:
         if name not in (*known, "labels"):
             raise QuestionError(unknown("option", name, [*known]))
+
+
+def check_lists(**named: object) -> None:
+    """`QuestionError` for a text where a list of texts belongs: its characters would be taken."""
+    for name, value in named.items():
+        if isinstance(value, str | Path):
+            raise QuestionError(f"{name} is a list, such as {name}=[{str(value)!r}]; got a text.")
+
+
+def seconds_of(time_limit: float | str | None) -> float | None:
+    """Seconds, of a text such as 2h too."""
+    return parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit
 
 
 def check_options(

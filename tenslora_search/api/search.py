@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tenslora_search.api.checks import check_names, check_options, checked_folder
+from tenslora_search.api.checks import (
+    check_lists,
+    check_names,
+    check_options,
+    checked_folder,
+    seconds_of,
+)
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
@@ -20,6 +26,7 @@ from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
 from tenslora_search.engine.serving import Serving
 from tenslora_search.engine.source import Place
+from tenslora_search.hub.turns import TURN
 from tenslora_search.runs.config import write_config
 from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
@@ -44,7 +51,7 @@ LOGGER = logging.getLogger("tenslora_search")
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
     model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
-    time_limit: float | None = None, sampler: str | None = None, pruner: str | None = None,
+    time_limit: float | str | None = None, sampler: str | None = None, pruner: str | None = None,
     objective: str | None = None, pack: int | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
     retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
@@ -55,22 +62,23 @@ def search(
     """Searches for the best adapters within a budget of trainable parameters; returns the run.
 
     `methods`: names of `list methods`, or "all", which narrow the space. A quarter to half of
-    `time_limit` (seconds) is kept for the retest; `pack` trials train side by side (None: what a
-    GPU takes; 8 on a CPU); in `out` the same question goes on. `callbacks` are called with each
-    event of a trial that is written down (a line of trials.jsonl); what they raise ends the search;
-    Ray Tune's hear of segments. `plugins`: files that add entries. `track`: mlflow, wandb or
-    tensorboard. More `options`: those of `Question`. `QuestionError` if wrong; `NothingFitsError`
-    if nothing fits.
+    `time_limit` (seconds, or "2h") is kept for the retest; `pack` trials train side by side (None:
+    what a GPU takes; 8 on a CPU); in `out` the same question goes on. `callbacks` are called with
+    each event of a trial that is written down (a line of trials.jsonl); what they raise ends the
+    search; Ray Tune's hear of segments. `plugins`: files that add entries. `track`: mlflow, wandb
+    or tensorboard. More `options`: those of `Question`. Searches in threads take turns.
+    `QuestionError` if wrong; `NothingFitsError` if nothing fits.
 
     >>> search("digits", budget="4k", **quick).proof  # (configurations, those over the budget)
     (2, 0)
     """
     began = time.monotonic()
     check_names(options, search)
+    check_lists(plugins=plugins, track=track)
     checked_folder(out, plugins, force=force)
     how = How(
-        executor, pack, time_limit, ray_address, gpus_per_worker, plugins, track, callbacks, out,
-        force, progress, began,
+        executor, pack, seconds_of(time_limit), ray_address, gpus_per_worker, plugins, track,
+        callbacks, out, force, progress, began,
     )  # fmt: skip
     asked = Question.of(
         budget=budget, task=task, data=data, model=model, space=space, trials=trials,
@@ -164,7 +172,8 @@ def _searched(
         limit, began = serving["time_limit"], serving["began"]
         left = math.inf if limit is None else limit - (time.monotonic() - began)
         with signals.within(left):
-            run_file = _prepared(folder, asked, make_ready, force=force)
+            with TURN:
+                run_file = _prepared(folder, asked, make_ready, force=force)
             write_config(folder, asked, said)
             asking = Asking(folder, asked, run_file, _needs(asked, run_file))
             if not asking.done:

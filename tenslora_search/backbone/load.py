@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tenslora_search.backbone.quantized import options_of_quantized
 from tenslora_search.data.goals import Goal
 from tenslora_search.hub.quiet import quiet
+from tenslora_search.hub.turns import TURN
 from tenslora_search.nn.attach import head_parameters
 from tenslora_search.nn.token_loss import check_head
 from tenslora_search.spec.families import family_of
@@ -32,6 +33,11 @@ def load_backbone(name: str, goal: Goal) -> Backbone:
     Raises `QuestionError` for a name that is no model, a model without such a head, weights that
     are not safetensors, or weights that lack more of the model than its head and pooler.
     """
+    with TURN:
+        return _loaded(name, goal)
+
+
+def _loaded(name: str, goal: Goal) -> Backbone:
     place, config = place_and_config(name)
     with reading(name, place), quiet():
         config = _configured(name, config, goal)

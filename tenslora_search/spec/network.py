@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
+from typing import cast
 
 from tenslora_search.spec.form import OUTPUT_MODES, Axis, Factor, Form
 from tenslora_search.spec.geometry import STACKED, Group
 from tenslora_search.spec.knobs import Options
+from tenslora_search.spec.table import QuestionError
 
 UNBOUNDED = 1 << 40
 """Stands for the size of a bond when only the limits set by the modes are asked for."""
@@ -233,7 +235,7 @@ def _formed(entry: Callable[..., Form], modes: tuple[Axis, ...], options: Option
     """`QuestionError` for an entry, perhaps a user's own, that fails or gives something else."""
     name = getattr(entry, "__name__", str(entry))
     try:
-        form = entry(modes, **dict(options))
+        form = cast(object, entry(modes, **dict(options)))
     except QuestionError:
         raise
     except Exception as error:

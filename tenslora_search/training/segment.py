@@ -23,6 +23,7 @@ from tenslora_search.data.metrics import by_class
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.contents import stamp
 from tenslora_search.hub.places import model_digest
+from tenslora_search.hub.turns import TURN
 from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import (
     Answer,
@@ -61,12 +62,14 @@ def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[T
     computed again in backward, and which fails with the reason if that is not enough. Once
     `is_over` says so, trials are cut short: saved at the step they stand on, not scored.
     """
-    return _run(segment, segment.entrants, folder, is_over)
+    with TURN:
+        return _run(segment, segment.entrants, folder, is_over)
 
 
 def probe(probe: Probe) -> Answer:
     """The answer of PROBES' function of that name."""
-    return PROBES[probe.name](probe, worker_backbone)
+    with TURN:
+        return PROBES[probe.name](probe, worker_backbone)
 
 
 def _run(

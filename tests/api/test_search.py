@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -355,3 +356,23 @@ def test_a_wave_is_cut_into_a_pack_a_worker_and_no_larger_than_was_asked(tmp_pat
                 segments.append(len(work.entrants))
         sizes[name] = segments
     assert sizes == {"auto": [10, 10], "asked": [5, 5, 5, 5]}
+
+
+def test_searches_in_threads_take_turns_and_give_what_they_give_alone(run, tmp_path):
+    """They share the backbone that a process keeps; `run` is there so that it is trained."""
+    asked = {**ASKED, "retest": 0, "trials": 2, "max_steps": 6}
+
+    def scores(seed: int, folder: str) -> list[float]:
+        return search(**asked, seed=seed, out=tmp_path / folder).trials()["score"].tolist()
+
+    with ThreadPoolExecutor(3) as threads:
+        found = [threads.submit(scores, seed, f"thread-{seed}") for seed in range(3)]
+    assert [one.result() for one in found] == [scores(seed, f"alone-{seed}") for seed in range(3)]
+
+
+def test_texts_where_lists_belong_and_a_time_limit_as_it_is_typed(tmp_path):
+    for name in ("track", "plugins"):
+        with pytest.raises(QuestionError, match=f"{name} is a list, such as"):
+            search(**ASKED, **{name: "mlflow"}, out=tmp_path / "run")
+    with pytest.raises(QuestionError, match="'soon' is no time limit"):
+        search(**ASKED, time_limit="soon", out=tmp_path / "run")

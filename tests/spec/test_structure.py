@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.geometry import Geometry
+from tenslora_search.spec.network import network
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import QuestionError
 
@@ -112,3 +113,17 @@ def test_refused(words, options, message):
     with pytest.raises(QuestionError) as error:
         Structure.of(*words, BASE, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (lambda modes: modes[9], "fails over the modes input output: IndexError"),
+        (lambda modes: 3, "gives '3' instead of a Form"),
+    ],
+)
+def test_a_decomposition_that_fails_is_one_line(entry, words):
+    """A user's own, perhaps: neither a traceback nor exit code 1."""
+    group = Geometry.attention(hidden=8, heads=2, layers=1).groups[0]
+    with pytest.raises(QuestionError, match=words):
+        network("input output", entry, (), group)
