@@ -11,7 +11,6 @@ from typing import Any
 from tenslora_search.engine.executors import EXECUTORS
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
-from tenslora_search.spec.budget import parse_seconds
 from tenslora_search.spec.paths import is_file, typed
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError, unknown
@@ -29,15 +28,14 @@ def check_names(options: Mapping[str, Any], call: Callable[..., object]) -> None
 
 
 def check_lists(**named: object) -> None:
-    """`QuestionError` for a text where a list of texts belongs: its characters would be taken."""
+    """`QuestionError` for anything else where a list belongs: of a text the characters would be
+    taken.
+    """
     for name, value in named.items():
-        if isinstance(value, str | Path):
-            raise QuestionError(f"{name} is a list, such as {name}=[{str(value)!r}]; got a text.")
-
-
-def seconds_of(time_limit: float | str | None) -> float | None:
-    """Seconds, of a text such as 2h too."""
-    return parse_seconds(time_limit) if isinstance(time_limit, str) else time_limit
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise QuestionError(
+                f"{name} is a list, such as {name}=[{str(value)!r}]; got {value!r}."
+            )
 
 
 def check_options(

@@ -9,13 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tenslora_search.api.checks import (
-    check_lists,
-    check_names,
-    check_options,
-    checked_folder,
-    seconds_of,
-)
+from tenslora_search.api.checks import check_lists, check_names, check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
@@ -32,6 +26,7 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.budget import parse_seconds
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
@@ -76,9 +71,10 @@ def search(
     check_names(options, search)
     check_lists(plugins=plugins, track=track)
     checked_folder(out, plugins, force=force)
+    limit = None if time_limit is None else parse_seconds(time_limit)
     how = How(
-        executor, pack, seconds_of(time_limit), ray_address, gpus_per_worker, plugins, track,
-        callbacks, out, force, progress, began,
+        executor, pack, limit, ray_address, gpus_per_worker, plugins, track, callbacks, out, force,
+        progress, began,
     )  # fmt: skip
     asked = Question.of(
         budget=budget, task=task, data=data, model=model, space=space, trials=trials,

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from tenslora_search.spec.table import QuestionError, Table
 
 if TYPE_CHECKING:
     from tenslora_search.api.results import Run
+
+
+Tracker = Callable[["Run"], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,32 @@ def question(run: "Run") -> dict[str, Any]:
     return {name: one for name, one in asdict(run.file.question).items() if one is not None}
 
 
-def mlflow(run: "Run") -> str:
+def needs(name: str) -> Callable[[Callable[[Any, "Run"], str]], Tracker]:
+    """Gives a function the package that it sends with as its first argument; what it makes of it
+    says the package's name too, so that a search knows before it begins whether it is there.
+    """
+
+    def given(send: Callable[[Any, "Run"], str]) -> Tracker:
+        @wraps(send)
+        def sent(run: "Run") -> str:
+            return send(_imported(name), run)
+
+        vars(sent)["package"] = name
+        return sent
+
+    return given
+
+
+def check_tracker(name: str) -> None:
+    """`QuestionError` for an unknown one, or one whose package is missing."""
+    package = getattr(TRACKERS[name], "package", None)
+    if package is not None and find_spec(package) is None:
+        raise _missing(package)
+
+
+@needs("mlflow")
+def mlflow(package: Any, run: "Run") -> str:
     """MLflow, wherever MLFLOW_TRACKING_URI points; the report and front.csv as its artifacts."""
-    package = _imported("mlflow")
     package.set_experiment(f"tenslora-search {run.file.task}")
     with package.start_run(run_name=run.folder.resolve().name) as parent:
         package.log_params(question(run))
@@ -73,11 +100,11 @@ def mlflow(run: "Run") -> str:
     return f"mlflow: {parent.info.run_id} in {package.get_tracking_uri()}"
 
 
-def wandb(run: "Run") -> str:
+@needs("wandb")
+def wandb(package: Any, run: "Run") -> str:
     """Weights & Biases: one group, a run a trial and one of the search; WANDB_MODE=offline keeps
     them in wandb/ until `wandb sync`.
     """
-    package = _imported("wandb")
     about = {"project": "tenslora-search", "group": run.folder.resolve().name, "reinit": True}
     with package.init(**about, name="search", job_type="search", config=question(run)) as parent:
         columns = ["number", "method", "ranks", "n_params", "score", "report_score", "report_std"]
@@ -92,17 +119,19 @@ def wandb(run: "Run") -> str:
     return f"wandb: group {about['group']}, {place}"
 
 
-def tensorboard(run: "Run") -> str:
+@needs("tensorboardX")
+def tensorboard(package: Any, run: "Run") -> str:
     """TensorBoard, in tensorboard/ of the run folder: a run a trial, its settings as
     hyperparameters.
     """
     folder = inside(run.folder, "tensorboard")
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier state of this run
-    writer = _imported("tensorboardX").SummaryWriter
     from tensorboardX.summary import hparams
 
     for one in told(run):
-        with writer(str(folder / one.name.replace(" ", "-")), write_to_disk=True) as file:
+        with package.SummaryWriter(
+            str(folder / one.name.replace(" ", "-")), write_to_disk=True
+        ) as file:
             for step, score in one.curve:
                 file.add_scalar("select_score_by_step", score, step)
             plain = {name: _plain(value) for name, value in one.settings.items()}
@@ -121,22 +150,14 @@ def _imported(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise QuestionError(f"{name} is not installed; pip install {name}.") from error
+        raise _missing(name) from error
 
 
-PACKAGES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboardX"}
+def _missing(name: str) -> QuestionError:
+    return QuestionError(f"{name} is not installed; pip install {name}.")
 
 
-def check_tracker(name: str) -> None:
-    """`QuestionError` for an unknown one, or one whose package is missing: before a search, not
-    after it.
-    """
-    _ = TRACKERS[name]
-    if name in PACKAGES and find_spec(PACKAGES[name]) is None:
-        raise QuestionError(f"{PACKAGES[name]} is not installed; pip install {PACKAGES[name]}.")
-
-
-TRACKERS: Table[Callable[["Run"], str]] = Table(
+TRACKERS: Table[Tracker] = Table(
     "tracker", {entry.__name__: entry for entry in (mlflow, wandb, tensorboard)}
 )
 """Each says where the runs are."""

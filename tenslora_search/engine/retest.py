@@ -69,15 +69,12 @@ class Retests:
         return self.left is not None and not self.left and not self._running
 
     @property
-    def has_any(self) -> bool:
-        """Whether a trial is complete, and may be retested."""
-        return any(one.state == "complete" for one in self.study.records.values())
-
-    @property
     def n_at_most(self) -> int:
-        """Trials that are trained again, over all seeds, with LoRA's best and the head alone."""
+        """Trials that are trained again, over all seeds, with LoRA's best and the head alone; none
+        while none is complete.
+        """
         n_complete = sum(one.state == "complete" for one in self.study.records.values())
-        return self.n_seeds * (min(n_complete, MOST_RETESTED) + 2)
+        return self.n_seeds * (min(n_complete, MOST_RETESTED) + 2) if n_complete else 0
 
     @property
     def n_done(self) -> int:

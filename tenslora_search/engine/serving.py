@@ -222,7 +222,7 @@ class Serving:
         """
         if self.time_limit is None:
             return math.inf
-        if not self.question.retest or not self.retests.has_any:
+        if not self.retests.n_at_most:
             return self.time_limit
         share = self._seconds_of_retest / self.time_limit
         return self.time_limit * (1 - min(MOST_SHARE, max(RETEST_SHARE, share)))

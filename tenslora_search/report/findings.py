@@ -186,7 +186,23 @@ def zero_sentence(record: RunRecord) -> str | None:
     if below:
         numbers = ", ".join(str(one.number) for one in below)
         text += f" Members of the front below that: {numbers}."
-    return text
+    return text + _without_gain(record, again)
+
+
+def _without_gain(record: RunRecord, zero: Sequence[float]) -> str:
+    """Said where no adapter is known to be worth its parameters."""
+    tested = [one for one in front(record.rows) if one.n_retests]
+    if not zero or not tested:
+        return ""
+    top, known = max(tested, key=lambda one: one.report_score), run_noise(record)
+    margin = known.margin(top.n_retests, len(zero)) if known else 0.0
+    if top.report_score - statistics.fmean(zero) > margin:
+        return ""
+    noise_of_both = f" (differences up to ±{margin:.4f} are noise)" if known else ""
+    return (
+        f" No member of the front is known to be better on report{noise_of_both}: so far no "
+        "adapter is worth its parameters. Longer trials or more of them may help."
+    )
 
 
 def noise_sentence(record: RunRecord) -> str:

@@ -29,8 +29,10 @@ def format_count(count: int) -> str:
     return f"{count:,}"
 
 
-def parse_seconds(text: str) -> float:
-    """Seconds from 90, 90s, 15m, 2h, 1.5h or 1h30m; `QuestionError` otherwise."""
+def parse_seconds(text: str | float) -> float:
+    """Seconds from 90, 90s, 15m, 2h, 1.5h, 1h30m or a number; `QuestionError` otherwise."""
+    if isinstance(text, int | float):
+        return text
     match = re.fullmatch(
         r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower()
     )

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tenslora_search.api.results import load_run
-from tenslora_search.api.trackers import TRACKERS, told
+from tenslora_search.api.trackers import TRACKERS, check_tracker, told
 from tenslora_search.spec.table import QuestionError
 
 DIGITS = Path(__file__).parents[1] / "report" / "digits"
@@ -101,3 +101,11 @@ def test_a_package_that_is_missing_is_one_line(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(QuestionError, match="wandb is not installed; pip install wandb"):
         TRACKERS["wandb"](run)
+    with pytest.raises(QuestionError, match="wandb is not installed; pip install wandb"):
+        check_tracker("wandb")
+    check_tracker("tensorboard")
+    TRACKERS.add("own", str)  # a function of a run alone may be an entry
+    try:
+        check_tracker("own")
+    finally:
+        TRACKERS.remove("own")

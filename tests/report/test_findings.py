@@ -15,6 +15,7 @@ from tenslora_search.report.findings import (
     noise_sentence,
     rows_sentence,
     run_noise,
+    zero_sentence,
 )
 from tenslora_search.report.noise import STUDENT, Noise, noise
 from tenslora_search.report.pareto import (
@@ -27,6 +28,7 @@ from tenslora_search.report.pareto import (
 )
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.rows import Row
+from tenslora_search.runs.events import HeadAlone
 from tenslora_search.runs.run_file import RunFile
 
 HERE = Path(__file__).parent
@@ -325,3 +327,13 @@ def test_the_size_of_the_report_split_is_an_error_of_its_own():
         rows_sentence(record(("a", 1, 0.9, [0.9]))) or ""
     )  # sqrt(0.9 * 0.1 / 1000)
     assert rows_sentence(record(("a", 1, 0.9, [0.9]), metric="matthews")) is None
+
+
+@pytest.mark.parametrize(
+    ("zero", "is_said"), [((0.80, 0.79, 0.81), True), ((0.5, 0.51, 0.49), False)]
+)
+def test_a_front_that_is_no_better_than_the_head_alone_is_told(zero, is_said):
+    rows = [("LoRA", 100, 0.8, (0.81, 0.80, 0.79)), ("LoTR", 50, 0.79, (0.79, 0.80, 0.78))]
+    alone = {seed: HeadAlone(seed, score, 1.0) for seed, score in enumerate(zero, start=1)}
+    text = zero_sentence(replace(record(*rows), head_alone=alone))
+    assert ("no adapter is worth its parameters" in text) == is_said
