@@ -101,8 +101,8 @@ def _print_version() -> int:
 ASKED = (
     "budget", "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner",
     "objective", "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows",
-    "count_head", "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
-    "split", "asynchronous", "cut", "warm_start",
+    "count_head", "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget",
+    "group", "split", "asynchronous", "cut", "warm_start",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
 HOW = ("executor", "gpus_per_worker", "ray_address", "out", "force")

@@ -265,6 +265,28 @@ def test_options_come_from_the_environment_alone_and_errors_say_so(command, monk
     assert f"{config}: trials is a whole number; got 'x'." in command("--config", str(config))[2]
 
 
+def test_a_pipe_is_no_data_file(command, tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    asked = ("--budget", "6k", "--model", "minilm", "--dry-run")
+    code, _, err = command(*asked, "--data", str(tmp_path / "rows.csv"))
+    assert (code, "is a pipe, which is read once" in err) == (2, True)
+
+
+def test_ctrl_c_while_the_command_is_imported():
+    program = (
+        "import os, signal, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in a job it is ignored
+        "sys.meta_path.insert(0, Stop())\n"
+        "from tenslora_search.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "tenslora-search: interrupted.\n")
+
+
 @pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])
 def test_gpus_per_worker_is_none_a_share_or_whole(command, tmp_path, gpus):
     code, _, err = command(*SMALL, "--gpus-per-worker", gpus, "--out", str(tmp_path / "run"))

@@ -218,6 +218,8 @@ def _prepared(
         _check_unchanged(folder, before, run)
         run = replace(before, question=question)
     run.write(folder)
+    if run.absence:
+        LOGGER.warning("%s", run.absence)
     if data.unused:
         inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
         LOGGER.warning(
@@ -269,6 +271,7 @@ def _run_file(question: Question, data: "TaskData", folder: Path | None) -> RunF
         unused_columns=tuple(data.unused),
         rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
         grouped=dict(data.grouped),
+        absent=dict(data.absent),
         geometry=space.geometry,
         geometries=dict(space.geometries),
         rungs=question.rungs,

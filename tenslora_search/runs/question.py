@@ -17,7 +17,7 @@ from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
-from tenslora_search.spec.paths import exists, shown, typed
+from tenslora_search.spec.paths import exists, found, typed
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -289,10 +289,7 @@ def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
     _check_length("data", data)
-    path = typed(data)
-    if not exists(path):
-        raise QuestionError(f"--data {shown(data)}: no such file or folder.")
-    return str(path.resolve())
+    return str(found(data, "--data").resolve())
 
 
 def _folders(said: object) -> tuple[str, ...] | None:
