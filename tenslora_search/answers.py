@@ -28,17 +28,12 @@ def print_dry_run(
     asked: dict[str, Any], how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
     """The local data that would be read, the space in numbers, and how trials would be scored."""
-    from tenslora_search.api.checks import check_options
-    from tenslora_search.runs.folder import check_folder
     from tenslora_search.runs.question import Question
     from tenslora_search.study.asked import space_of
     from tenslora_search.study.earlier import check_earlier
 
     question = Question.of(**asked)
-    names = ("executor", "gpus_per_worker", "time_limit", "track")
-    check_options(question, **{name: how[name] for name in names})
-    if how["out"] is not None:
-        check_folder(typed(how["out"]), question, force=how["force"])
+    _check_how(question, how)
     head = question.head_params if question.count_head else 0
     if head is None and not quiet:
         print(
@@ -67,6 +62,17 @@ def print_dry_run(
     print(f"{question.trials} trials, scored after {rungs} steps of {question.batch_size} rows; "
           f"sampler {question.sampler}, "
           f"pruner {question.pruner}")  # fmt: skip
+
+
+def _check_how(question: "Question", how: dict[str, Any]) -> None:
+    """As a search does, of what it is told besides its question."""
+    from tenslora_search.api.checks import check_options
+    from tenslora_search.runs.folder import check_folder
+
+    names = ("executor", "gpus_per_worker", "time_limit", "track")
+    check_options(question, **{name: how[name] for name in names})
+    if how["out"] is not None:
+        check_folder(typed(how["out"]), question, force=how["force"])
 
 
 def _looked_at(question: "Question") -> list[str]:

@@ -345,7 +345,3 @@ def _display(*, quiet: bool) -> Any:
     if quiet:
         return silent()
     return live() if sys.stdout.isatty() else plain()
-
-
-if __name__ == "__main__":
-    main()
