@@ -44,7 +44,7 @@ def seconds(words: str) -> tuple[float, float]:
     """The best of some runs of the command, Python's start included: from start to end, and of the
     processor.
     """
-    command = [sys.executable, "-m", "tenslora_search.cli", *words.split()]
+    command = [sys.executable, "-m", "tenslora_search", *words.split()]
     whole, busy = [], []
     for _ in range(ROUNDS):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -36,7 +36,7 @@ def main() -> None:
             str(folder),
         ]
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "tenslora_search.cli", *command], check=True)
+        subprocess.run([sys.executable, "-m", "tenslora_search", *command], check=True)
         ours = time.perf_counter() - began
         events = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
         specs = [event["spec"] for event in events if event["event"] == "proposed"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.runs.events import Event
+from tenslora_search.runs.events import Event, read_events
 from tenslora_search.runs.replay import replayed
 from tenslora_search.spec.table import QuestionError
 
@@ -59,7 +59,7 @@ class Journal:
         """All events, without the last `unfinished(events)`, which a crash has cut off from what
         belongs to them: those leave the file.
         """
-        events = self.read()
+        events = replayed(self.path)[0]
         lost = unfinished(events)
         if lost:
             content = self.path.read_bytes()
@@ -68,8 +68,8 @@ class Journal:
         return events[: len(events) - lost]
 
     def read(self) -> list[Event]:
-        """All events, the first of them `Opened`; see `replayed`."""
-        return replayed(self.path)[0]
+        """All events, the first of them `Opened`; see `read_events`."""
+        return read_events(self.path)
 
 
 def mend(path: Path) -> None:

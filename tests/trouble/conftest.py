@@ -45,7 +45,7 @@ def start(environment):
     started: list[subprocess.Popen] = []
 
     def run(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "tenslora_search.cli", *arguments]
+        command = [sys.executable, "-m", "tenslora_search", *arguments]
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
