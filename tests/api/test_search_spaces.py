@@ -41,7 +41,7 @@ decomposition = ["cp"]
 allocator = ["level", "ramp", "gelora", "gradient"]
 
 [prior]
-gradient = 64
+gradient = 1
 """
 
 
