@@ -6,7 +6,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
 
@@ -260,38 +259,6 @@ def test_an_inline_search_has_no_use_for_callbacks_of_ray(tmp_path):
     ):
         search(**ASKED, trials=2, out=tmp_path / "run", callbacks=[Logger()])
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_callbacks_of_ray_hear_of_segments(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    from ray.tune.logger import LoggerCallback
-
-    monkeypatch.setattr("tenslora_search.engine.ray_start._cores_needed", lambda place: 1)
-
-    class Logger(LoggerCallback):
-        rows: ClassVar[list] = []
-
-        def log_trial_result(self, iteration, trial, result):
-            self.rows.append((result["trials"], result["score"]))
-
-    heard = []
-    asked = {**ASKED, "executor": "ray", "retest": 1}
-    try:
-        with pytest.raises(
-            QuestionError, match=r"a function of an event or a ray\.tune\.Callback; got int"
-        ):
-            search(**asked, trials=2, out=tmp_path / "wrong", callbacks=[3])
-        run = search(**asked, trials=3, out=tmp_path / "run", callbacks=[Logger(), heard.append])
-    finally:
-        ray.shutdown()
-    events = [json.loads(line) for line in (run.folder / "trials.jsonl").read_text().splitlines()]
-    segments = [len(event["numbers"]) for event in events if event["event"] == "segment"]
-    others = [event for event in events if event["event"] in ("retest", "head_alone")]
-    assert sum(n for n, _ in Logger.rows) == sum(segments) + len(others)
-    assert [event["event"] for event in heard if event["event"] == "rung"]
-    scores = {event.get("score", event.get("report_score")) for event in events}
-    assert {score for _, score in Logger.rows} <= scores
 
 
 def test_more_trials_take_a_search_further_and_another_question_is_refused(tmp_path):
