@@ -283,7 +283,7 @@ def test_more_trials_take_a_search_further_and_another_question_is_refused(tmp_p
 @pytest.mark.usefixtures("run")
 def test_a_time_limit_ends_the_search_with_a_report(tmp_path):
     """Model and data, which `run` has read, are there before it is over."""
-    found = search(**ASKED, trials=500, time_limit=8.0, out=tmp_path / "run")
+    found = search(**ASKED, trials=500, time_limit=5.0, out=tmp_path / "run")
     assert len(found.trials()) < 500
     assert (found.folder / "report.html").is_file()
 
@@ -332,9 +332,9 @@ def test_searches_in_threads_take_turns_and_give_what_they_give_alone(run, tmp_p
     def scores(seed: int, folder: str) -> list[float]:
         return search(**asked, seed=seed, out=tmp_path / folder).trials()["score"].tolist()
 
-    with ThreadPoolExecutor(3) as threads:
-        found = [threads.submit(scores, seed, f"thread-{seed}") for seed in range(3)]
-    assert [one.result() for one in found] == [scores(seed, f"alone-{seed}") for seed in range(3)]
+    with ThreadPoolExecutor(2) as threads:
+        found = [threads.submit(scores, seed, f"thread-{seed}") for seed in range(2)]
+    assert [one.result() for one in found] == [scores(seed, f"alone-{seed}") for seed in range(2)]
 
 
 def test_texts_where_lists_belong_and_a_time_limit_as_it_is_typed(tmp_path):
