@@ -305,7 +305,9 @@ class SearchSpace:
         return found
 
     def _can_keep(self, structure: Structure) -> bool:
-        """Whether something of a structure keeps to the limits."""
+        """Whether something of a structure that fits the budget keeps to the limits."""
+        if self.limits == ANY:
+            return True
         weights = [0.5] * len(structure.bonds)
 
         def make(size: int) -> AdapterSpec:
