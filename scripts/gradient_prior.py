@@ -12,7 +12,8 @@ Three measures are taken of every recorded configuration before anything is trai
 Spearman's correlation is with the score on select and on report; what size and learning rate
 explain is taken out by a cubic fit to the ranks of the scores. The mean over eight bins of size
 stands beside that over all. FOLDER/spectra.json keeps what the probe gradient_spectra answers, for
-`scripts/compare_searchers.py` and for a second call; nothing of the task is in it.
+`scripts/compare_searchers.py` and for a second call; it is derived from the task and stays out of
+the repository.
 """
 
 import argparse
