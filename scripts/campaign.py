@@ -386,9 +386,9 @@ def of_flags(made: Material, generator: random.Random) -> Case:
 
 def of_options(made: Material, generator: random.Random) -> Case:
     """A file for --config: a key of it with a value of any kind."""
-    from tenslora_search.runs.config import NAMES
+    from tenslora_search.runs.config import OPTIONS
 
-    key, value = generator.choice([*NAMES, "nonsense"]), generator.choice(TOML_VALUES)
+    key, value = generator.choice([*OPTIONS, "nonsense"]), generator.choice(TOML_VALUES)
     path = made.folder / "options.toml"
     said = {"task": '"digits"', "budget": '"4k"', key: value}
     text = "".join(f"{name} = {one}\n" for name, one in said.items())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenslora_search.spec.budget import format_count
+from tenslora_search.spec.paths import typed
 
 if TYPE_CHECKING:
     from tenslora_search.runs.question import Question
@@ -24,16 +25,15 @@ def without_result(run: Any) -> str:
 
 
 def print_dry_run(
-    budget: str, asked: dict[str, Any], means: dict[str, Any], *, as_json: bool, quiet: bool
+    asked: dict[str, Any], how: dict[str, Any], *, as_json: bool, quiet: bool
 ) -> None:
     """The local data that would be read, the space in numbers, and how trials would be scored."""
-    from tenslora_search.api.checks import check_options
     from tenslora_search.runs.question import Question
     from tenslora_search.study.asked import space_of
     from tenslora_search.study.earlier import check_earlier
 
-    question = Question.of(budget=budget, **asked)
-    check_options(question, **means)
+    question = Question.of(**asked)
+    _check_how(question, how)
     head = question.head_params if question.count_head else 0
     if head is None and not quiet:
         print(
@@ -64,9 +64,26 @@ def print_dry_run(
           f"pruner {question.pruner}")  # fmt: skip
 
 
+def _check_how(question: "Question", how: dict[str, Any]) -> None:
+    """As a search does, of what it is told besides its question."""
+    from tenslora_search.api.checks import check_options
+    from tenslora_search.runs.folder import check_folder
+
+    names = ("executor", "gpus_per_worker", "time_limit", "track")
+    check_options(question, **{name: how[name] for name in names})
+    if how["out"] is not None:
+        check_folder(typed(how["out"]), question, force=how["force"])
+
+
 def _looked_at(question: "Question") -> list[str]:
-    """What a search would read of local data; rows of the hub are left where they are."""
-    if question.data is None:
+    """What a search would read of local data; rows of the hub are left where they are, unless
+    columns of theirs are named.
+    """
+    if question.retain is not None:
+        from tenslora_search.data.retain import check_retained
+
+        check_retained(question.retain, question.model)
+    if question.data is None and not question.columns and not question.group:
         return []
     from tenslora_search.data.look import look
 

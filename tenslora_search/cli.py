@@ -14,11 +14,12 @@ from typing import Any
 
 import typer
 
-from tenslora_search import options
+from tenslora_search import meanings, options
 from tenslora_search.answers import print_dry_run, print_result, without_result
 from tenslora_search.api.signals import Stopped
+from tenslora_search.origins import is_nothing_said, origins_told, with_origins
 from tenslora_search.runs.provenance import COMMAND, printable
-from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.budget import parse_pack, parse_seconds
 from tenslora_search.spec.paths import shown
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
@@ -26,7 +27,6 @@ from tenslora_search.streams import open_streams, printing, unsaid
 from tenslora_search.words import check_words, plugins_first
 
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # where a default in brackets is text
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TENSLORA"},
@@ -62,36 +62,51 @@ def search(
 ) -> None:  # fmt: skip
     """Search for the best adapters within a budget; `COMMAND --help` for the other verbs."""
     load_plugins(plugin or ())
-    if context.invoked_subcommand is not None or version:
-        return _print_version() if context.invoked_subcommand is None else None
-    if budget is None:
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        raise typer.Exit(_print_version())
+    if is_nothing_said(context):
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    with origins_told(context):
+        _asked(context, as_json=as_json, quiet=quiet)
+
+
+def _asked(context: typer.Context, *, as_json: bool, quiet: bool) -> None:
+    """What the options of a search ask for: a dry run, or the search."""
+    said: dict[str, Any] = context.params
+    if said["budget"] is None:
         raise QuestionError("a search needs --budget, such as --budget 300k.")
-    asked = {name: context.params[name] for name in ASKED}
-    asked["columns"] = options.columns_of(column or [])
-    limit = parse_seconds(time_limit) if time_limit is not None else None
-    means = {name: context.params[name] for name in ("executor", "gpus_per_worker")}
-    means |= {"pack": options.pack_of(pack), "time_limit": limit}
-    if dry_run:
-        return print_dry_run(budget, asked, means, as_json=as_json, quiet=quiet)
-    places = {"ray_address": ray_address, "out": out, "force": force}
-    asked |= {"budget": budget, "plugins": plugin or (), "track": track or (), **places, **means}
-    level = options.level_of(log_level, logging.ERROR if quiet or as_json else logging.WARNING)
-    raise typer.Exit(_search(asked, level, as_json=as_json, quiet=quiet))
+    asked = {name: said[name] for name in ASKED}
+    asked["columns"] = meanings.columns_of(said["column"] or [])
+    how = {name: said[name] for name in HOW}
+    how["plugins"], how["track"] = said["plugin"] or (), said["track"] or ()
+    how["pack"], limit = parse_pack(said["pack"]), said["time_limit"]
+    how["time_limit"] = None if limit is None else parse_seconds(limit)
+    usual = logging.ERROR if quiet or as_json else logging.WARNING
+    level = meanings.level_of(said["log_level"], usual)
+    if said["dry_run"]:
+        return print_dry_run(asked, how, as_json=as_json, quiet=quiet)
+    raise typer.Exit(_search(asked | how, level, as_json=as_json, quiet=quiet))
 
 
-def _print_version() -> None:
+def _print_version() -> int:
     from importlib.metadata import version as installed
 
     print(installed("tenslora-search"))
+    return 0
 
 
 ASKED = (
-    "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner", "objective",
-    "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows", "count_head",
-    "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget", "group",
-    "split", "asynchronous", "cut", "warm_start",
+    "budget", "task", "model", "data", "goal", "space", "methods", "trials", "sampler", "pruner",
+    "objective", "retest", "retain", "seed", "max_steps", "batch_size", "max_length", "fit_rows",
+    "count_head", "max_rank", "metric", "drop_unlabelled", "eta", "retest_methods", "min_budget",
+    "group", "split", "asynchronous", "cut", "warm_start",
 )  # fmt: skip
 """The options that `Question.of` takes as they were typed."""
+HOW = ("executor", "gpus_per_worker", "ray_address", "out", "force")
+"""Those that `search` takes besides."""
 
 
 def _search(asked: dict[str, Any], level: int, *, as_json: bool, quiet: bool) -> int:
@@ -136,14 +151,14 @@ def count(
     """The exact number of trainable parameters of an adapter."""
     from tenslora_search.spec.adapter import AdapterSpec
 
-    structure = options.structure_of(method, construction, decomposition)
+    structure = meanings.structure_of(method, construction, decomposition)
     names = tuple(projections.replace(" ", "").split(","))
     sizes = {
         "hidden": hidden, "heads": heads, "layers": layers, "kv_heads": kv_heads,
         "head_dim": head_dim, "inner": inner,
     }  # fmt: skip
-    geometry = options.geometry_of(model, names, sizes)
-    spec = AdapterSpec.of(*structure, options.ranks_of(ranks), geometry)
+    geometry = meanings.geometry_of(model, names, sizes)
+    spec = AdapterSpec.of(*structure, meanings.ranks_of(ranks), geometry)
     if not as_json:
         print(spec.n_params)
         return
@@ -313,9 +328,7 @@ def _answered(words: list[str]) -> int:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
         message: str = error.format_message()  # type: ignore[attr-defined]
-        return (
-            _say(message, 2) if message else 2
-        )  # none: the help was printed, since nothing was asked
+        return _say(with_origins(message, getattr(error, "ctx", None)), 2)
 
 
 def _say(message: str, code: int) -> int:
@@ -332,7 +345,3 @@ def _display(*, quiet: bool) -> Any:
     if quiet:
         return silent()
     return live() if sys.stdout.isatty() else plain()
-
-
-if __name__ == "__main__":
-    main()

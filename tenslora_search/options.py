@@ -1,17 +1,20 @@
 """The options of the commands: what each is called, takes and means in `--help`."""
 
-import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from tenslora_search.runs.config import load_config
-from tenslora_search.spec.table import QuestionError
+from tenslora_search import meanings
 
-if TYPE_CHECKING:
-    from tenslora_search.spec.geometry import Geometry
+
+def number(help: str) -> Any:
+    return typer.Option(parser=meanings.number, metavar="X", help=help)
+
+
+def whole(help: str) -> Any:
+    return typer.Option(parser=meanings.whole, metavar="N", help=help)
+
 
 # search
 Budget = Annotated[
@@ -64,7 +67,10 @@ Space = Annotated[
 Methods = Annotated[
     str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
 ]
-Trials = Annotated[int | None, typer.Option(help="configurations to try [by task, else 64]")]
+Trials = Annotated[
+    int | None,
+    whole("configurations to try [by task, else 64]"),
+]
 TimeLimit = Annotated[str | None, typer.Option(metavar="90s|15m|2h", help="of the whole search")]
 WarmStart = Annotated[
     list[str] | None,
@@ -81,7 +87,7 @@ Objective = Annotated[
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]
 Split = Annotated[
     int | None,
-    typer.Option(metavar="N", help="packs a rung's trials are cut into [4; on GPUs one a worker]"),
+    whole("packs a rung's trials are cut into [4; on GPUs one a worker]"),
 ]
 Asynchronous = Annotated[
     bool, typer.Option("--asynchronous", help="decide as trials come back: no worker waits")
@@ -90,9 +96,10 @@ Executor = Annotated[
     str, typer.Option(metavar="ray|inline", help="who trains: workers of Ray, or this process")
 ]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
-GpusPerWorker = Annotated[float | None, typer.Option(help="1, or a share such as 0.25")]
+GpusPerWorker = Annotated[float | None, number("1, or a share such as 0.25")]
 Retest = Annotated[
-    int | None, typer.Option(metavar="N", help="fresh seeds that the front is trained again on [2]")
+    int | None,
+    whole("fresh seeds that the front is trained again on [2]"),
 ]
 Retain = Annotated[
     str | None,
@@ -108,48 +115,28 @@ Cut = Annotated[
     typer.Option("--cut/--no-cut", help="cut the front's largest members down after training, too"),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="of proposals, starts, order and splits of rows [0]")
+    int | None,
+    whole("of proposals, starts, order and splits of rows [0]"),
 ]
-MaxSteps = Annotated[int | None, typer.Option(help="of one trial [by task]")]
-BatchSize = Annotated[int | None, typer.Option(help="rows a step [by task]")]
-MaxLength = Annotated[int | None, typer.Option(help="tokens a text at most [by task]")]
-Eta = Annotated[int | None, typer.Option(help="rungs are so many times apart [3]")]
-FitRows = Annotated[int | None, typer.Option(help="train on at most so many rows")]
+MaxSteps = Annotated[int | None, whole("of one trial [by task]")]
+BatchSize = Annotated[int | None, whole("rows a step [by task]")]
+MaxLength = Annotated[int | None, whole("tokens a text at most [by task]")]
+Eta = Annotated[int | None, whole("rungs are so many times apart [3]")]
+FitRows = Annotated[int | None, whole("train on at most so many rows")]
 CountHead = Annotated[
     bool, typer.Option("--count-head", help="the budget covers the task head too")
 ]
 MaxRank = Annotated[
     int | None,
-    typer.Option(metavar="N", help="the largest LoRA rank of any map, as servers limit it [any]"),
+    whole("the largest LoRA rank of any map, as servers limit it [any]"),
 ]
-
-
-def of_config(context: typer.Context, path: Path | None) -> Path | None:
-    """What the file says stands in for options that are neither typed nor in the environment."""
-    if path is None:
-        return None
-    said = load_config(path)
-    columns: dict[str, Any] = said.pop("columns", {})
-    roles = [
-        f"{role}={name}"
-        for role, names in columns.items()
-        for name in (names if isinstance(names, list) else [names])
-    ]
-    said |= {"column": roles, "plugin": said.pop("plugins", [])}
-    if isinstance(said.get("methods"), list):
-        said["methods"] = ",".join(said["methods"])
-    for name in ("time_limit", "pack"):
-        if name in said:
-            said[name] = str(said[name])
-    context.default_map = {**(context.default_map or {}), **said}
-    return path
 
 
 Config = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE.toml", help="the options of a search in a file", is_eager=True,
-        callback=of_config,
+        callback=meanings.of_config,
     ),
 ]  # fmt: skip
 LogLevel = Annotated[
@@ -166,10 +153,14 @@ Out = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="delete the run in the folder first; other files stay")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="the result as one JSON object")]
+AsJson = Annotated[
+    bool, typer.Option("--json", envvar="TENSLORA_JSON", help="the result as one JSON object")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print nothing but errors")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="the space in numbers; trains nothing")]
-Version = Annotated[bool, typer.Option("--version", help="print the version")]
+Version = Annotated[
+    bool, typer.Option("--version", allow_from_autoenv=False, help="print the version")
+]
 Plugin = Annotated[
     list[Path] | None,
     typer.Option(
@@ -192,8 +183,8 @@ Ranks = Annotated[
 CountedModel = Annotated[
     str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder")
 ]
-Size = Annotated[int | None, typer.Option(help="of the model, in place of --model")]
-Inner = Annotated[int | None, typer.Option(help="width of the MLP, for up, gate, down")]
+Size = Annotated[int | None, whole("of the model, in place of --model")]
+Inner = Annotated[int | None, whole("width of the MLP, for up, gate, down")]
 Projections = Annotated[str, typer.Option(help="of query, key, value, out, up, gate, down")]
 PartsAsJson = Annotated[bool, typer.Option("--json", help="the parts too")]
 # report, compare, export
@@ -204,9 +195,13 @@ TrackTo = Annotated[
 NewRun = Annotated[Path, typer.Argument(metavar="NEW", help="a run folder")]
 OldRun = Annotated[Path, typer.Argument(metavar="OLD", help="the run folder to hold up to")]
 Slack = Annotated[
-    float, typer.Option(help="so many times the old parameters still count as small enough")
+    float,
+    number("so many times the old parameters still count as small enough"),
 ]
-Within = Annotated[float, typer.Option(help="a score may lose so much besides the noise")]
+Within = Annotated[
+    float,
+    number("a score may lose so much besides the noise"),
+]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")]
 Form = Annotated[str, typer.Option(metavar="markdown|csv|latex", help="of the table")]
 Page = Annotated[Path, typer.Option(metavar="FILE", help="the page")]
@@ -219,7 +214,7 @@ Format = Annotated[
 ]
 Rank = Annotated[
     int | None,
-    typer.Option(metavar="N", help="compress every map to this LoRA rank; says what it costs"),
+    whole("compress every map to this LoRA rank; says what it costs"),
 ]
 UniformRank = Annotated[
     bool, typer.Option("--uniform-rank", help="pad every map to one rank: 8, 16, 32, 64, ...")
@@ -236,78 +231,3 @@ Push = Annotated[
 What = Annotated[
     str, typer.Argument(metavar="tasks|models|methods|sites|...", help="a kind of choice")
 ]
-
-
-LEVELS = ("debug", "info", "warning", "error")
-
-
-def level_of(name: str | None, usual: int) -> int:
-    if name is not None and name.lower() not in LEVELS:
-        raise QuestionError(f"--log-level is {', '.join(LEVELS)}; got {name!r}.")
-    return usual if name is None else logging.getLevelNamesMapping()[name.upper()]
-
-
-def columns_of(given: list[str]) -> dict[str, str | list[str]] | None:
-    """Column names by role; a role that is given twice has a list."""
-    columns: dict[str, list[str]] = {}
-    for one in given:
-        role, equals, name = one.partition("=")
-        if not equals or not name:
-            raise QuestionError(
-                f"--column takes ROLE=NAME, such as --column label=stars; got {one!r}."
-            )
-        columns.setdefault(role, []).append(name)
-    return {role: names[0] if len(names) == 1 else names for role, names in columns.items()} or None
-
-
-def pack_of(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {text!r}.")
-    return int(text)
-
-
-def ranks_of(text: str) -> tuple[int, ...]:
-    if not text:
-        return ()  # of a decomposition without bonds
-    try:
-        return tuple(int(rank) for rank in text.split(","))
-    except ValueError:
-        raise QuestionError(
-            f"--ranks are whole numbers with commas between them, such as 8,8,3,12; got {text!r}."
-        ) from None
-
-
-def geometry_of(
-    model: str | None, names: tuple[str, ...], sizes: Mapping[str, int | None]
-) -> "Geometry":
-    """Of a count: of a model's projections, or of sizes; `QuestionError` for both, or neither."""
-    from tenslora_search.spec.backbones import geometry_of_model
-    from tenslora_search.spec.geometry import Geometry
-
-    given: dict[str, Any] = {name: size for name, size in sizes.items() if size is not None}
-    if model is not None:
-        if given:
-            option = f"--{next(iter(given)).replace('_', '-')}"
-            raise QuestionError(f"count takes --model or sizes; {model} says what {option} would.")
-        return geometry_of_model(model, names)
-    if not {"hidden", "heads", "layers"} <= given.keys():
-        raise QuestionError("count needs --model, or --hidden, --heads and --layers.")
-    return Geometry.attention(**given, projections=names)
-
-
-def structure_of(
-    method: str | None, construction: str | None, decomposition: str | None
-) -> tuple[str, str]:
-    """The construction and the decomposition of a count: of a method, or as they are named."""
-    from tenslora_search.spec.methods import find_method
-
-    if method is not None:
-        if construction is not None or decomposition is not None:
-            raise QuestionError("count takes --method, or --construction and --decomposition.")
-        row = find_method(method)
-        return row.construction, row.decomposition
-    if construction is None or decomposition is None:
-        raise QuestionError("count needs --method, or --construction and --decomposition.")
-    return construction, decomposition

@@ -19,6 +19,8 @@ from tenslora_search import answers, cli
 from tenslora_search.api.results import load_run
 from tenslora_search.listing import KINDS
 from tenslora_search.runs.config import load_config
+from tenslora_search.runs.question import Question
+from tenslora_search.runs.run_file import RunFile
 
 ROOT = Path(__file__).parents[1]
 SEARCHES = re.findall(
@@ -200,6 +202,89 @@ def test_a_dry_run_checks_what_a_search_checks(command, option, value, line):
     code, out, err = command("--budget", "6k", "--task", "digits", "--dry-run", option, value)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert line in err
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("--log-level loud", "--log-level is debug, info, warning, error; got 'loud'"),
+        ("--column text=nope", "no column 'nope' for text; columns of task digits: image, label"),
+        ("--group nope", "no column 'nope' for --group"),
+        ("--track nope", "no tracker named 'nope'"),
+        ("--out {run} --seed 1", "{run} holds another search"),
+        ("--out /etc", "/etc is no run folder"),
+        ("--trials x", "Invalid value for '--trials': a whole number is needed; got 'x'"),
+    ],
+)
+def test_a_dry_run_checks_what_does_not_change_its_numbers(command, run_file_of, said, line):
+    run = run_file_of(budget=6_000, task="digits")
+    code, out, err = command(*SMALL[:4], "--dry-run", *said.format(run=run).split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert line.format(run=run) in err
+
+
+@pytest.fixture
+def run_file_of(tmp_path):
+    """A folder that holds a search, of which nothing is trained yet."""
+
+    def made(**asked):
+        question = Question.of(**asked)
+        RunFile(
+            question=question, budget=question.budget, head_params=0, task="digits",
+            model="digits-vit", metric="accuracy", labels=(), goal="classes",
+            geometry=question.geometry(), rungs=question.rungs, versions={}, data_digest=None,
+            command=None,
+        ).write(tmp_path)  # fmt: skip
+        return tmp_path
+
+    return made
+
+
+def test_options_come_from_the_environment_alone_and_errors_say_so(command, monkeypatch, tmp_path):
+    for name, value in {"BUDGET": "6k", "TASK": "digits", "DRY_RUN": "1", "JSON": "1"}.items():
+        monkeypatch.setenv(f"TENSLORA_{name}", value)
+    code, out, _ = command()
+    assert (code, json.loads(out)[0]["method"]) == (0, "")
+    for name, value, line in (
+        ("TRIALS", "x", "a whole number is needed; got 'x'"),
+        ("TRIALS", "0", "--trials is a whole number of 1 or more; got 0"),
+        ("SAMPLER", "nope", "no sampler named 'nope'"),
+        ("FORCE", "perhaps", "'--force'"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"TENSLORA_{name}", value)
+            code, out, err = command()
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert line in err
+        assert f"is from the environment, TENSLORA_{name}='{value}'." in err
+    config = tmp_path / "search.toml"
+    config.write_text("trials = 0\n")
+    assert f"--trials is from --config {config}." in command("--config", str(config))[2]
+    assert "--trials is from" not in command("--config", str(config), "--trials", "-1")[2]
+    config.write_text('trials = "x"\n')
+    assert f"{config}: trials is a whole number; got 'x'." in command("--config", str(config))[2]
+
+
+def test_a_pipe_is_no_data_file(command, tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    asked = ("--budget", "6k", "--model", "minilm", "--dry-run")
+    code, _, err = command(*asked, "--data", str(tmp_path / "rows.csv"))
+    assert (code, "is a pipe, which is read once" in err) == (2, True)
+
+
+def test_ctrl_c_while_the_command_is_imported():
+    program = (
+        "import os, signal, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *more):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in a job it is ignored
+        "sys.meta_path.insert(0, Stop())\n"
+        "from tenslora_search.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "tenslora-search: interrupted.\n")
 
 
 @pytest.mark.parametrize("gpus", ["-1", "1.5", "nan"])

@@ -17,6 +17,7 @@ from tenslora_search.runs.provenance import versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Segment, TrialResult
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
@@ -58,6 +59,7 @@ class Trial:
     """where it is to be reported next; the last is the end"""
 
 
+@checked(options=Question)
 def ask_tell(
     *,
     budget: str | int,
@@ -164,6 +166,7 @@ class AskTell:
         later = tuple(step for step in self._study.rungs if step > work.from_step)
         return Trial(work.numbers[0], work.entrants[0].spec, work.from_step, later)
 
+    @checked()
     def report(self, trial: Trial, step: int, score: float) -> bool:
         """Takes down the score at the next of `trial.steps`; whether to train on. False at the end,
         too.
@@ -180,6 +183,7 @@ class AskTell:
             self._asked[trial.number] = work, time.monotonic()
         return work is not None
 
+    @checked()
     def tell(self, trial: Trial, score: float | None = None, *, error: str | None = None) -> None:
         """The score at the end, or the `error` for which there will be none."""
         work, last = self._work(trial), self._study.rungs[-1]

@@ -12,6 +12,7 @@ from tenslora_search.runs.paths import inside
 from tenslora_search.runs.provenance import printable
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
@@ -74,6 +75,7 @@ class Run:
         about = html.escape(f"{self.file.task}, {self.file.metric}: {self.folder}")
         return f"<p>{about}</p>{self.front()[columns].to_html(index=False, na_rep='-')}"
 
+    @checked()
     def best(self, max_params: int | None = None, within: float = 0.0) -> int:
         """The number of the front's trial with the highest estimate (select score, where there is
         none), of at most `max_params` parameters.
@@ -82,10 +84,8 @@ class Run:
         """
         from tenslora_search.report.pareto import front
 
-        if not is_number(within) or not within >= 0:
+        if not within >= 0:
             raise QuestionError(f"within is a difference of scores, 0 or more; got {within!r}.")
-        if max_params is not None and not is_number(max_params):
-            raise QuestionError(f"max_params is a number of parameters; got {max_params!r}.")
         every = front(self._record.rows)
         rows = [one for one in every if max_params is None or one.n_params <= max_params]
         if not rows:
@@ -98,6 +98,7 @@ class Run:
         least = max(one.worth for one in rows) - within
         return min((one for one in rows if one.worth >= least), key=lambda one: one.n_params).number
 
+    @checked()
     def pick(self, which: str | int) -> int:
         """A trial's number from best, knee, smallest or a number."""
         from tenslora_search.report.pareto import PICKS, front
@@ -109,6 +110,7 @@ class Run:
         record = self._record
         return pick(front(record.rows), record.typical_noise("select"))
 
+    @checked()
     def export(
         self,
         which: str | int,
@@ -264,10 +266,7 @@ class Run:
         )
 
 
-def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
+@checked()
 def load_run(folder: str | Path) -> Run:
     """The run in a folder; `QuestionError` if there is none.
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from tenslora_search.api.checks import check_lists, check_names, check_options, checked_folder
+from tenslora_search.api.checks import check_options, checked_folder
 from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
-from tenslora_search.api.trackers import TRACKERS, check_tracker
+from tenslora_search.api.trackers import TRACKERS
 from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
@@ -26,7 +26,8 @@ from tenslora_search.runs.folder import default_folder, disk_errors, run_folder
 from tenslora_search.runs.provenance import COMMAND, hardware, versions
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
-from tenslora_search.spec.budget import parse_seconds
+from tenslora_search.spec.arguments import checked
+from tenslora_search.spec.budget import parse_pack, parse_seconds
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.plugins import plugins as plugins_of_now
 from tenslora_search.spec.sites import projections_of
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("tenslora_search")
 
 
+@checked(options=Question)
 def search(
     task: str | None = None, *, budget: str | int, data: str | Path | None = None,
     model: str | Path | None = None, space: str | Path | None = None, trials: int | None = None,
     time_limit: float | str | None = None, sampler: str | None = None, pruner: str | None = None,
-    objective: str | None = None, pack: int | None = None, executor: str = "ray",
+    objective: str | None = None, pack: int | str | None = None, executor: str = "ray",
     ray_address: str | None = None, gpus_per_worker: float | None = None,
     retest: int | None = None, seed: int | None = None, out: str | Path | None = None,
     force: bool = False, progress: Callable[[Progress], None] | None = None,
@@ -68,13 +70,11 @@ def search(
     (2, 0)
     """
     began = time.monotonic()
-    check_names(options, search)
-    check_lists(plugins=plugins, track=track)
     checked_folder(out, plugins, force=force)
     limit = None if time_limit is None else parse_seconds(time_limit)
     how = How(
-        executor, pack, limit, ray_address, gpus_per_worker, plugins, track, callbacks, out, force,
-        progress, began,
+        executor, parse_pack(pack), limit, ray_address, gpus_per_worker, plugins, track, callbacks,
+        out, force, progress, began,
     )  # fmt: skip
     asked = Question.of(
         budget=budget, task=task, data=data, model=model, space=space, trials=trials,
@@ -111,34 +111,26 @@ class How:
 
 def _begun(asked: Question, how: How) -> Run:
     """Checks what was asked, searches, and tells the trackers."""
-    means: Means = {"pack": how.pack, "time_limit": how.time_limit}
-    check_options(asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker, **means)
+    check_options(
+        asked, executor=how.executor, gpus_per_worker=how.gpus_per_worker,
+        time_limit=how.time_limit, track=how.track,
+    )  # fmt: skip
     folder = typed(how.out) if how.out is not None else default_folder(asked)
     listeners, others = _apart(how.callbacks, how.executor)
-    for name in how.track:
-        check_tracker(name)
     last_words = LastWords()
     place = Place(folder, how.ray_address, how.gpus_per_worker, others, last_words)
     run = _searched(
         asked, folder, EXECUTORS[how.executor](place), last_words, force=how.force,
-        said=how.said, listeners=listeners, began=how.began, progress=how.progress, **means,
+        said=how.said, listeners=listeners, began=how.began, progress=how.progress,
+        pack=how.pack, time_limit=how.time_limit,
     )  # fmt: skip
     for name in how.track:
         TRACKERS[name](run)
     return run
 
 
-class Means(TypedDict):
-    """What a search may take."""
-
-    pack: int | None
-    time_limit: float | None
-
-
 def _apart(callbacks: Sequence[Any], executor: str) -> tuple[list[Any], tuple[Any, ...]]:
     """Functions of an event, and Ray Tune's own; `QuestionError` for those without Ray."""
-    if callable(callbacks):
-        raise QuestionError("callbacks is a list, such as callbacks=[function]; got a function.")
     others = tuple(one for one in callbacks if not callable(one))
     if executor == "inline" and others:
         raise QuestionError(
@@ -226,6 +218,8 @@ def _prepared(
         _check_unchanged(folder, before, run)
         run = replace(before, question=question)
     run.write(folder)
+    if run.absence:
+        LOGGER.warning("%s", run.absence)
     if data.unused:
         inputs = " + ".join(name for role, name in data.columns.items() if role != "label")
         LOGGER.warning(
@@ -277,6 +271,7 @@ def _run_file(question: Question, data: "TaskData", folder: Path | None) -> RunF
         unused_columns=tuple(data.unused),
         rows={"fit": len(data.fit), "select": len(data.select), "report": len(data.report)},
         grouped=dict(data.grouped),
+        absent=dict(data.absent),
         geometry=space.geometry,
         geometries=dict(space.geometries),
         rungs=question.rungs,

@@ -46,7 +46,7 @@ class Look:
 def look(
     name: str | None,
     *,
-    data: str,
+    data: str | None,
     model: str,
     columns: Mapping[str, str | Sequence[str]] | None,
     goal: str | None,

@@ -13,24 +13,26 @@ def load_retained(retain: str, model: str, max_length: int) -> TaskData:
     """A task by name, else a file, whose `report` rows are measured; `QuestionError` for one of
     which a language model has no loss, or a model that writes no text.
     """
-    writes = model_writes(model)
-    if not writes:
+    check_retained(retain, model)
+    if retain in TASKS:
+        return load_task(retain, model=model, max_length=max_length)
+    goal = "next_token" if model_writes(model) == "decoder" else "sequence"
+    return load_task(data=retain, model=model, goal=goal, max_length=max_length)
+
+
+def check_retained(retain: str, model: str) -> None:
+    """`QuestionError` for what shows before a row is read."""
+    if not model_writes(model):
         raise QuestionError(
             f"--retain measures the loss of a language model on text; model {model!r} writes none."
         )
-    if retain in TASKS:
-        found = load_task(retain, model=model, max_length=max_length)
-    elif exists(typed(retain)):
-        goal = "next_token" if writes == "decoder" else "sequence"
-        found = load_task(data=retain, model=model, goal=goal, max_length=max_length)
-    else:
+    if retain in TASKS and TASKS[retain].metric != LOSS:
+        raise QuestionError(
+            f"--retain {retain!r} is scored by {TASKS[retain].metric}; what is retained is text, "
+            "whose loss is measured, such as wikitext2."
+        )
+    if retain not in TASKS and not exists(typed(retain)):
         raise QuestionError(
             f"--retain {retain!r}: neither a task nor a file. Tasks of text: "
             f"{', '.join(name for name, task in TASKS.items() if task.metric == LOSS)}."
         )
-    if found.goal.metric != LOSS:
-        raise QuestionError(
-            f"--retain {retain!r} is scored by {found.goal.metric}; what is retained is text, "
-            "whose loss is measured, such as wikitext2."
-        )
-    return found

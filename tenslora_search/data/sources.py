@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tenslora_search.data.readers import READERS
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
-from tenslora_search.spec.paths import is_dir, is_file, shown
+from tenslora_search.spec.paths import found, is_file
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.spec.tasks import Task
 
@@ -52,10 +52,8 @@ def read_local(path: Path, name: str | None = None) -> Source:
     lie in a folder a class. Raises `QuestionError` for a path that is not there, holds no data
     files, or holds files that cannot be read or are empty.
     """
-    if is_file(path):
+    if is_file(found(path, "--data")):
         return _from_files(str(path), {"train": [path]}, path.parent)
-    if not is_dir(path):
-        raise QuestionError(f"--data {shown(path)}: no such file or folder.")
     folders = [
         folder for folder in (path, path / "data", path / (name or "data")) if folder.is_dir()
     ]

@@ -60,6 +60,8 @@ class TaskData:
     unused: tuple[str, ...] = ()
     grouped: Mapping[str, str | int] = field(default_factory=dict)
     """what stayed on one side of the cut: `by` a column, or near rows, and how many"""
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """of a class or label that some part has no row of: those parts"""
 
     @cached_property
     def glance(self) -> Split:
@@ -107,7 +109,25 @@ def load_task(
     unused = tuple(name for name in roles.unused if name != group)
     about = {"digest": digest, "columns": roles.roles, "unused": unused}
     about["grouped"] = {"by": group or "near", **grouped}
+    about["absent"] = _absent(targets.names, taken)
     return TaskData(name or Path(str(data)).stem, learnt, **parts, **about)
+
+
+def _absent(names: Sequence[str], parts: Mapping[str, Part]) -> dict[str, tuple[str, ...]]:
+    """For each class or label that a part has no row of, those parts; of class numbers (n,), or of
+    marks (n, n_labels).
+    """
+    there = {
+        part: set(
+            np.flatnonzero(one.targets.any(0)) if one.targets.ndim > 1 else one.targets.tolist()
+        )
+        for part, one in parts.items()
+    }
+    lacking = {
+        name: tuple(part for part in ("fit", "select", "report") if k not in there[part])
+        for k, name in enumerate(names)
+    }
+    return {name: without for name, without in lacking.items() if without}
 
 
 def read_rows(

@@ -11,6 +11,7 @@ from tenslora_search.export.native import save_native
 from tenslora_search.export.pairs import Pair
 from tenslora_search.export.peft import write_peft
 from tenslora_search.nn.attach import Adapter
+from tenslora_search.spec.arguments import argument
 from tenslora_search.spec.table import QuestionError, Table, unknown
 
 
@@ -32,9 +33,11 @@ class Format:
     """of `save`, which an export may set"""
 
     def check(self, name: str, asked: Mapping[str, object]) -> None:
-        """`QuestionError` for an option that this format, of this name, does not have."""
+        """`QuestionError` for an option that this format, of this name, does not have, or a
+        value of another type.
+        """
         having = {one: form for form, row in FORMATS.items() for one in row.options}
-        for option in asked:
+        for option, value in asked.items():
             if option not in having:
                 raise QuestionError(unknown("option of an export", option, tuple(having)))
             if option not in self.options:
@@ -42,6 +45,7 @@ class Format:
                 raise QuestionError(
                     f"{said} is for --format {having[option]}; the format is {name}."
                 )
+            argument(self.save, option, value)
 
 
 def _save_merged(adapter: Adapter, folder: Path) -> None:

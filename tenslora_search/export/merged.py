@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from tenslora_search.nn.attach import Adapter
 from tenslora_search.nn.sites import is_quantized, of_columns
 from tenslora_search.nn.wrappers import unwrapped
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 
+@checked()
 def merge(adapter: Adapter, *, trial: int = 0) -> nn.Module:
     """Takes the adapter off and adds its update to the weights: W + A B, or what a dense update
     is, in float64, then cast to the weights' type.
@@ -74,6 +76,7 @@ def _check_weight(name: str, stored: Tensor) -> None:
         )
 
 
+@checked()
 def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes a copy of the model with the update in its weights, for `from_pretrained`; the model
     keeps its adapter.

@@ -15,6 +15,7 @@ from tenslora_search.nn.attach import Adapter, attach
 from tenslora_search.nn.places import Targets
 from tenslora_search.nn.wrappers import clean_name, unwrapped
 from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 NATIVE_FILE = "tenslora.safetensors"
@@ -23,6 +24,7 @@ NATIVE_FILE = "tenslora.safetensors"
 NATIVE_VERSION = 1
 
 
+@checked()
 def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path:
     """Writes the factors and the spec: the parameters and a few kB, with the trained task head.
     `load_adapter` reads it.
@@ -43,6 +45,7 @@ def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     return folder
 
 
+@checked()
 def load_adapter(
     model: nn.Module, folder: str | Path, *, targets: Targets | None = None, trainable: bool = False
 ) -> Adapter:

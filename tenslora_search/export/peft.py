@@ -12,11 +12,13 @@ from tenslora_search.export.factors import carried
 from tenslora_search.export.pairs import Pair, Ranks, module_pairs
 from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import Adapter
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 HEAD_FILE = "head.safetensors"
 
 
+@checked()
 def save_peft(
     adapter: Adapter,
     folder: str | Path,

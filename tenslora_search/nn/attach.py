@@ -28,6 +28,7 @@ from tenslora_search.nn.stacking import side_streams
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.nn.wrappers import prepare_wrappers, unwrapped, working_device
 from tenslora_search.spec.adapter import AdapterSpec
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 __all__ = ["Adapter", "attach", "head_parameters", "layout"]
@@ -251,6 +252,7 @@ class Adapter(nn.Module):
         return contracted
 
 
+@checked()
 def attach(
     model: nn.Module,
     specs: AdapterSpec | Sequence[AdapterSpec],

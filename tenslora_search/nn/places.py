@@ -11,6 +11,7 @@ from torch import nn
 from tenslora_search.nn.columns import Fused, columns_of
 from tenslora_search.nn.sites import Place, Site
 from tenslora_search.nn.wrappers import clean_name, unwrapped
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.families import ATTENTION, MLP, TRANSPOSED, family_of
 from tenslora_search.spec.fused import LAYOUTS
 from tenslora_search.spec.geometry import Geometry
@@ -67,6 +68,7 @@ def find_sites(
     return places
 
 
+@checked()
 def geometry_of(
     model: nn.Module,
     projections: Sequence[str] = ATTENTION,

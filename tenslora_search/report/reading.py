@@ -18,10 +18,9 @@ from tenslora_search.runs.events import (
     Retest,
     Rung,
     SegmentDone,
-    read_events,
 )
 from tenslora_search.runs.fields import FieldError, value_of
-from tenslora_search.runs.replay import Record, Replay
+from tenslora_search.runs.replay import Record, replayed
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.metrics import SHOWN, noise_of
@@ -131,10 +130,7 @@ def read_run(folder: str | Path) -> RunRecord:
     file, journal = _cut(RunFile.read(folder)), folder / "trials.jsonl"
     if not journal.is_file():
         raise QuestionError(f"{folder} holds no trials: trials.jsonl is missing.")
-    events = read_events(journal)
-    told = Replay()
-    for event in events:
-        told.apply(event)
+    events, told = replayed(journal)
     records = told.records
     adapters = [adapter_of(record) for record in records.values()]
     rows = [

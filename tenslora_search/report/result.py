@@ -4,11 +4,12 @@ as result.json, and `--json` prints it.
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tenslora_search.report.pareto import front, picks_of
-from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.reading import RunRecord, adapter_of
 from tenslora_search.report.rows import Row, Value, columns_of
+from tenslora_search.runs.replay import Record
 
 SCHEMA = Path(__file__).with_name("result.schema.json")
 VERSION = 1
@@ -35,9 +36,25 @@ def result(record: RunRecord) -> dict[str, Any]:
         "worker_seconds": record.worker_seconds,
         "zero": zero,
         "picks": picks,
-        "front": [_plain(one, columns) for one in leaders],
+        "front": [
+            {**_plain(one, columns), "ranks_by_bond": _by_bond(record.trials[one.number])}
+            for one in leaders
+        ],
         "proof": proof,
     }
+
+
+def _by_bond(trial: Record) -> dict[str, int | list[int]] | None:
+    """Ranks by the names of their bonds, a list where copies have ranks of their own; None where
+    this version does not know the specification.
+    """
+    adapter = adapter_of(trial)
+    if adapter is None:
+        return None
+    bonds, ranks = adapter.structure.bonds, cast("tuple[Any, ...]", adapter.ranks)
+    if adapter.is_per_copy:
+        return {name: [one[k] for one in ranks] for k, name in enumerate(bonds)}
+    return dict(zip(bonds, ranks, strict=True))
 
 
 def _plain(row: Row, columns: list[str]) -> dict[str, Value]:

@@ -6,30 +6,31 @@ a name, a file or a table with what a space file would say.
 
 import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from tenslora_search.runs.question import Question
+from tenslora_search.spec.arguments import checked, kinds_of, settled
 from tenslora_search.spec.budget import parse_seconds
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, unknown
 
 CONFIG = "search.toml"
-MEANS = (
-    "executor", "pack", "time_limit", "gpus_per_worker", "ray_address", "plugins", "out", "track",
-)  # fmt: skip
-"""What a search may be told besides its question."""
-LISTS = ("plugins", "track", "warm_start")
-NAMES = (*(field.name for field in fields(Question)), *MEANS)
+MEANS: Mapping[str, Any] = {
+    "executor": str, "pack": str | int, "time_limit": str | float, "gpus_per_worker": float,
+    "ray_address": str, "plugins": Sequence[str], "out": str, "track": Sequence[str],
+}  # fmt: skip
+"""What a search may be told besides its question, and of which type."""
+OPTIONS: Mapping[str, Any] = {**kinds_of(Question), **MEANS}
 
 
+@checked()
 def load_config(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, for `search(**load_config("search.toml"))`.
 
-    `time_limit` may be a text such as 2h. `QuestionError` for a file that cannot be read, or a key
-    that is no option.
+    `time_limit` may be a text such as 2h. `QuestionError` for a file that cannot be read, a key
+    that is no option, or a value of another type than the option's.
 
     >>> _ = (folder / "search.toml").write_text('task = "digits"\\nbudget = "4k"\\ntrials = 2')
     >>> load_config(folder / "search.toml")
@@ -42,34 +43,19 @@ def load_config(path: str | Path) -> dict[str, Any]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise QuestionError(f"--config {path} cannot be read: {why}.") from error
     found = {name.replace("-", "_"): value for name, value in said.items()}
-    for name in found:
-        if name not in NAMES:
-            raise QuestionError(f"--config {path}: {unknown('option', name, NAMES)}")
-    _check_forms(path, found)
     if isinstance(found.get("space"), dict):
         found["space"] = str(place.resolve())  # a space file too: its table [space]
-    if isinstance(found.get("time_limit"), str):
-        found["time_limit"] = parse_seconds(found["time_limit"])
-    return found
+    try:
+        return {name: _option(name, value) for name, value in found.items()}
+    except QuestionError as error:
+        raise QuestionError(f"--config {path}: {error}") from error
 
 
-def _check_forms(path: str | Path, found: Mapping[str, Any]) -> None:
-    """`QuestionError` for an option whose value has another form than its own: a list, a table."""
-    for name in LISTS:
-        if name in found and not _is_list_of_texts(found[name]):
-            raise QuestionError(f"--config {path}: {name} is a list of texts, such as ['a', 'b'].")
-    columns = found.get("columns", {})
-    if not isinstance(columns, dict) or not all(
-        isinstance(one, str) or _is_list_of_texts(one)
-        for one in cast("Mapping[str, object]", columns).values()
-    ):
-        raise QuestionError(f"--config {path}: columns is a table, a column's name by its role.")
-
-
-def _is_list_of_texts(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, str) for one in cast("list[object]", value)
-    )
+def _option(name: str, value: object) -> Any:
+    if name not in OPTIONS:
+        raise QuestionError(unknown("option", name, tuple(OPTIONS)))
+    said = settled(name, OPTIONS[name], value)
+    return parse_seconds(said) if name == "time_limit" else said
 
 
 def config_text(options: Mapping[str, Any]) -> str:

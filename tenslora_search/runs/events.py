@@ -292,15 +292,17 @@ def read_events(path: Path) -> list[Event]:
     `QuestionError` for any other line that is no event, with its number and the field that is
     wrong, and for a newer version.
     """
+    return [event for _, event in numbered_events(path)]
+
+
+def numbered_events(path: Path) -> list[tuple[int, Event]]:
+    """As `read_events`, each with the number of its line, from 1."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     except OSError as error:
         raise QuestionError(f"cannot read {path}: {error.strerror}.") from error
-    events: list[Event] = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            events.append(_event(path, number, line))
-    return events
+    every = enumerate(lines, start=1)
+    return [(number, _event(path, number, line)) for number, line in every if line.strip()]
 
 
 def _event(path: Path, number: int, line: bytes) -> Event:

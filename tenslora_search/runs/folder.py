@@ -12,7 +12,7 @@ from tenslora_search.runs.paths import LOCK, OURS, check_links
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.states import SCRATCH
-from tenslora_search.spec.paths import leads_nowhere, shown
+from tenslora_search.spec.paths import exists, leads_nowhere, shown
 from tenslora_search.spec.table import QuestionError
 
 
@@ -31,12 +31,9 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[Ca
     `QuestionError` if it cannot be written, another search runs in it, something of it lies
     elsewhere by a link, or it holds something else. Files of others stay.
     """
+    check_folder(folder, question, force=force)
     with _errors_told(folder):
-        _make(folder)
-        if force and str(folder.resolve()) in (question.warm_start or ()):
-            raise QuestionError(f"--force would delete {folder}, which --warm-start names.")
-        check_links(folder, [LOCK] if force else (*OURS, LOCK))  # force takes links themselves away
-        _check_ours(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")
     with lock:
         try:
@@ -49,15 +46,27 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[Ca
             raise QuestionError(
                 f"another search runs in {folder}; wait for it, or choose another --out."
             ) from error
-        if not force and (folder / "run.json").exists():
-            RunFile.read(folder).question.check_same(question, folder)
+        _check_same(folder, question, force=force)  # again, now that nobody else writes
         yield lambda: _make_ready(folder, force=force)
 
 
-def _make(folder: Path) -> None:
+def check_folder(folder: Path, question: Question, *, force: bool) -> None:
+    """`QuestionError` for a folder that `run_folder` would not take; nothing is made or locked."""
     if leads_nowhere(folder):
         raise QuestionError(f"{folder} is a link that leads nowhere; choose another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
+    if not exists(folder):
+        return
+    with _errors_told(folder):
+        if force and str(folder.resolve()) in (question.warm_start or ()):
+            raise QuestionError(f"--force would delete {folder}, which --warm-start names.")
+        check_links(folder, [LOCK] if force else (*OURS, LOCK))  # force takes links themselves away
+        _check_ours(folder)
+    _check_same(folder, question, force=force)
+
+
+def _check_same(folder: Path, question: Question, *, force: bool) -> None:
+    if not force and (folder / "run.json").exists():
+        RunFile.read(folder).question.check_same(question, folder)
 
 
 def _check_ours(folder: Path) -> None:

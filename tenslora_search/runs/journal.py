@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.runs.events import Event, read_events
+from tenslora_search.runs.events import Event
+from tenslora_search.runs.replay import replayed
 from tenslora_search.spec.table import QuestionError
 
 Line = Mapping[str, Any]
@@ -67,8 +68,8 @@ class Journal:
         return events[: len(events) - lost]
 
     def read(self) -> list[Event]:
-        """All events, the first of them `Opened`; see `read_events`."""
-        return read_events(self.path)
+        """All events, the first of them `Opened`; see `replayed`."""
+        return replayed(self.path)[0]
 
 
 def mend(path: Path) -> None:

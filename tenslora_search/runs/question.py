@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from tenslora_search.runs.fields import LONGEST_NAME, Check, Count, Name, Number, record_of
+from tenslora_search.spec.arguments import Asked
 from tenslora_search.spec.backbones import (
     BACKBONES,
     geometry_of_sites,
@@ -16,7 +17,7 @@ from tenslora_search.spec.budget import parse_count
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.methods import methods_named
 from tenslora_search.spec.metrics import GOAL_METRICS, NOISE, metric_for
-from tenslora_search.spec.paths import exists, shown, typed
+from tenslora_search.spec.paths import exists, found, typed
 from tenslora_search.spec.sites import DEFAULT_SITES
 from tenslora_search.spec.table import NothingFitsError, QuestionError, unknown
 from tenslora_search.spec.tasks import TASKS, Task, check_reads
@@ -25,6 +26,9 @@ OBJECTIVES = ("front", "score")
 Objective = Annotated[str, Check(" or ".join(OBJECTIVES), lambda name: name in OBJECTIVES)]
 Goal = Annotated[str, Check(" or ".join(GOAL_METRICS), lambda name: name in GOAL_METRICS)]
 Eta = Annotated[int, Check("2 or more", lambda eta: eta >= 2)]
+Place = Annotated[Name, Asked(str | Path)]
+Several = Annotated[tuple[Name, ...], Asked(str | Path | Sequence[str | Path])]
+Parameters = Annotated[Count, Asked(str | int)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
 OF_TASK = ("model", "trials", "max_steps", "batch_size", "max_length")
@@ -54,11 +58,13 @@ class Question:
     the same search.
     """
 
-    budget: Count
+    FORMERLY: ClassVar[Mapping[str, str]] = {"labels": "goal"}
+
+    budget: Parameters
     """trainable parameters of an adapter at most (with `count_head`, of adapter and task head)"""
-    model: Name
+    model: Place
     task: Name | None = None
-    data: Name | None = None
+    data: Place | None = None
     columns: Mapping[str, str | tuple[str, ...]] | None = None
     goal: Goal | None = None
     """of own data; None: of labels, lists are labels, numbers with fractions are numbers, anything
@@ -68,8 +74,8 @@ class Question:
     """None: the task's, or the goal's first"""
     drop_unlabelled: bool = False
     """leave out rows without a label"""
-    space: Name = "default"
-    methods: tuple[Name, ...] | None = None
+    space: Place = "default"
+    methods: Several | None = None
     """names of METHODS, or "all": those alone are proposed; None: what the space names"""
     trials: Count = 64
     max_steps: Count = 1000
@@ -87,7 +93,7 @@ class Question:
     cut: bool = True
     """whether the front's largest members are cut down after training too, before the retest"""
     seed: Number = 0
-    retain: Name | None = None
+    retain: Place | None = None
     """text that must not be forgotten, a task or a file: the retest measures how much the loss on
     it rises
     """
@@ -95,9 +101,9 @@ class Question:
     max_rank: Count | None = None
     """of the pair of any map, which is the rank that a server of adapters sees"""
     eta: Eta = 3
-    min_budget: Count | None = None
+    min_budget: Parameters | None = None
     """trainable parameters at least, counted as the budget's"""
-    warm_start: tuple[Name, ...] | None = None
+    warm_start: Several | None = None
     """folders of earlier runs, whose scores the sampler is told of"""
     group: Name | None = None
     """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
@@ -155,21 +161,21 @@ class Question:
             **own,
         )
 
-    @staticmethod
-    def _checked(options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    @classmethod
+    def _checked(cls, options: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         """The options that are not left out; `QuestionError` for an unknown name or a number that
         cannot be.
         """
         chosen = {name: value for name, value in options.items() if value is not None}
-        if "labels" in chosen:  # what `goal` was called before
-            chosen.setdefault("goal", chosen.pop("labels"))
+        for name in cls.FORMERLY.keys() & chosen.keys():
+            chosen.setdefault(cls.FORMERLY[name], chosen.pop(name))
         for name, value in chosen.items():
             _check_length(name, value)
             if name not in names:
                 raise QuestionError(unknown("option", name, tuple(names)))
         _check_numbers(chosen)
         if "min_budget" in chosen:
-            chosen["min_budget"] = parse_count(chosen["min_budget"])
+            chosen["min_budget"] = parse_count(chosen["min_budget"], "--min-budget")
         if chosen.get("objective", "front") not in OBJECTIVES:
             raise QuestionError(unknown("objective", chosen["objective"], OBJECTIVES))
         if "goal" in chosen:
@@ -283,10 +289,7 @@ def _data_path(data: str | Path | None) -> str | None:
     if data is None:
         return None
     _check_length("data", data)
-    path = typed(data)
-    if not exists(path):
-        raise QuestionError(f"--data {shown(data)}: no such file or folder.")
-    return str(path.resolve())
+    return str(found(data, "--data").resolve())
 
 
 def _folders(said: object) -> tuple[str, ...] | None:

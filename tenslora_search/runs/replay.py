@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from tenslora_search.runs.events import (
@@ -20,6 +21,7 @@ from tenslora_search.runs.events import (
     Rung,
     SegmentDone,
     Wave,
+    numbered_events,
 )
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -202,8 +204,31 @@ def replay(events: Iterable[Event]) -> dict[int, Record]:
     return told.records
 
 
-def _wrong(event: Event, number: int, problem: str) -> QuestionError:
-    return QuestionError(
-        f"trials.jsonl is damaged: event {event.kind} of trial {number}: {problem}. Mend or remove "
-        "the line, or choose another folder."
-    )
+def replayed(path: Path) -> tuple[list[Event], Replay]:
+    """The events of a trials.jsonl, and what they tell; `QuestionError` as `read_events`, and for
+    the line of an event that is out of order.
+    """
+    told, events = Replay(), list[Event]()
+    for line, event in numbered_events(path):
+        try:
+            told.apply(event)
+        except OutOfOrder as error:
+            raise error.at(f"{path} is damaged: line {line}, ") from error
+        events.append(event)
+    return events, told
+
+
+class OutOfOrder(QuestionError):
+    """An event that cannot follow those before it."""
+
+    def __init__(self, what: str, where: str = "trials.jsonl is damaged: ") -> None:
+        super().__init__(f"{where}{what}. Mend or remove the line, or choose another folder.")
+        self.what = what
+
+    def at(self, where: str) -> "OutOfOrder":
+        """The same, of a file and line that are known."""
+        return OutOfOrder(self.what, where)
+
+
+def _wrong(event: Event, number: int, problem: str) -> OutOfOrder:
+    return OutOfOrder(f"event {event.kind} of trial {number}: {problem}")

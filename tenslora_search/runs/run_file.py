@@ -68,6 +68,8 @@ class RunFile:
     """what stayed on one side of the cut of fit and select: `by` a column, or near rows, and how
     many `rows` in `groups`
     """
+    absent: Mapping[str, tuple[str, ...]] | None = None
+    """of a class or label that fit, select or report has no row of: those parts"""
     hardware: Hardware | None = None
     probes: Mapping[str, tuple[float, ...]] | None = None
     """answers of workers, by probe"""
@@ -95,6 +97,19 @@ class RunFile:
         left_out = [one.name for one in fields(self) if one.default is None]
         kept = {name: one for name, one in found.items() if one is not None or name not in left_out}
         return {"version": RUN_VERSION, **kept}
+
+    @property
+    def absence(self) -> str:
+        """A line on classes that some part has no row of; "" where each has all."""
+        every = list((self.absent or {}).items())
+        if not every:
+            return ""
+        named = "; ".join(f"{name!r} has no row in {' and '.join(of)}" for name, of in every[:3])
+        more = f"; and {len(every) - 3:,} more" if len(every) > 3 else ""
+        return (
+            f"scores say nothing, or little, of some classes: {named}{more} (a class is in all "
+            "parts from 3 different rows on, or 2 where there is a test split)"
+        )
 
     def __getitem__(self, name: str) -> Any:
         """A field as run.json has it."""

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+from tenslora_search.spec.arguments import Asked, checked
 from tenslora_search.spec.decompositions import DECOMPOSITIONS
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.spec.knobs import Named, Options
@@ -47,11 +48,12 @@ class AdapterSpec:
     head_layout: str = "true"
 
     @classmethod
+    @checked()
     def of(
         cls,
         construction: str,
         decomposition: str,
-        ranks: int | Sequence[int] | Sequence[Sequence[int]],
+        ranks: Annotated[int | Sequence[int] | Sequence[Sequence[int]], Asked(Any)],
         geometry: Geometry,
         *,
         scale: str = "matched",
@@ -265,9 +267,7 @@ def _check_ranks(structure: Structure, ranks: Ranks) -> None:
 
 
 def _plain(ranks: Any) -> Any:
-    """Tuples and ints for sequences and whole numbers of any kind; what is neither stays, for
-    `_check_ranks` to name it.
-    """
+    """Tuples and ints for what holds whole numbers; the rest stays for `_check_ranks` to name."""
     if isinstance(ranks, bool | str):
         return ranks
     try:

@@ -1,16 +1,16 @@
 """Reading and writing parameter counts (300k, 1.2M, 300_000, 300,000); reading time limits (90s,
-15m, 2h, 1h30m).
+15m, 2h, 1h30m) and packs.
 """
 
 import re
 from decimal import Decimal
 
-from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.table import QuestionError, shortened
 
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
-def parse_count(text: str | int) -> int:
+def parse_count(text: str | int, option: str = "--budget") -> int:
     """The number of parameters that a text means; `QuestionError` if it is not a whole number of 1
     or more.
     """
@@ -20,8 +20,18 @@ def parse_count(text: str | int) -> int:
         if value >= 1 and value == int(value):
             return int(value)
     raise QuestionError(
-        f"{str(text)!r} is not a parameter count of 1 or more; write 300000, 300k or 1.2M."
+        f"{option} {shortened(str(text))} is not a parameter count of 1 or more; write 300000, "
+        "300k or 1.2M."
     )
+
+
+def parse_pack(said: str | int | None) -> int | None:
+    """Trials that train side by side; None for auto. `QuestionError` for anything else."""
+    if said is None or said == "auto":
+        return None
+    if not str(said).isdecimal() or int(said) < 1:
+        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {said!r}.")
+    return int(said)
 
 
 def format_count(count: int) -> str:
@@ -45,5 +55,7 @@ def parse_seconds(text: str | float) -> float:
         else 0.0
     )
     if seconds <= 0:
-        raise QuestionError(f"{text!r} is no time limit; write 90s, 15m, 2h or 1h30m.")
+        raise QuestionError(
+            f"--time-limit {shortened(text)} is no time limit; write 90s, 15m, 2h or 1h30m."
+        )
     return seconds

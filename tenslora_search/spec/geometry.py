@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError, unknown
 
 STACKED = ("projection", "layer")
@@ -72,6 +73,7 @@ class Geometry:
         return tuple(name for group in self.groups for name in group.projections)
 
     @classmethod
+    @checked()
     def attention(
         cls,
         hidden: int,

@@ -35,6 +35,25 @@ def typed(path: Path | str) -> Path:
         return Path(path)
 
 
+def found(path: Path | str, option: str) -> Path:
+    """The path of a file or folder as it was typed; `QuestionError` where there is neither."""
+    place = typed(path)
+    if is_file(place) or is_dir(place):
+        return place
+    if exists(place):
+        raise QuestionError(
+            f"{option} {shown(path)} is {_special(place)}, which is read once; write what comes "
+            "from it into a file, and name that."
+        )
+    raise QuestionError(f"{option} {shown(path)}: no such file or folder.")
+
+
+def _special(path: Path) -> str:
+    if path.is_fifo():
+        return "a pipe"
+    return "a socket" if path.is_socket() else "a device"
+
+
 def leads_nowhere(path: Path) -> bool:
     """Whether it is a link whose end is not there."""
     return _asked(path, Path.is_symlink) and not exists(path)

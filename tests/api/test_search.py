@@ -339,7 +339,7 @@ def test_searches_in_threads_take_turns_and_give_what_they_give_alone(run, tmp_p
 
 def test_texts_where_lists_belong_and_a_time_limit_as_it_is_typed(tmp_path):
     for name, value in (("track", "mlflow"), ("plugins", "mine.py"), ("plugins", 3)):
-        with pytest.raises(QuestionError, match=f"{name} is a list, such as .*; got {value!r}"):
+        with pytest.raises(QuestionError, match=f"{name} is a list of texts.*; got {value!r}"):
             search(**ASKED, **{name: value}, out=tmp_path / "run")
     with pytest.raises(QuestionError, match="'soon' is no time limit"):
         search(**ASKED, time_limit="soon", out=tmp_path / "run")

@@ -53,6 +53,16 @@ def test_building_again_gives_the_same(digits):
     assert {name for name in FILES if (digits / name).read_bytes() != before[name]} == set()
 
 
+def test_an_emptied_journal_leaves_the_report_as_it_is(write_run, tmp_path):
+    folder = write_run(tmp_path / "run", 3)
+    build(folder)
+    before = {name: (folder / name).read_bytes() for name in FILES}
+    (folder / "trials.jsonl").write_text("")
+    with pytest.raises(QuestionError, match=r"tells of no trial, and the report there of 3"):
+        build(folder)
+    assert {name: (folder / name).read_bytes() for name in FILES} == before
+
+
 def test_five_hundred_trials_are_a_small_page(write_run, tmp_path):
     folder = write_run(tmp_path / "run", 500)
     build(folder)

@@ -15,7 +15,8 @@ from tenslora_search.runs.events import (
     SegmentDone,
     read_events,
 )
-from tenslora_search.runs.replay import Replay, replay
+from tenslora_search.runs.journal import Journal
+from tenslora_search.runs.replay import Replay, replay, replayed
 from tenslora_search.spec.table import QuestionError
 
 
@@ -87,3 +88,13 @@ def test_an_old_journal(folder):
     states = [one.state for one in records.values()]
     assert (len(states), states.count("complete"), states.count("paused")) == (16, 2, 14)
     assert records[9].retests[1].report_score == pytest.approx(0.7868020304568528)
+
+
+def test_an_event_out_of_order_is_told_with_its_line(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    Journal(path).append(*BEGUN)
+    assert replayed(path)[0] == BEGUN
+    Journal(path).append(Rung(0, 2, 0.4))
+    with pytest.raises(QuestionError) as error:
+        replayed(path)
+    assert str(error.value).startswith(f"{path} is damaged: line 7, event rung of trial 0: ")

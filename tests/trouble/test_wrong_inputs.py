@@ -38,7 +38,7 @@ OPTIONS = [
         "--goal is for own data without --task; the goal of task digits is classes",
     ),
     ({"--trials": "0"}, 2, "--trials is a whole number of 1 or more; got 0"),
-    ({"--trials": "many"}, 2, "valid integer"),
+    ({"--trials": "many"}, 2, "a whole number is needed"),
     ({"--retest": "-1"}, 2, "--retest is a whole number of 0 or more; got -1"),
     ({"--max-steps": "0"}, 2, "--max-steps is a whole number of 1 or more; got 0"),
     ({"--batch-size": "0"}, 2, "--batch-size is a whole number of 1 or more; got 0"),

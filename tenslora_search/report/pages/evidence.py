@@ -37,8 +37,15 @@ def trust_lines(record: RunRecord) -> list[str]:
         gap_sentence(record),
         noise_sentence(record),
         rows_sentence(record),
+        absence_sentence(record),
     ]
     return [line for line in lines if line]
+
+
+def absence_sentence(record: RunRecord) -> str:
+    """Which classes the score says nothing of; "" where all parts hold all."""
+    said = cut(record.file.absence)
+    return f"{said[0].upper()}{said[1:]}." if said else ""
 
 
 def progress(record: RunRecord) -> Markup | None:
