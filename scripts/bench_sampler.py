@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tenslora_search.runs.events import Paused, Proposed, Rung
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.study.samplers import SAMPLERS, Point, Seen
+from tenslora_search.study.order import MOST_BATCH
+from tenslora_search.study.samplers import SAMPLERS, Seen
 from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 
 RUNGS = (67, 200, 600)
+WAVES = 3
+"""Over which a study's time is averaged."""
 
 
 def main() -> None:
@@ -64,43 +66,57 @@ def trials(space: SearchSpace, count: int) -> list[Seen]:
 
 
 def study_lines(space: SearchSpace, counts: list[int], pack: int) -> list[str]:
-    """What the study itself takes a trial, the sampler left out, at so many trials."""
-    lines = ["Proposing and recording a trial, beside the sampler, by the trials so far:", ""]
-    lines += ["| trials | propose, ms | record, ms |", "| --: | --: | --: |"]
-    points = [one.point for one in trials(space, 200)]
-    for count in counts:
-        propose, record = of_study(space, points, count, pack)
-        lines.append(f"| {count:,} | {1000 * propose / pack:.1f} | {1000 * record / pack:.1f} |")
+    """What the study itself takes a trial, a random sampler included, at so many trials."""
+    lines = [
+        f"A whole search in waves of {MOST_BATCH} by random draws, journal and dashboard included: "
+        "what a new trial costs by the trials so far. Deciding is to judge all and to propose; "
+        f"packs of {pack} are handed out, and recorded at every rung that is reached.",
+        "",
+        "| trials | decide, ms | hand out, ms | record, ms | in all, ms |",
+        "| --: | --: | --: | --: | --: |",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        n_trials = max(counts, default=0) + (WAVES + 1) * MOST_BATCH
+        study = Study(space, Path(folder), n_trials=n_trials, rungs=RUNGS, sampler="random")
+        for count in sorted(counts):
+            while len(study.records) < count:
+                wave(study, pack)
+            before = len(study.records)
+            waves = [wave(study, pack) for _ in range(WAVES)]
+            took = [sum(parts) for parts in zip(*waves, strict=True)]
+            each = [1000 * one / (len(study.records) - before) for one in took]
+            told = " | ".join(f"{one:.1f}" for one in (*each, sum(each)))
+            lines.append(f"| {before:,} | {told} |")
     return lines
 
 
-def of_study(space: SearchSpace, points: list[Point], count: int, pack: int) -> tuple[float, float]:
-    """Seconds to propose a pack and to record it, after so many trials."""
-    with tempfile.TemporaryDirectory() as folder:
-        n_trials = count + 2 * pack
-        study = Study(space, Path(folder), n_trials=n_trials, rungs=RUNGS, sampler="random")
-        fill(study, points, count, pack)
-        study.next_segment(pack)  # a study that goes on has read its trials once
+def wave(study: Study, pack: int) -> tuple[float, float, float]:
+    """Seconds to decide on a wave, to hand it out, and to record all of it."""
+    decide, hand_out, record = 0.0, 0.0, 0.0
+    n_waves = study.told.n_waves
+    while study.told.n_waves == n_waves or study.waiting:
+        is_first = study.told.n_waves == n_waves
         found: list[Segment | None] = []
-        proposing = timed(lambda: found.append(study.next_segment(pack)))
+        seconds = timed(lambda into=found: into.append(study.next_segment(pack)))
+        decide, hand_out = decide + is_first * seconds, hand_out + (not is_first) * seconds
         segment = found[0]
         assert segment is not None
-        rows = [TrialResult(n, segment.to_step, 0.5, 0.1, None, 1.0) for n in segment.numbers]
-        return proposing, timed(lambda: study.record(segment, rows, {}, 1.0))
+        rows = [
+            TrialResult(number, segment.to_step, score, 0.1, None, 1.0)
+            for number in segment.numbers
+            for score in [made_up(study.records[number].n_params, segment.to_step, number)]
+        ]
+        record += timed(lambda one=segment, scores=rows: study.record(one, scores, {}, 1.0))
+    return decide, hand_out, record
 
 
-def fill(study: Study, points: list[Point], count: int, pack: int) -> None:
-    """So many trials that have reached the first rung, few of which may climb."""
-    generator = random.Random(1)
-    for first in range(0, count, pack):
-        events = []
-        for number in range(first, min(count, first + pack)):
-            point = {**points[number % len(points)], "learning_rate": 2e-4 * (1 + number / 300)}
-            point["learning_rate"] = min(1e-2, point["learning_rate"])
-            events.append(Proposed.of(number, point, study.space.trial(point, number)))
-            events.append(Rung(number, RUNGS[0], generator.random(), 0.1, 1.0))
-            events.append(Paused(number, RUNGS[0]))
-        study.write(events)
+def made_up(n_params: int, step: int, number: int) -> float:
+    """A score that grows with size and steps; a third of what differs shows at once."""
+    own, now = (
+        random.Random(number).gauss(0, 0.03),
+        random.Random(f"{number} {step}").gauss(0, 0.02),
+    )
+    return 0.9 - (n_params / 1000) ** -0.3 / 4 - step**-0.5 + own + now
 
 
 def timed(do: Callable[[], object]) -> float:

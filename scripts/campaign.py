@@ -39,8 +39,9 @@ WARM = """
     tenslora_search.cli tenslora_search.display tenslora_search.api.search
     tenslora_search.api.finish tenslora_search.engine.inline tenslora_search.training.trainers
     tenslora_search.training.segment tenslora_search.export.trained tenslora_search.report.build
-    tenslora_search.report.pages tenslora_search.data.digits matplotlib.figure
-    matplotlib.backends.backend_agg transformers.models.auto.modeling_auto
+    tenslora_search.report.pages tenslora_search.data.digits sklearn.datasets pydantic
+    matplotlib.figure matplotlib.backends.backend_agg matplotlib.backends.backend_svg
+    matplotlib.backends.backend_pdf fontTools.subset transformers.models.auto.modeling_auto
     transformers.models.auto.processing_auto transformers.models.auto.tokenization_auto
     transformers.models.vit.modeling_vit
 """.split()
@@ -494,14 +495,16 @@ def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @contextlib.contextmanager
 def kills(share: Share, folder: Path) -> Iterator[Try]:
     """Kills at random moments and at single file operations, then the same command again."""
+    from tenslora_search.hub.digits_vit import digits_backbone
+
     with whereabouts(share, folder) as (where, strike):
-        whole = folder / "whole"
-        _must(run([*SEARCH, *where, "--out", str(whole)]))  # not timed: it may make the model
-        shutil.rmtree(whole)
+        whole, counter = folder / "whole", folder / "operations.txt"
+        digits_backbone()  # it may have to be made, which is not to be timed
         began = time.monotonic()
-        _must(run([*SEARCH, *where, "--out", str(whole)]))
+        asked = [*SEARCH, *where, "--out", str(whole)]
+        _must(run(asked, before=lambda: _killed_at(0, whole, counter)))
         lasts, expected = time.monotonic() - began, told(whole)
-        n_operations = operations(where, folder)
+        n_operations = max(1, counter.stat().st_size)
         victims = ["moment", "operation"] + (["worker"] if strike else [])
         victims += ["node"] if share.nodes > 1 else []
 
@@ -633,14 +636,6 @@ def difference(out: Path, whole: Path, expected: list[Any]) -> str | None:
     if len(found) != len(set(found)):
         return "a trial was doubled"
     return None if found == expected else "another run than the undisturbed one"
-
-
-def operations(where: Sequence[str], folder: Path) -> int:
-    """File operations of an undisturbed search in its run folder."""
-    counter = folder / "operations.txt"
-    out = folder / "counted"
-    _must(run([*SEARCH, *where, "--out", str(out)], before=lambda: _killed_at(0, out, counter)))
-    return max(1, counter.stat().st_size)
 
 
 def _killed(child: int, after: float) -> None:

@@ -46,10 +46,12 @@ from tenslora_search.report.estimates import Encoder
 from tenslora_search.report.pareto import front
 from tenslora_search.report.worth import estimates_of
 from tenslora_search.runs.segment import Segment, TrialResult
+from tenslora_search.spec.allocators import Measured
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.study import proposals as proposals_module
 from tenslora_search.study import pruners as pruners_module
 from tenslora_search.study import study as study_module
+from tenslora_search.study.prior import GRADIENT_PROBE, Prior
 from tenslora_search.study.samplers import SAMPLERS, Point, Seen
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
@@ -80,6 +82,8 @@ class Way:
     trusts: bool = False
     """whether `front` prunes before the run has shown what rungs are worth, as it did once"""
     note: str = ""
+    gradient: float = 0.0
+    """the weight of what the first gradient promises, in trials (FOLDER/spectra.json)"""
     is_peft: bool = False
     """whether a process steps at the measured speed of peft, not at ours"""
 
@@ -124,6 +128,7 @@ class Recorded:
         self.report: list[float] = self.rows["report"].tolist()
         self.encoder = Encoder(self.points, self.sizes)
         self.inputs = self.encoder.rows(self.points, self.sizes)
+        self.spectra = folder / "spectra.json"
         self._by_key = {self._key(point): k for k, point in enumerate(self.points)}
         self._by_text = {_text(point): k for k, point in enumerate(self.points)}
         steps, last = self.about["steps"], self.about["max_steps"]
@@ -133,6 +138,12 @@ class Recorded:
         self.reference = float(self.rows["report"].quantile(REFERENCE_QUANTILE))
         self.timings = {int(size): one for size, one in self.about["timings"].items()}
         self.whole = self._area(list(zip(self.sizes, self.report, strict=True)))
+
+    def led(self, weight: float) -> SearchSpace:
+        """The space with the first gradient as a prior."""
+        measured = Measured(tuple(json.loads(self.spectra.read_text())))
+        prior = Prior(gradient=weight)
+        return replace(self.space, prior=prior, measured={GRADIENT_PROBE: measured})
 
     def _key(self, point: Mapping[str, Any]) -> str:
         return self.space.key(self.space.trial(point, 0))
@@ -240,7 +251,8 @@ def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Mom
     proposals_module.settled = lambda space, point, generator: point  # they are recorded ones
     pruners_module.FEW = 0 if way.trusts else ENDED
     found: list[Moment] = []
-    space = recorded.space if way.knows else _without_known(recorded.space)
+    recorded_space = recorded.led(way.gradient) if way.gradient else recorded.space
+    space = recorded_space if way.knows else _without_known(recorded_space)
     with tempfile.TemporaryDirectory() as folder:
         study = Study(
             space, Path(folder), n_trials=n_trials, rungs=recorded.rungs, sampler="snapped",
@@ -425,6 +437,10 @@ def ways_of(pack: int) -> list[Way]:
         *(replace(one, trusts=True, note=", from the first rung on") for one in packed[:2]),
         bare,
         replace(bare, sampler="lattice"),
+        *(
+            Way(sampler, "none", pack, gradient=weight, note=f", gradient prior {weight:g}")
+            for sampler, weight in (("random", 64.0), ("tpe", 64.0), ("tpe", 1e6))
+        ),
         *(Way("tpe", "asha", n_processes=n) for n in (1, 2, 4, 8)),
         Way("random", "none", n_processes=8),
         Way("random", "asha", n_processes=8),
@@ -583,6 +599,7 @@ def main() -> None:
         recorded = Recorded(folder)
         ways = [way for way in ways_of(options.pack) if way.sampler not in options.without]
         ways = [way for way in ways if not way.is_peft or recorded.model == "minilm"]
+        ways = [way for way in ways if not way.gradient or recorded.spectra.exists()]
         ways = [way for way in ways if all(word in way.name for word in options.only)]
         curves = compared(recorded, ways, options)
         if any(way.is_baseline for way in curves):

@@ -331,6 +331,28 @@ def cache_home(tmp_path_factory):
         yield folder
 
 
+DRAWN = ("tests/report/", "tests/test_cli.py")
+"""Whose tests look at the figures of a run."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_figures():
+    """The figures of a run, half of what a small search takes, are drawn in tests of DRAWN alone;
+    elsewhere a report is built without them.
+    """
+    from tenslora_search.report import build
+
+    draw = build.front_figures
+
+    def draw_if_looked_at(record, folder: Path) -> None:
+        if os.environ["PYTEST_CURRENT_TEST"].startswith(DRAWN):
+            draw(record, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "front_figures", draw_if_looked_at)
+        yield
+
+
 def save_tokenizer(folder: Path, *, decoder: bool = False, types: bool = True) -> int:
     """A word-level tokenizer over WORDS; the decoder's has no pad token and adds nothing. Returns
     the vocabulary's size.

@@ -109,8 +109,9 @@ def _check_space(space: SearchSpace, question: Question, out: Path | None) -> No
     check_earlier(question, space, out)
     if space.needs:
         raise QuestionError(
-            f"space {space.name}: an allocator of it needs the probe {space.needs[0]}, which a "
-            "training loop of your own cannot answer; use level or ramp, or name methods without."
+            f"space {space.name}: an allocator or the prior of it needs the probe "
+            f"{space.needs[0]}, which a training loop of your own cannot answer; use level or "
+            "ramp, name methods without, or leave gradient out of [prior]."
         )
 
 

@@ -1,4 +1,4 @@
-"""Asking: the probes that a space's allocators take their numbers from, asked before the search."""
+"""Asking: the probes that a space's allocators and prior need, asked before the search."""
 
 import math
 from collections.abc import Sequence
@@ -52,7 +52,8 @@ class Asking:
     def failed(self, work: Work, reason: str) -> None:
         assert isinstance(work, Probe)
         raise QuestionError(
-            f"the probe {work.name}, which an allocator of the space needs, failed: {reason}"
+            f"the probe {work.name}, which an allocator or the prior of the space needs, failed: "
+            f"{reason}"
         )
 
     def stands_at(self, segment: Segment, step: int) -> None:

@@ -59,7 +59,7 @@ def front_figures(record: RunRecord, folder: Path) -> None:
             ncols=n_columns,
         )
         figure.savefig(folder / "front.png", dpi=200)
-        figure.set_layout_engine("none")  # the layout is found
+        figure.set_layout_engine(None)  # it is found; another would be drawn for
         figure.savefig(folder / "front.svg", metadata={"Date": None})
         figure.savefig(folder / "front.pdf", metadata={"CreationDate": None})
 

@@ -5,6 +5,7 @@ returns an `Allocator`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, NamedTuple
 
@@ -172,19 +173,22 @@ def level_ranks(structure: Structure, size: int, weights: Sequence[float]) -> Ra
     limit_logs = [math.log(limit) for limit in structure.limits]
     offsets = [SPREAD * (weight - 0.5) for weight in weights]
 
-    def at(height: float) -> Ranks:
-        wanted = [
-            max(1, round(math.exp(min(top, height + offset))))
-            for top, offset in zip(limit_logs, offsets, strict=True)
-        ]
-        return structure.clip(wanted)
+    @cache
+    def fitted(*wanted: int) -> tuple[Ranks, bool]:
+        ranks = structure.clip(wanted)
+        return ranks, structure.count(ranks) <= size
 
     low, high = -SPREAD, min(math.log(max(1, size)), max(limit_logs, default=0.0)) + SPREAD
     best = (1,) * len(offsets)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        ranks = at(middle)
-        if structure.count(ranks) <= size:
+        ranks, fits = fitted(
+            *(
+                max(1, round(math.exp(min(top, middle + offset))))
+                for top, offset in zip(limit_logs, offsets, strict=True)
+            )
+        )
+        if fits:
             low, best = middle, ranks
         else:
             high = middle

@@ -6,7 +6,7 @@ formula of its own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
@@ -19,6 +19,10 @@ from tenslora_search.spec.table import QuestionError
 
 UNBOUNDED = 1 << 40
 """Stands for the size of a bond when only the limits set by the modes are asked for."""
+
+
+Carrier = tuple[int, tuple[int, ...]]
+"""A factor around a bond: its fixed size, and the places of its other bonds."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Network:
         spanned = {axis.mode for factor in self.factors for axis in factor.axes}
         return tuple(axis for axis in STACKED if axis not in spanned)
 
-    @property
+    @cached_property
     def copies(self) -> int:
         return math.prod(self.group.size(axis) for axis in self.looped)
 
@@ -82,13 +86,12 @@ class Network:
         factors (a ring of two cores) share one limit, of which the earlier takes first. A form may
         set lower ones (`Form.limits`).
         """
-        sizes = dict(zip(self.bonds, ranks, strict=True))
         result: list[int] = []
-        for bond, carriers, twins in zip(self.bonds, self._carriers, self._twins, strict=True):
-            around = [fixed * math.prod(sizes[name] for name in names) for fixed, names in carriers]
-            taken = math.prod(sizes[name] for name in twins if sizes[name] < UNBOUNDED)
+        for carriers, twins, lowest in self._around:
+            around = [fixed * math.prod([ranks[k] for k in others]) for fixed, others in carriers]
+            taken = math.prod([ranks[k] for k in twins if ranks[k] < UNBOUNDED])
             cap = max(1, math.prod(around) // max(around) // taken)
-            result.append(min(cap, self.form.limits.get(bond, cap)))
+            result.append(cap if lowest is None else min(cap, lowest))
         return tuple(result)
 
     def clip(self, ranks: Sequence[int]) -> tuple[int, ...]:
@@ -157,45 +160,29 @@ class Network:
         )
 
     @cached_property
-    def _carriers(self) -> tuple[tuple[tuple[int, tuple[str, ...]], ...], ...]:
-        """For each bond, for each factor that carries it: its fixed size and its other bonds, less
-        what all carriers share.
+    def _around(self) -> tuple[tuple[tuple[Carrier, ...], tuple[int, ...], int | None], ...]:
+        """For each bond: the factors that carry it, less what they all share; the earlier bonds
+        that join the same factors; the limit that the form sets.
         """
-        result: list[tuple[tuple[int, tuple[str, ...]], ...]] = []
-        for name in self.bonds:
-            carriers = [
-                factor.axes
-                for factor in self.factors
-                if any(axis.name == name for axis in factor.axes)
-            ]
-            shared = set[Axis].intersection(*map(set, carriers))
-            rest = [[axis for axis in axes if axis not in shared] for axes in carriers]
-            result.append(
-                tuple(
-                    (
-                        math.prod(axis.size for axis in axes if axis.size is not None),
-                        tuple(axis.name for axis in axes if axis.is_bond),
-                    )
-                    for axes in rest
-                )
-            )
-        return tuple(result)
-
-    @cached_property
-    def _twins(self) -> tuple[tuple[str, ...], ...]:
-        """For each bond the earlier ones that join the same factors."""
-        around = [
-            frozenset(f.name for f in self.factors if any(axis.name == name for axis in f.axes))
+        carriers = [
+            [factor for factor in self.factors if any(axis.name == name for axis in factor.axes)]
             for name in self.bonds
         ]
         return tuple(
-            tuple(
-                earlier
-                for earlier, other in zip(self.bonds, around[:place], strict=False)
-                if other == carriers
+            (
+                tuple(self._carried(carriers[place])),
+                tuple(k for k in range(place) if carriers[k] == carriers[place]),
+                self.form.limits.get(name),
             )
-            for place, carriers in enumerate(around)
+            for place, name in enumerate(self.bonds)
         )
+
+    def _carried(self, carriers: Sequence[Factor]) -> Iterator[Carrier]:
+        shared = set[Axis].intersection(*(set(factor.axes) for factor in carriers))
+        for factor in carriers:
+            rest = [axis for axis in factor.axes if axis not in shared]
+            fixed = math.prod(axis.size for axis in rest if axis.size is not None)
+            yield fixed, tuple(self.bonds.index(axis.name) for axis in rest if axis.is_bond)
 
 
 @lru_cache(maxsize=4096)

@@ -36,11 +36,15 @@ class Dashboard:
         for lock in path.parent.glob(f"{path.name}.lock*"):
             lock.unlink(missing_ok=True)  # of a search that was killed: Optuna would wait for it
         self.study = self._opened(records) or self._made_anew(records)
+        trials = self.study.get_trials(deepcopy=False)
+        self._shown = {one.user_attrs.get("number", -1): one for one in trials}
+        """Optuna's trial of each of ours, the last where it has several"""
+        self._n_shown = len(trials)
         self._reconcile(records)
 
     def proposed(self, record: Record) -> None:
         """A trial was proposed."""
-        self.study.add_trial(self._trial(record, TrialState.RUNNING, user_attrs=_about(record)))
+        self._add(record.number, self._trial(record, TrialState.RUNNING, user_attrs=_about(record)))
 
     def ended(self, record: Record) -> None:
         """A trial is complete, has failed, or is left paused; of one that was told as pruned and
@@ -55,10 +59,17 @@ class Dashboard:
         if state == TrialState.COMPLETE:
             told = values(record.score or 0.0, record.n_params, self.objective)
         if not trial.state.is_finished():
-            self.study.tell(trial.number, told, state=state)
+            self._shown[record.number] = self.study.tell(trial.number, told, state=state)
         elif trial.state == TrialState.PRUNED != state:
             about = trial.user_attrs
-            self.study.add_trial(self._trial(record, state, values=told, user_attrs=about))
+            self._add(record.number, self._trial(record, state, values=told, user_attrs=about))
+
+    def _add(self, number: int, trial: FrozenTrial) -> None:
+        """As Optuna's next; to ask for all trials each time would take longer and longer."""
+        self.study.add_trial(trial)
+        trial.number = self._n_shown
+        self._shown[number] = trial
+        self._n_shown += 1
 
     def _opened(self, records: Mapping[int, Record]) -> optuna.Study | None:
         """The study of the file, if it is whole and tells of these records."""
@@ -105,12 +116,6 @@ class Dashboard:
         for record in records.values():
             if record.state in ("complete", "failed"):
                 self.ended(record)
-
-    @property
-    def _shown(self) -> dict[int, FrozenTrial]:
-        """Optuna's trial of each of ours, the last where it has several."""
-        trials = self.study.get_trials(deepcopy=False)
-        return {trial.user_attrs.get("number", -1): trial for trial in trials}
 
     def _trial(self, record: Record, state: TrialState, **more: Any) -> FrozenTrial:
         point = dict(record.point)

@@ -121,8 +121,9 @@ class Waves:
         """
         step = study.rungs[group[0]] if group[0] >= 0 else 0
         cohort = sorted(number for number, at in study.told.wave.items() if at == step)
+        by_number = {one.number: one for one in waiting}
         for pack in packs(cohort, limit, split):
-            members = [one for one in waiting if one.number in pack]
+            members = [by_number[number] for number in pack if number in by_number]
             if members:
                 return members
         return waiting[:limit]

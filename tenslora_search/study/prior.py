@@ -4,6 +4,7 @@
 weight = 8
 structure = ["depth x tucker2", "none x cp"]
 learning_rate = 1e-3
+gradient = 64
 """
 
 import random
@@ -20,6 +21,10 @@ WEIGHT = 8.0
 REACH = 0.1
 """A number is believed to lie within this share of its range."""
 MOST = 1e6
+WEIGHTS: Mapping[str, float] = {"weight": WEIGHT, "gradient": 0.0}
+"""Numbers of trials, and what they are where a prior says none."""
+GRADIENT_PROBE = "gradient_spectra"
+"""The probe that `gradient` needs: see study/promise.py."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Prior:
     beliefs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
     """by the name of a parameter: one of these, or a number near one of these"""
     weight: float = WEIGHT
+    gradient: float = 0.0
+    """the weight, a number of trials too, of what the first gradient promises (study/promise.py)"""
 
     def followed(
         self,
@@ -60,16 +67,17 @@ def prior_of(what: str, said: object, among: Mapping[str, Parameter]) -> Prior:
     if not isinstance(said, dict):
         raise QuestionError(f"{what} is a table of values; got {shortened(said)}.")
     beliefs = dict(cast("dict[str, Any]", said))
-    weight: Any = beliefs.pop("weight", WEIGHT)
-    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not is_number or not 0 <= weight <= MOST:
-        raise QuestionError(
-            f"{what}: weight is a number of trials from 0 to {MOST:g}; got {shortened(weight)}."
-        )
+    weights = {key: beliefs.pop(key, usual) for key, usual in WEIGHTS.items()}
+    for key, weight in weights.items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 <= weight <= MOST:
+            raise QuestionError(
+                f"{what}: {key} is a number of trials from 0 to {MOST:g}; got {shortened(weight)}."
+            )
     found: dict[str, tuple[Any, ...]] = {}
     for name, value in beliefs.items():
         if name not in among:
-            raise QuestionError(f"{what}: {unknown('key', name, ['weight', *among])}")
+            raise QuestionError(f"{what}: {unknown('key', name, [*WEIGHTS, *among])}")
         values = cast("list[Any]", value) if isinstance(value, list) else [value]
         for one in values:
             if not isinstance(one, str | int | float) or not has(among[name], one):
@@ -79,7 +87,7 @@ def prior_of(what: str, said: object, among: Mapping[str, Parameter]) -> Prior:
         if not values:
             raise QuestionError(f"{what}: {name} is an empty list; give one value or more.")
         found[name] = tuple(values)
-    return Prior(found, float(weight))
+    return Prior(found, **{key: float(one) for key, one in weights.items()})
 
 
 def _held(one: Parameter) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from tenslora_search.runs.events import Earlier, Proposed
 from tenslora_search.runs.replay import Record
 from tenslora_search.study.earlier import as_seen, leaders
+from tenslora_search.study.promise import CHOICES, Promise
 from tenslora_search.study.samplers import Point, Proposer, Seen
 from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
@@ -37,6 +38,7 @@ class Proposals:
     ) -> None:
         self.space, self.n_trials, self.seed = space, n_trials, seed
         self._sampler, self._objective = sampler, objective
+        self._promise = Promise(space) if space.prior.gradient else None
         self._keys: dict[int, str] = {}
         self._earlier = tuple(earlier)
         first = leaders(self._earlier)
@@ -66,11 +68,16 @@ class Proposals:
             propose = self._sampler(self.space, drawn, self._objective)
             seen = [_seen(one) for one in records.values() if one.cut_from is None]
             told = [*as_seen(self._earlier, seen), *seen]
-            points = propose(told, count - len(known))
+            wanted = count - len(known)
+            n_led = self._promise.n_led(records, wanted, drawn) if self._promise else 0
+            points = propose(told, wanted + (CHOICES - 1) * n_led)
             generator = random.Random(drawn)
             points = [self._settled(one, len(records), generator) for one in points]
+            is_short = len(points) < wanted
+            if self._promise and n_led:
+                points = self._promise.chosen(points, wanted, n_led)
             sampled = self._proposed(points, len(records), keys, generator)
-            self.exhausted = self.exhausted or len(points) < count - len(known)
+            self.exhausted = self.exhausted or is_short
             yield sampled
 
     def _settled(self, point: Point, n_trials: int, generator: random.Random) -> Point:

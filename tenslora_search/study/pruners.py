@@ -225,10 +225,10 @@ def _leading(
     place = np.empty(len(members), dtype=np.int64)
     place[order] = np.arange(len(members))
     found: list[int] = []
+    # below this so many are clearly ahead; most trials of a long search are seen no further
     least = np.partition(scores, len(scores) - allowed)[len(scores) - allowed] - noise
-    for k in here:
-        if scores[k] < least:
-            continue  # so many are clearly ahead; most trials of a long search are seen no further
+    standing = np.array(here)
+    for k in standing[scores[standing] >= least].tolist():
         gain = scores - scores[k]
         ahead = (gain > noise) | ((abs(gain) <= noise) & (place < place[k]))
         if int(ahead.sum()) < allowed:

@@ -27,7 +27,7 @@ from tenslora_search.study.known import known_points
 from tenslora_search.study.limits import ANY, Limits
 from tenslora_search.study.opening import fitting, narrowed, sized
 from tenslora_search.study.parameters import has, is_constant, middle, near, values_of
-from tenslora_search.study.prior import Prior
+from tenslora_search.study.prior import GRADIENT_PROBE, Prior
 from tenslora_search.study.roles import ROLES as ROLES
 from tenslora_search.study.roles import bond_roles as bond_roles
 from tenslora_search.study.space_file import TABLES, Pair, Parameter, declared
@@ -53,7 +53,7 @@ class SearchSpace:
     knobs: Mapping[str, Knob]
     """of the entries that the space names, by the parameter's name"""
     measured: Mapping[str, Measured] = field(default_factory=dict[str, Measured])
-    """by probe, for the allocators that need one; `trial` does, counts and tables do not"""
+    """by probe, for allocators and a prior that need one; counts and tables do not"""
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """of a space over methods: for each the parameters that stand in for those of all"""
     leaves_out: bool = False
@@ -102,13 +102,14 @@ class SearchSpace:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """The probes that its allocators take numbers from, each once."""
+        """The probes that its allocators and its prior take numbers from, each once."""
         found = {
             self._allocator(name, self.values(text, {}))[1].needs: None
             for text in self.structures
             for _, name in self.combinations(text)
         }
-        return tuple(need for need in found if need)
+        of_prior = (GRADIENT_PROBE,) if self.prior.gradient else ()
+        return (*(need for need in found if need), *of_prior)
 
     @cached_property
     def searched(self) -> dict[str, Parameter]:
@@ -304,7 +305,9 @@ class SearchSpace:
         return found
 
     def _can_keep(self, structure: Structure) -> bool:
-        """Whether something of a structure keeps to the limits."""
+        """Whether something of a structure that fits the budget keeps to the limits."""
+        if self.limits == ANY:
+            return True
         weights = [0.5] * len(structure.bonds)
 
         def make(size: int) -> AdapterSpec:

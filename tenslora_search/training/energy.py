@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
+from torch import Tensor
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.backbone.load import Backbone
@@ -20,8 +21,18 @@ BATCHES = 4
 def gradient_norms(
     backbone: Backbone, data: TaskData, projections: Sequence[str], batch_size: int
 ) -> list[float]:
-    """The Frobenius norm of the gradient of each map's weight, projection by projection and layer
-    by layer: of the mean loss over BATCHES batches, with a head that is drawn from a fixed seed.
+    """The Frobenius norm of the first gradient of each map's weight, projection by projection and
+    layer by layer.
+    """
+    found = first_gradients(backbone, data, projections, batch_size)
+    return [float(one.norm()) for name in projections for one in found[name]]
+
+
+def first_gradients(
+    backbone: Backbone, data: TaskData, projections: Sequence[str], batch_size: int
+) -> dict[str, list[Tensor]]:
+    """The gradient of each map's weight, (input, output), by projection and layer by layer: of the
+    mean loss over BATCHES batches, with a head that is drawn from a fixed seed.
 
     The model is as it was afterwards.
     """
@@ -52,8 +63,7 @@ def gradient_norms(
         name: one.T if isinstance(wanted[name], torch.nn.Linear) else one
         for name, one in sums.items()
     }
-    return [
-        float(of_columns(last[place.module], place.columns).norm())
+    return {
+        name: [of_columns(last[one.module], one.columns).flatten(1) for one in places[name]]
         for name in projections
-        for place in places[name]
-    ]
+    }

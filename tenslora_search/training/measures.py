@@ -22,14 +22,19 @@ FORGETTING = "forgetting"
 
 
 def measures(
-    pack: Pack, setting: Setting, data: TaskData, place: Callable[[TaskData], TaskData]
+    pack: Pack,
+    setting: Setting,
+    data: TaskData,
+    place: Callable[[TaskData], TaskData],
+    is_over: Callable[..., bool] | None = None,
 ) -> list[dict[str, float]]:
-    """By trial; `place` puts data onto the worker's device."""
+    """By trial; `place` puts data onto the worker's device. `TimeIsUp` once `is_over` says so."""
     found: list[dict[str, float]] = [{} for _ in pack.specs]
     name = setting.task.get("name")
     answers = TASKS[name].answers if name else ()
     if answers:
-        written = measures_of_writing(pack, data.report, load_processor(setting.model), answers)
+        tokenizer = load_processor(setting.model)
+        written = measures_of_writing(pack, data.report, tokenizer, answers, is_over)
         found = [one | more for one, more in zip(found, written, strict=True)]
     if setting.retain:
         max_length = setting.task.get("max_length", 128)

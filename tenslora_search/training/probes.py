@@ -14,14 +14,16 @@ from tenslora_search.nn.sites import PackError
 from tenslora_search.runs.segment import Answer, Probe, Setting
 from tenslora_search.spec.table import QuestionError, Table
 from tenslora_search.training.dimension import averaged, states_of_layers
-from tenslora_search.training.energy import gradient_norms
+from tenslora_search.training.energy import first_gradients, gradient_norms
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
+from tenslora_search.training.spectra import spectra
 
 SIZES = (8, 16, 32, 64, 128, 256)
 GAIN = 1.1
 """A pack of twice the size must bring this much more to be worth it."""
 STEPS = 12
+SHARE_DIGITS = 5
 
 
 Load = Callable[[Setting], tuple[Backbone, TaskData]]
@@ -83,8 +85,27 @@ def gradient_energy(probe: Probe, load: Load) -> Answer:
     return tuple(norms)
 
 
+def gradient_spectra(probe: Probe, load: Load) -> Answer:
+    """What every unfolding of the first gradient holds up to each rank (spec/caught.py), on the
+    geometry of each of the probe's trials in turn.
+    """
+    backbone, data = load(probe.setting)
+    found: list[float] = []
+    for geometry in (spec.adapter.geometry for spec in probe.specs):
+        names = geometry.projections
+        gradients = first_gradients(backbone, data, names, probe.setting.batch_size)
+        found += [round(one, SHARE_DIGITS) for one in spectra(geometry, gradients)]
+    if not all(map(math.isfinite, found)) or not any(found):
+        raise QuestionError("the gradients of the frozen model are zero, or not finite.")
+    return tuple(found)
+
+
 PROBES: Table[Callable[[Probe, Load], Answer]] = Table(
-    "probe", {entry.__name__: entry for entry in (pack_size, intrinsic_dimension, gradient_energy)}
+    "probe",
+    {
+        entry.__name__: entry
+        for entry in (pack_size, intrinsic_dimension, gradient_energy, gradient_spectra)
+    },
 )
 
 

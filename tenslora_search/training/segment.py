@@ -40,6 +40,7 @@ from tenslora_search.training.measures import measures, to_device
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
+from tenslora_search.training.writing import TimeIsUp
 
 _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
@@ -125,11 +126,11 @@ def _train(
         step = pack.step
         is_cut = step < segment.to_step
         is_scored = scorer is backbone and not is_cut and not any(one.cut_to for one in trials)
-        found = _scored(pack, split, segment, data) if is_scored else []
+        found = _scored(pack, split, segment, data, is_over) if is_scored else []
     if not is_scored and not is_cut:
         ended = [_ended(*one) for one in zip(trials, files, reasons, strict=True)]
         with _pack(segment, scorer, data, ended, segment.to_step) as pack:
-            found = _scored(pack, split, segment, data)
+            found = _scored(pack, split, segment, data, is_over)
     seconds = (time.perf_counter() - began) / len(trials)
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
@@ -155,13 +156,18 @@ class _Scored(NamedTuple):
     by_class: ByClass | None = None
 
 
-def _scored(pack: Pack, split: Split, segment: Segment, data: TaskData) -> list[_Scored]:
-    """Scores, and in a retest what is measured besides."""
+def _scored(
+    pack: Pack, split: Split, segment: Segment, data: TaskData, is_over: IsOver | None
+) -> list[_Scored]:
+    """Scores, and in a retest what is measured besides; none where time is up meanwhile."""
     answers, targets = pack.predict(split), split.labels.cpu().numpy()
     scores = [data.goal.score(one, targets) for one in answers]
     if segment.split != "report":
         return [_Scored(score) for score in scores]
-    more = measures(pack, segment.setting, data, to_device)
+    try:
+        more = measures(pack, segment.setting, data, to_device, is_over)
+    except TimeIsUp:
+        return []
     classes = [by_class(one, targets) if data.goal.names else None for one in answers]
     return [_Scored(*one) for one in zip(scores, more, classes, strict=True)]
 

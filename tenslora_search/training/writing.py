@@ -5,7 +5,7 @@ It is measured at the retest, never in the search. A prompt is what stands befor
 that is learnt, and what was wanted is what is learnt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,22 @@ BATCH = 32
 """Prompts at a time."""
 
 
+class TimeIsUp(Exception):
+    """The time limit of a search was reached while trials were writing."""
+
+
 def measures_of_writing(
-    pack: Pack, split: Split, tokenizer: Any, names: Sequence[str]
+    pack: Pack,
+    split: Split,
+    tokenizer: Any,
+    names: Sequence[str],
+    is_over: Callable[..., bool] | None = None,
 ) -> list[dict[str, float]]:
-    """For each trial the means of entries of ANSWERS over the first ROWS rows of a split."""
+    """For each trial the means of entries of ANSWERS over the first ROWS rows of a split;
+    `TimeIsUp` once `is_over` says so.
+    """
     wanted = wanted_texts(split, tokenizer)
-    found = writes(pack, split, tokenizer)
+    found = writes(pack, split, tokenizer, is_over)
     return [
         {
             name: float(np.mean([ANSWERS[name](*one) for one in zip(texts, wanted, strict=True)]))
@@ -48,8 +58,12 @@ def wanted_texts(split: Split, tokenizer: Any) -> list[str]:
 
 
 @torch.no_grad()
-def writes(pack: Pack, split: Split, tokenizer: Any) -> list[list[str]]:
-    """For each trial, as the caller counts them, what it writes for each of the first ROWS rows."""
+def writes(
+    pack: Pack, split: Split, tokenizer: Any, is_over: Callable[..., bool] | None = None
+) -> list[list[str]]:
+    """For each trial, as the caller counts them, what it writes for each of the first ROWS rows;
+    `TimeIsUp` once `is_over`, which is asked between batches, says so.
+    """
     model: Any = pack.model
     targets = split.inputs["targets"][:ROWS].cpu()
     n_wanted = (targets != IGNORED).sum(1)
@@ -59,6 +73,8 @@ def writes(pack: Pack, split: Split, tokenizer: Any) -> list[list[str]]:
     stop = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
     with pack.adapter.held():
         for start in range(0, len(order), BATCH):
+            if is_over is not None and is_over(pack.step):
+                raise TimeIsUp
             rows = order[start : start + BATCH]
             inputs = _side_by_side([prompts[row] for row in rows], pack, tokenizer)
             most = int(n_wanted[rows].max()) + MARGIN

@@ -39,6 +39,9 @@ MEASURED = """
 construction = ["none", "qkv"]
 decomposition = ["cp"]
 allocator = ["level", "ramp", "gelora", "gradient"]
+
+[prior]
+gradient = 1
 """
 
 
@@ -47,7 +50,7 @@ def proposed(run) -> list[dict]:
     return [one for one in events if one["event"] == "proposed"]
 
 
-def test_allocators_that_measure_the_model(tmp_path, monkeypatch):
+def test_allocators_and_a_prior_that_measure_the_model(tmp_path, monkeypatch):
     """Each probe is asked once, a resumed search goes on from the answers, and trials are those of
     a search that was not interrupted.
     """
@@ -58,7 +61,7 @@ def test_allocators_that_measure_the_model(tmp_path, monkeypatch):
     }  # fmt: skip
     run = search("digits", trials=8, out=tmp_path / "run", **asked)
     answers = json.loads((run.folder / "run.json").read_text())["probes"]
-    assert list(answers) == ["intrinsic_dimension", "gradient_energy"]
+    assert list(answers) == ["intrinsic_dimension", "gradient_energy", "gradient_spectra"]
     assert "gelora" in [one["spec"].get("allocator") for one in proposed(run)]
     assert all(one["n_params"] <= 8000 for one in proposed(run))
     other = search("digits", trials=8, out=tmp_path / "other", **asked)

@@ -5,8 +5,8 @@ import math
 import os
 import re
 import socket
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +30,9 @@ def segment(name: str, model: str = "digits-vit") -> Segment:
     trial = TrialSpec(ADAPTER, 1e-2, 5e-3)
     setting = Setting(model, {"name": "digits"}, batch_size=8, max_steps=2)
     return Segment(name, (Entrant(0, trial), Entrant(1, trial)), 0, 2, setting)
+
+
+PROBE = Probe("pack_size", segment("a").setting, (segment("a").entrants[0].spec,))
 
 
 class Given:
@@ -166,42 +169,6 @@ def test_nobody_at_the_ray_address_is_told_at_once(tmp_path):
             pass
 
 
-@pytest.mark.slow
-def test_ray_and_inline_agree_and_ray_tells_why_a_segment_failed(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setattr("tenslora_search.engine.ray_start._cores_needed", lambda place: 1)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    if "TENSLORA_CACHE" not in os.environ:
-        monkeypatch.setenv("TENSLORA_CACHE", str(tmp_path / "cache"))
-    probe = Probe("pack_size", segment("a").setting, (segment("a").entrants[0].spec,))
-    remember(capacity_key(probe.setting), 24)
-    results = {}
-    for name in ("inline", "ray"):
-        source = Given(
-            segment("a"),
-            probe,
-            segment("b"),
-            *([segment("lost", "no/such-model")] if name == "ray" else []),
-        )
-        (tmp_path / name).mkdir()
-        serve(name, tmp_path / name, source)
-        assert not ray.is_initialized(), "what was started for a search ends with it"
-        results[name] = source
-    both = results["ray"], results["inline"]
-    assert both[0].files == both[1].files
-    for key in ("a", "b"):
-        found, expected = (
-            [(row.number, row.step, row.score, row.reason) for row in one.rows[key]] for one in both
-        )
-        assert found == expected
-        assert [row.loss for row in both[0].rows[key]] == pytest.approx(
-            [row.loss for row in both[1].rows[key]], abs=1e-5
-        )
-    assert [one.answers["probe-pack_size"] for one in both] == [(24.0,), (24.0,)]
-    assert "no/such-model" in both[0].reasons["lost"]
-    assert list((tmp_path / "ray" / "ray" / "segments").glob("a-*/result.json"))
-
-
 def test_workers_that_find_nothing_to_do_are_kept():
     """Tune ends all idle workers but one, and with each the backbone that it has loaded."""
     cache = pytest.importorskip("tenslora_search.engine.ray_internals").kept_workers()
@@ -212,72 +179,134 @@ def test_workers_that_find_nothing_to_do_are_kept():
     assert list(cache.flush_cached_objects(force_all=True)) == ["first"]
 
 
-class UntilTwoWork(Given):
-    """Short segments until two workers have run one, or too long has passed."""
+class Everything(Given):
+    """Two segments and a probe; short segments until two workers have run one, or too long has
+    passed; then one by one a segment that fails, and one whose return is an error of the source.
+    """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(segment("s"))
+        super().__init__(segment("a"), PROBE, segment("b"))
+        self.then = [segment("lost", "no/such-model"), segment("last")]
         self.folder, self.until = folder, time.monotonic() + PATIENCE
 
     @property
-    def workers(self) -> set[str]:
+    def done(self) -> bool:
+        return super().done and not self.then
+
+    @property
+    def workers(self) -> set[int]:
         """Process numbers; of a slow segment Tune writes several rows, the last perhaps in part."""
-        texts = [path.read_text() for path in self.folder.glob("ray/segments/s*/result.json")]
-        return {pid for text in texts for pid in re.findall(r'"pid": (\d+),', text)}
+        texts = [path.read_text() for path in self.folder.glob("ray/segments/*/result.json")]
+        return {int(pid) for text in texts for pid in re.findall(r'"pid": (\d+),', text)}
 
     def next_work(self) -> Segment | Probe | None:
-        if len(self.workers) < 2 and time.monotonic() < self.until:
+        if not self.left and len(self.workers) < 2 and time.monotonic() < self.until:
             self.left = [segment(f"s{len(self.rows)}-{self.out}")]
+        elif not self.left and not self.out and self.then:
+            self.left = [self.then.pop(0)]
         return super().next_work()
+
+    def finished(self, segment, results, folder: Path, seconds: float) -> None:
+        if segment.id == "last":
+            raise ConnectionError("the dashboard is gone")
+        super().finished(segment, results, folder, seconds)
+
+
+def waiting_workers() -> set[int]:
+    """Processes that the raylet of this one has started, and that have torch loaded; nothing has
+    been asked of them.
+    """
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_worker = b"ray::IDLE" in (entry / "cmdline").read_bytes()
+            if is_worker and parent(parent(int(entry.name))) == os.getpid():
+                found |= (
+                    {int(entry.name)} if b"libtorch" in (entry / "maps").read_bytes() else set()
+                )
+    return found
+
+
+def parent(number: int) -> int:
+    stat = Path(f"/proc/{number}/stat").read_bytes()
+    return int(stat.rpartition(b")")[2].split()[1])
 
 
 @pytest.fixture(scope="class")
-def two_workers(tmp_path_factory):
-    """Ray on two cores, as a search starts it."""
-    ray_start = pytest.importorskip("tenslora_search.engine.ray_start")
+def under_ray(tmp_path_factory):
+    """One Ray on two cores, as a search starts it: the workers that waited, and what came back."""
+    ray = pytest.importorskip("ray")
+    from ray import tune
+
+    from tenslora_search.engine import ray_start
+
+    folder, once = tmp_path_factory.mktemp("ray"), tune.FailureConfig(max_failures=0)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setattr(ray_start, "_cores_needed", lambda place: 2)
-        with ray_start.started(Place(tmp_path_factory.mktemp("two"))):
-            yield
+        patch.setattr("tenslora_search.engine.ray_internals.PATIENCE", PATIENCE)
+        patch.setattr(tune, "FailureConfig", lambda max_failures: once)
+        remember(capacity_key(PROBE.setting), 24)
+        with ray_start.started(Place(folder)):
+            until = time.monotonic() + PATIENCE
+            while len(waited := waiting_workers()) < 2 and time.monotonic() < until:
+                time.sleep(0.2)
+            source = Everything(folder)
+            with pytest.raises(ConnectionError, match="the dashboard is gone"):
+                serve("ray", folder, source)
+            yield SimpleNamespace(waited=waited, source=source, folder=folder)
+    assert not ray.is_initialized(), "what was started for a search ends with it"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_workers")
 class TestTwoWorkers:
-    def test_they_wait_with_all_imported(self, tmp_path):
-        from ray import tune
+    """All but the last read what the one session left. That an error of the source in `finished`
+    ended it, the fixture asserts: Tune itself would swallow it and wait for ever.
+    """
 
-        from tenslora_search.engine.ray_internals import tune_adapted
-
-        def trainable(config: dict) -> None:
-            tune.report({"waited": "tenslora_search.training.segment" in sys.modules})
-
-        with tune_adapted():
-            results = tune.Tuner(
-                trainable, run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0)
-            ).fit()
-        assert results[0].metrics["waited"]
-
-    def test_a_segment_waits_for_its_worker_to_start(self, tmp_path, monkeypatch):
-        """Tune gives it to the first worker that is free, and takes the start of the second back,
-        again and again.
+    def test_they_wait_with_all_imported_and_segments_wait_for_them(self, under_ray):
+        """Tune gives a segment to the first worker that is free, and takes the start of the second
+        back, again and again; and its trials each start a worker of their own.
         """
-        monkeypatch.setattr("tenslora_search.engine.ray_internals.PATIENCE", PATIENCE)
-        source = UntilTwoWork(tmp_path)
-        serve("ray", tmp_path, source)
-        assert len(source.workers) == 2
+        assert len(under_ray.waited) == 2
+        assert under_ray.source.workers == under_ray.waited
 
-    @pytest.mark.parametrize("where", ["next_work", "finished"])
-    def test_an_error_of_the_source_ends_the_search(self, tmp_path, where):
-        """Tune itself would swallow it and wait for ever."""
+    def test_ray_and_inline_agree(self, under_ray, tmp_path):
+        found, expected = under_ray.source, Given(segment("a"), PROBE, segment("b"))
+        serve("inline", tmp_path, expected)
+        for key in ("a", "b"):
+            assert found.files[key] == expected.files[key]
+            pairs = zip(found.rows[key], expected.rows[key], strict=True)
+            for one, other in pairs:
+                assert (one.number, one.step, one.score, one.reason) == (
+                    other.number, other.step, other.score, other.reason,
+                )  # fmt: skip
+                assert one.loss == pytest.approx(other.loss, abs=1e-5)
+        assert found.answers == expected.answers == {"probe-pack_size": (24.0,)}
+        assert list(under_ray.folder.glob("ray/segments/a-*/result.json"))
 
+    def test_ray_tells_why_a_segment_failed(self, under_ray):
+        assert list(under_ray.source.reasons) == ["lost"]
+        assert "no/such-model" in under_ray.source.reasons["lost"]
+
+    def test_an_error_of_the_source_that_hands_out_ends_the_search(self, under_ray, tmp_path):
         class Broken(Given):
-            def _break(self, *arguments, **options):
+            def next_work(self):
                 raise ConnectionError("the dashboard is gone")
 
-        setattr(Broken, where, Broken._break)
         with pytest.raises(ConnectionError, match="the dashboard is gone"):
-            serve("ray", tmp_path, Broken(segment("a"), segment("b"), segment("c")))
+            serve("ray", tmp_path, Broken(segment("a")))
+
+
+def test_what_is_no_callback_is_told_before_ray_starts(tmp_path):
+    started = pytest.importorskip("tenslora_search.engine.ray_start").started
+    with (
+        pytest.raises(
+            QuestionError, match=r"a function of an event or a ray\.tune\.Callback; got int"
+        ),
+        started(Place(tmp_path, tune_callbacks=(3,))),
+    ):
+        pass
 
 
 def test_a_full_disk_ends_the_search_and_fails_no_trial(tmp_path):

@@ -1,5 +1,6 @@
 """Entries from outside go to Ray's workers by value, with the user's own modules that they call."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -37,9 +38,20 @@ RULES.add("half_speed", half_speed)
 CONSTRUCTIONS.add("layered", "input output layer projection")
 '''
 SCRIPT = '''
-import sys
-from tenslora_search import load_run, search
+import json
+from ray.tune.logger import LoggerCallback
+from tenslora_search import search
+from tenslora_search.engine import ray_start
 from tenslora_search.spec.scales import SCALES
+
+ray_start._cores_needed = lambda place: 1  # a worker imports for seconds
+
+
+class Logger(LoggerCallback):
+    rows = []
+
+    def log_trial_result(self, iteration, trial, result):
+        self.rows.append((result["trials"], result["score"]))
 
 
 def doubled(alpha, rank, first_step, output):
@@ -50,9 +62,13 @@ def doubled(alpha, rank, first_step, output):
 SCALES.add("doubled", doubled)
 
 if __name__ == "__main__":
-    run = search("digits", budget="4k", trials=2, max_steps=8, retest=0, executor="ray",
-                 space="space.toml", out="run", plugins=["mine.py"])
-    print(*run.trials()["state"], *sorted(set(run.trials()["rule"])))
+    heard = []
+    run = search("digits", budget="4k", trials=3, max_steps=8, retest=1, cut=False, executor="ray",
+                 space="space.toml", out="run", plugins=["mine.py"],
+                 callbacks=[Logger(), heard.append])
+    trials = run.trials()
+    print(json.dumps({"states": trials["state"].tolist(), "rules": sorted(set(trials["rule"])),
+                      "rows": Logger.rows, "heard": [one["event"] for one in heard]}))
 '''
 SPACE = """
 construction = "layered"
@@ -68,15 +84,15 @@ def in_a_fresh_interpreter(folder: Path, *arguments: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
+def written(folder: Path) -> Path:
     texts = {"helper_of_mine.py": HELPER, "mine.py": PLUGIN, "script.py": SCRIPT}
     for name, text in {**texts, "space.toml": SPACE}.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+        (folder / name).write_text(text)
+    return folder
 
 
-def test_bytes_need_no_file_of_the_sender(folder, tmp_path_factory):
+def test_bytes_need_no_file_of_the_sender(tmp_path, tmp_path_factory):
+    folder = written(tmp_path)
     send = (
         "import sys; sys.path.insert(0, '.')\n"
         "from tenslora_search.engine.shipping import shipped\n"
@@ -106,15 +122,22 @@ def test_what_is_the_users_own():
     assert not any(map(is_own, (torch, tenslora_search, pickle, sys, pytest)))
 
 
-@pytest.mark.slow
-def test_a_search_with_ray_knows_the_entries_of_a_file_and_of_main(folder):
-    """The folder names the file, and is not read where nobody names it again."""
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, dict]:
+    """The folder in which a script has searched with Ray, and what it said."""
+    folder = written(tmp_path_factory.mktemp("script"))
     done = in_a_fresh_interpreter(folder, "script.py")
     assert done.returncode == 0, done.stderr[-2000:]
-    states = done.stdout.split()
-    assert states[-1] == "half_speed"
-    assert set(states[:-1]) <= {"complete", "paused"}
-    assert "complete" in states
+    return folder, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_a_search_with_ray_knows_the_entries_of_a_file_and_of_main(searched):
+    """The folder names the file, and is not read where nobody names it again."""
+    folder, said = searched
+    assert said["rules"] == ["half_speed"]
+    assert set(said["states"]) <= {"complete", "paused"}
+    assert "complete" in said["states"]
     command = ["-m", "tenslora_search"]
     blind = in_a_fresh_interpreter(folder, *command, "report", "run")
     assert blind.returncode == 2
@@ -123,3 +146,18 @@ def test_a_search_with_ray_knows_the_entries_of_a_file_and_of_main(folder):
     half = in_a_fresh_interpreter(folder, *command, "--plugin", "mine.py", "report", "run")
     assert "entries of a script" in half.stderr
     assert "scale doubled" in half.stderr
+
+
+@pytest.mark.slow
+def test_callbacks_of_ray_hear_of_segments(searched):
+    """Those of Tune of every segment, functions of every event of a trial."""
+    folder, said = searched
+    texts = (folder / "run" / "trials.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in texts]
+    segments = [len(event["numbers"]) for event in events if event["event"] == "segment"]
+    others = [event for event in events if event["event"] in ("retest", "head_alone")]
+    assert sum(n for n, _ in said["rows"]) == sum(segments) + len(others)
+    assert said["heard"] == [event["event"] for event in events if "number" in event]
+    assert {"rung", "retest"} <= set(said["heard"])
+    scores = {event.get("score", event.get("report_score")) for event in events}
+    assert {score for _, score in said["rows"]} <= scores

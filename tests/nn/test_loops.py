@@ -174,7 +174,6 @@ def test_a_part_without_gradients_is_no_checkpoint(tiny, small_spec, perturb):
 @pytest.mark.parametrize(
     ("construction", "decomposition", "backend"),
     [
-        ("none", "cp", "eager"),  # one tensor a site
         ("qkv", "tucker", "aot_eager"),
         ("att", "rac_lora", "eager"),  # made of factors, some of them frozen
         ("qkv", "quanta", "eager"),  # dense
@@ -184,8 +183,8 @@ def test_a_part_without_gradients_is_no_checkpoint(tiny, small_spec, perturb):
 def test_compiled(construction, decomposition, backend, tiny, small_spec, perturb):
     """torch.compile around a model with an adapter, twice, as its factors change between steps.
 
-    A form of each kind. Most stop at Dynamo's graph, where it is decided whether Python within a
-    call can be compiled.
+    A form of each kind, but for one tensor a site: test_one_step_of_the_trainer. Most stop at
+    Dynamo's graph, where it is decided whether Python within a call can be compiled.
     """
     model, inputs = tiny("bert", num_hidden_layers=1)
     torch._dynamo.reset()

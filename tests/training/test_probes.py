@@ -8,6 +8,7 @@ import torch
 from tenslora_search.runs.segment import Probe, Setting
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.backbones import geometry_of_model
+from tenslora_search.spec.caught import RANKS, unfoldings
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training import probes
 
@@ -94,6 +95,7 @@ def asked(name: str) -> tuple[float, ...]:
     [
         ("intrinsic_dimension", GEOMETRY.groups[0].layers + 1),
         ("gradient_energy", GEOMETRY.groups[0].layers * len(GEOMETRY.projections)),
+        ("gradient_spectra", len(RANKS) * len(unfoldings(GEOMETRY))),
     ],
 )
 def test_the_model_is_measured_the_same_each_time_and_left_as_it_was(name, n):

@@ -17,7 +17,7 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.measures import FORGETTING, measures
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.writing import wanted_texts, writes
+from tenslora_search.training.writing import TimeIsUp, wanted_texts, writes
 
 
 class Numbers:
@@ -65,6 +65,11 @@ def test_written_in_a_pack_is_written_alone(tiny, rows):
             plain = alone.generate(prompt, max_new_tokens=10, do_sample=False, eos_token_id=1)
             text = Numbers().decode(plain[0, prompt.shape[1] :], skip_special_tokens=True)
             assert text.startswith(together[place][0][:4])
+
+
+def test_writing_ends_when_time_is_up(tiny, rows):
+    with trained(tiny, rows, (0,)) as pack, pytest.raises(TimeIsUp):
+        writes(pack, rows, Numbers(), lambda step: step == 12)
 
 
 def test_what_was_wanted_is_what_is_learnt(rows):
