@@ -165,9 +165,9 @@ def _unsaid() -> Generator[None]:
 
 
 def _hint() -> str:
-    """What a cluster may lack that answers and does not take this process in."""
+    """What may be amiss with a cluster that answers and does not take this process in."""
     if "RAY_AUTH_MODE" in os.environ:
-        return ""
+        return " If it asks for no token: unset RAY_AUTH_MODE, and try again."
     return " If it asks for a token: RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN."
 
 

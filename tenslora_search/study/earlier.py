@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenslora_search.runs.events import Earlier, read_events
+from tenslora_search.runs.events import Earlier
 from tenslora_search.runs.question import Question
-from tenslora_search.runs.replay import Record, Replay
+from tenslora_search.runs.replay import Record, replayed
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.knobs import Choice
 from tenslora_search.spec.table import QuestionError
@@ -71,9 +71,8 @@ def check_earlier(question: Question, space: SearchSpace, out: Path | None = Non
 
 def _read(folder: Path, space: SearchSpace) -> tuple[RunFile, list[Record]]:
     """A run and its trials, those that came furthest first."""
-    file, told = RunFile.read(folder), Replay()
-    for event in read_events(folder / "trials.jsonl"):
-        told.apply(event)
+    file = RunFile.read(folder)
+    _, told = replayed(folder / "trials.jsonl")
     trials = sorted(told.trials.values(), key=lambda one: (-one.step, one.number))
     sizes = {group for geometry in space.geometries.values() for group in geometry.groups}
     theirs = {group for one in (file.geometries or {"": file.geometry}).values()

@@ -178,6 +178,15 @@ def test_images_of_a_csv_file(tiny_vit, tmp_path):
     ]
 
 
+def test_a_class_that_some_part_has_no_row_of_is_told(reviews, tiny_bert, tmp_path):
+    rare = pd.DataFrame({"sentence": ["a single row of its own"], "label": ["rare"]})
+    pd.concat([reviews, rare]).to_csv(tmp_path / "train.csv", index=False)
+    ((name, parts),) = load_task(data=tmp_path, model=tiny_bert).absent.items()
+    assert name == "rare"
+    assert len(parts) == 2
+    assert set(parts) < {"fit", "select", "report"}
+
+
 def test_fit_rows_is_a_stratified_cap(reviews, tiny_bert, tmp_path):
     reviews.to_csv(tmp_path / "train.csv", index=False)
     whole = load_task(data=tmp_path, model=tiny_bert)
