@@ -45,7 +45,7 @@ class Trial:
 
 def proposed(number: int, geometry: Geometry, budget: int, generator: random.Random) -> Trial:
     """Returns a trial within the budget, by arithmetic, before anything is trained
-    (`study/space.py`).
+    (`study/points.py`).
     """
     if number == 0:
         structure, size = Structure("none", "cp", geometry), budget  # LoRA is always in the race

@@ -14,7 +14,8 @@ from pathlib import Path
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.study.order import MOST_BATCH
-from tenslora_search.study.samplers import SAMPLERS, Seen
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.seen import Seen
 from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study

@@ -52,7 +52,8 @@ from tenslora_search.study import proposals as proposals_module
 from tenslora_search.study import pruners as pruners_module
 from tenslora_search.study import study as study_module
 from tenslora_search.study.prior import GRADIENT_PROBE, Prior
-from tenslora_search.study.samplers import SAMPLERS, Point, Seen
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.seen import Point, Seen
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.study import Study
 

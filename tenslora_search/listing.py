@@ -43,7 +43,7 @@ def methods() -> Lines:
 
 def spaces() -> Lines:
     """What may be proposed."""
-    from tenslora_search.study.space import about_spaces
+    from tenslora_search.study.space_file import about_spaces
 
     return dict(about_spaces())
 

@@ -1,8 +1,10 @@
-"""A file is read in one sitting, a function on one screen."""
+"""A file is read in one sitting, a function on one screen; no file imports itself by way of others."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -25,3 +27,10 @@ def test_files_and_functions_are_short(path):
     assert len(lines) <= MOST_LINES_OF_A_FILE
     assert [line for line in lines if len(line) > MOST_COLUMNS] == []
     assert [one for one in functions(path) if one[1] > MOST_LINES_OF_A_FUNCTION] == []
+
+
+def test_no_import_goes_in_a_circle():
+    """Those within functions and for type checking alone included."""
+    graph = grimp.build_graph("tenslora_search", cache_dir=None)
+    imported = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    assert len(list(TopologicalSorter(imported).static_order())) >= len(PACKAGE)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenslora_search.runs.events import Earlier
 from tenslora_search.runs.question import Question
@@ -24,10 +24,8 @@ from tenslora_search.spec.knobs import Choice
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.parameters import has, nearest
+from tenslora_search.study.seen import Seen
 from tenslora_search.study.space import SearchSpace
-
-if TYPE_CHECKING:
-    from tenslora_search.study.samplers import Seen
 
 LOGGER = logging.getLogger("tenslora_search")
 SCALE = ("task", "data", "model", "goal", "metric")
@@ -138,12 +136,10 @@ def _point(record: Record, spec: TrialSpec, space: SearchSpace) -> dict[str, Any
     return found
 
 
-def as_seen(earlier: Sequence[Earlier], own: "Sequence[Seen]") -> "list[Seen]":
+def as_seen(earlier: Sequence[Earlier], own: Sequence[Seen]) -> list[Seen]:
     """What a sampler is told of them beside a search's own trials: those of the same task as they
     are; of others, the best and the worst alike, as many as n / (1 + trials / FADES_AFTER).
     """
-    from tenslora_search.study.samplers import Seen
-
     same = [one for one in earlier if one.is_same]
     scores = [one.score for one in own if one.score is not None] or [one.score for one in same]
     found = list(same)

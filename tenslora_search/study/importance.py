@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from tenslora_search.runs.events import Proposed
 from tenslora_search.runs.replay import Record
-from tenslora_search.study.space import Choice, Range
+from tenslora_search.spec.knobs import Choice, Range
 
 FEWEST = 20
 """Trials below which shares would be chance."""

@@ -4,16 +4,14 @@ which of them are what a report compares with.
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenslora_search.runs.replay import Record
 from tenslora_search.spec.knobs import Range
 from tenslora_search.spec.methods import METHODS, USUAL
 from tenslora_search.study.parameters import has, values_of
+from tenslora_search.study.points import Space
 from tenslora_search.study.sizes import reach
-
-if TYPE_CHECKING:
-    from tenslora_search.study.space import SearchSpace
 
 STEP = (math.sqrt(5) - 1) / 2
 """Multiples of the golden ratio, modulo 1, fall evenly between 0 and 1 however many there are."""
@@ -21,7 +19,7 @@ SMALLER = (1 / 4, 1 / 16)
 """Shares of the budget at which LoRA is tried too."""
 
 
-def known_points(space: "SearchSpace") -> list[dict[str, Any]]:
+def known_points(space: Space) -> list[dict[str, Any]]:
     """LoRA at the largest size and at smaller ones; the other known methods that the space holds,
     each at one size: together they cover the range of sizes evenly in its logarithm.
     """
@@ -51,7 +49,7 @@ def references(records: Mapping[int, Record]) -> set[int]:
     return set(list(by_size.values())[:2])
 
 
-def _spread(space: "SearchSpace", point: dict[str, Any], height: float) -> Any:
+def _spread(space: Space, point: dict[str, Any], height: float) -> Any:
     """The size at a height between 0 and 1 of those that the point's structure can have."""
     size = space.parameters["size"]
     if not isinstance(size, Range):
@@ -60,7 +58,7 @@ def _spread(space: "SearchSpace", point: dict[str, Any], height: float) -> Any:
     return low ** (1 - height) * high**height
 
 
-def _point_of(space: "SearchSpace", name: str) -> dict[str, Any] | None:
+def _point_of(space: Space, name: str) -> dict[str, Any] | None:
     """The point of a known method, its other parameters as usual; None if it is not held."""
     if space.own:
         return {**space.usual, space.kind: name} if name in space.structures else None

@@ -13,18 +13,16 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenslora_search.report.estimates import ScoreModel
 from tenslora_search.spec.knobs import Choice
+from tenslora_search.study.seen import Point, Seen
 from tenslora_search.study.sizes import least
-
-if TYPE_CHECKING:
-    from tenslora_search.study.samplers import Point, Seen
-    from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.space import SearchSpace
 
 FEWEST_CANDIDATES, MOST_CANDIDATES, CANDIDATES_EACH = 64, 384, 16
 NEAR = 0.5
@@ -41,13 +39,13 @@ Floats = NDArray[np.float64]
 class Candidate:
     """A point that may be proposed, and what it is."""
 
-    point: "Point"
+    point: Point
     n_params: int
 
 
 def propose(
-    space: "SearchSpace", seed: int, objective: str, seen: Sequence["Seen"], count: int
-) -> "list[Point]":
+    space: SearchSpace, seed: int, objective: str, seen: Sequence[Seen], count: int
+) -> list[Point]:
     """`count` points; drawn at random until enough trials have a score."""
     generator = random.Random(seed)
     told = _with_failures(seen)
@@ -67,7 +65,7 @@ def propose(
     return [pool[place].point for place in chosen]
 
 
-def _reached(every: "Sequence[Candidate | Seen]", budget: int, objective: str) -> NDArray[np.bool_]:
+def _reached(every: Sequence[Candidate | Seen], budget: int, objective: str) -> NDArray[np.bool_]:
     """(one, place): whether each is no larger than the size at a place, even in its logarithm."""
     if objective != "front":
         return np.ones((len(every), 1), dtype=np.bool_)
@@ -76,7 +74,7 @@ def _reached(every: "Sequence[Candidate | Seen]", budget: int, objective: str) -
     return sizes[:, None] <= places[None, :] + 1e-9
 
 
-def _with_failures(seen: Sequence["Seen"]) -> "list[Seen]":
+def _with_failures(seen: Sequence[Seen]) -> list[Seen]:
     """A failed trial counts as the worst score at its end: what made it fail is to be avoided."""
     scores = [(step, score) for one in seen for step, score in one.scores.items()]
     if not scores:
@@ -86,7 +84,7 @@ def _with_failures(seen: Sequence["Seen"]) -> "list[Seen]":
 
 
 def _candidates(
-    space: "SearchSpace", generator: random.Random, seen: Sequence["Seen"], count: int
+    space: SearchSpace, generator: random.Random, seen: Sequence[Seen], count: int
 ) -> list[Candidate]:
     """New points, no two alike, some of them near what leads; the first `count` are anywhere."""
     n_wanted = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, CANDIDATES_EACH * count))
@@ -114,7 +112,7 @@ def _candidates(
     return found
 
 
-def _sized(space: "SearchSpace", point: "Point", generator: random.Random) -> "Point":
+def _sized(space: SearchSpace, point: Point, generator: random.Random) -> Point:
     """With a size that the point's structure can have, if it has one below."""
     size = space.parameters["size"]
     if isinstance(size, Choice):
@@ -126,7 +124,7 @@ def _sized(space: "SearchSpace", point: "Point", generator: random.Random) -> "P
     return {**point, "size": min(size.high, max(size.low, drawn))}
 
 
-def _with_another_name(space: "SearchSpace", point: "Point", generator: random.Random) -> "Point":
+def _with_another_name(space: SearchSpace, point: Point, generator: random.Random) -> Point:
     """Half of the time one of its choices is another."""
     names = [name for name, one in space.searched.items() if isinstance(one, Choice)]
     if not names or generator.random() < 0.5:
@@ -146,7 +144,7 @@ def _outline(point: Any, n_params: int) -> tuple[Any, ...]:
     )
 
 
-def _leaders(seen: Sequence["Seen"]) -> "list[Seen]":
+def _leaders(seen: Sequence[Seen]) -> list[Seen]:
     """Of the trials that have come furthest those that no other beats in score and size."""
     last = max((max(one.scores) for one in seen if one.scores), default=None)
     top = [one for one in seen if one.scores and max(one.scores) == last and one.state != "failed"]
@@ -157,7 +155,7 @@ def _leaders(seen: Sequence["Seen"]) -> "list[Seen]":
     return found
 
 
-def _rivals(model: ScoreModel, seen: Sequence["Seen"]) -> "list[Seen]":
+def _rivals(model: ScoreModel, seen: Sequence[Seen]) -> list[Seen]:
     """The trials, those without a score too, that come nearest to the front or above it."""
     mean, error = model.at([one.point for one in seen], [one.n_params for one in seen])
     sizes = np.array([one.n_params for one in seen])

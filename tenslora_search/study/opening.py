@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from tenslora_search.spec.budget import format_count
 from tenslora_search.spec.knobs import Choice, Range
@@ -11,9 +11,9 @@ from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.study.feasible import nothing_fits
 from tenslora_search.study.limits import ANY, Limits
 from tenslora_search.study.parameters import Parameter, values_of
+from tenslora_search.study.points import Space
 
-if TYPE_CHECKING:
-    from tenslora_search.study.space import SearchSpace
+S = TypeVar("S", bound=Space)
 
 
 def narrowed(space: str, parameters: Mapping[str, Parameter], limits: Limits) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def nothing_held(space: str, budget: int, limits: Limits) -> NothingFitsError:
     )
 
 
-def fitting(space: "SearchSpace") -> "SearchSpace":
+def fitting(space: S) -> S:
     """With the structures alone that the model holds within the budget, and the allocators of
     the space divide; of methods that were named all must be so.
     """
@@ -76,7 +76,7 @@ def fitting(space: "SearchSpace") -> "SearchSpace":
     return replace(space, structures=divided)
 
 
-def sized(space: "SearchSpace") -> "SearchSpace":
+def sized(space: S) -> S:
     """With sizes from the smallest structure, or the least that is allowed, to the budget."""
     smallest = [
         space.structure(text, sites, {}).smallest

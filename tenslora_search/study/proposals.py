@@ -11,7 +11,8 @@ from tenslora_search.runs.events import Earlier, Proposed
 from tenslora_search.runs.replay import Record
 from tenslora_search.study.earlier import as_seen, leaders
 from tenslora_search.study.promise import CHOICES, Promise
-from tenslora_search.study.samplers import Point, Proposer, Seen
+from tenslora_search.study.samplers import Proposer
+from tenslora_search.study.seen import Point, Seen
 from tenslora_search.study.sizes import settled
 from tenslora_search.study.space import SearchSpace
 

@@ -6,9 +6,7 @@ The space is flat, so that each of them can model all of it.
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -17,31 +15,11 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tenslora_search.runs.replay import State
+from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.table import Table
 from tenslora_search.study.lattice import propose
-from tenslora_search.study.space import Choice, Range, SearchSpace
-
-Point = dict[str, Any]
-"""A value for each name that a space searches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A trial as a sampler sees it."""
-
-    number: int
-    point: Mapping[str, Any]
-    n_params: int
-    scores: Mapping[int, float]
-    """on select, by step, from the lowest rung to the last one reached"""
-    state: State
-
-    @property
-    def score(self) -> float | None:
-        """At the last rung that it has reached."""
-        return self.scores[max(self.scores)] if self.scores else None
-
+from tenslora_search.study.seen import Point, Seen
+from tenslora_search.study.space import SearchSpace
 
 Proposer = Callable[[Sequence[Seen], int], list[Point]]
 """(all trials so far, how many points) -> the points. It may repeat itself: the study moves a

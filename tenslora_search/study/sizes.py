@@ -3,12 +3,10 @@
 import math
 import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tenslora_search.spec.knobs import Range
-
-if TYPE_CHECKING:
-    from tenslora_search.study.space import SearchSpace
+from tenslora_search.study.points import Space
 
 Point = Mapping[str, Any]
 SLACK = 1.5
@@ -17,14 +15,14 @@ for its coarse steps.
 """
 
 
-def least(space: "SearchSpace", point: Point) -> float:
+def least(space: Space, point: Point) -> float:
     """The share of the budget that the smallest member of a point's structure has."""
     text = point[space.kind]
     sites = space.values(text, point)["sites"]
     return space.structure(text, sites, point).smallest / space.budget
 
 
-def reach(space: "SearchSpace", point: Point) -> tuple[float, float]:
+def reach(space: Space, point: Point) -> tuple[float, float]:
     """The smallest and the largest size that a point's structure can have with its weights."""
     size = space.parameters["size"]
     assert isinstance(size, Range)
@@ -35,7 +33,7 @@ def reach(space: "SearchSpace", point: Point) -> tuple[float, float]:
     return min(size.high, max(size.low, low)), min(size.high, max(size.low, high))
 
 
-def settled(space: "SearchSpace", point: Point, generator: random.Random) -> dict[str, Any]:
+def settled(space: Space, point: Point, generator: random.Random) -> dict[str, Any]:
     """The point; where its structure cannot have its size, with another one, drawn anew,
     log-uniform, from those that it can have.
     """

@@ -34,7 +34,8 @@ from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.tasks import TASKS
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.pruners import PRUNERS, Standing
-from tenslora_search.study.samplers import SAMPLERS, Seen
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.seen import Seen
 from tenslora_search.study.space import SearchSpace
 from tenslora_search.testing.examples import (
     GEOMETRY,

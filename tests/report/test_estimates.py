@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tenslora_search.report.estimates import FEWEST, Encoder, ScoreModel, front_shares
-from tenslora_search.study.samplers import Seen
+from tenslora_search.study.seen import Seen
 
 NOISE = 0.02
 

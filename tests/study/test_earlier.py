@@ -11,7 +11,8 @@ from tenslora_search import Geometry, ask_tell
 from tenslora_search.runs.events import Earlier, Proposed, read_events
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.earlier import FADES_AFTER, as_seen, leaders
-from tenslora_search.study.samplers import SAMPLERS, Seen
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.seen import Seen
 
 GEOMETRY = Geometry.attention(hidden=64, heads=4, layers=3)
 SPACE = """construction = ["none", "qkv_depth"]

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from tenslora_search.spec.geometry import Geometry
-from tenslora_search.study.samplers import SAMPLERS, Seen
-from tenslora_search.study.space import ROLES, SearchSpace
+from tenslora_search.study.roles import ROLES
+from tenslora_search.study.samplers import SAMPLERS
+from tenslora_search.study.seen import Seen
+from tenslora_search.study.space import SearchSpace
 
 SPACE = SearchSpace.load("default", Geometry.attention(32, 4, 3), 8000)
 

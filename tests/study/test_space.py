@@ -19,9 +19,10 @@ from tenslora_search.spec.knobs import Choice, Range
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.structure import Structure
 from tenslora_search.spec.table import NothingFitsError, QuestionError
+from tenslora_search.study.roles import ROLES, bond_roles
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.sizes import settled
-from tenslora_search.study.space import ROLES, SearchSpace, bond_roles
+from tenslora_search.study.space import SearchSpace
 from tenslora_search.study.space_file import TABLES, about_spaces, space_files
 from tenslora_search.study.study import Study
 
