@@ -1,4 +1,4 @@
-"""A file is read in one sitting, a function on one screen; no file imports itself by way of others."""
+"""Files are read in one sitting, functions on one screen; no import goes in a circle."""
 
 import ast
 from graphlib import TopologicalSorter
