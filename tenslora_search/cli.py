@@ -337,11 +337,13 @@ def _say(message: str, code: int) -> int:
 
 
 def _display(*, quiet: bool) -> Any:
-    """A context that gives what `search` calls with its progress: a live table on a terminal, else
-    plain lines.
-    """
+    """Gives what `search` calls with its progress: a live table on a terminal, else plain lines."""
     from tenslora_search.display import live, plain, silent
 
     if quiet:
         return silent()
     return live() if sys.stdout.isatty() else plain()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,8 @@ def origins_told(context: Any) -> Iterator[None]:
     try:
         yield
     except QuestionError as error:
-        raise type(error)(with_origins(str(error), context)) from error
+        error.args = (with_origins(str(error), context),)
+        raise
 
 
 def with_origins(message: str, context: Any) -> str:

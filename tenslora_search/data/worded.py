@@ -16,6 +16,9 @@ from tenslora_search.spec.wordings import Wording, columns_in, written
 SPEAKERS = {"human": "user", "gpt": "assistant"}
 """The roles of a chat by the names that ShareGPT's files have."""
 
+PLAIN = ("text", "prompt", "completion", "instruction", "input", "output")
+"""Columns that hold a text, and nothing to be taken apart."""
+
 Row = Mapping[str, Any]
 """The cells of a row by the wording's names of their columns."""
 
@@ -67,6 +70,8 @@ def _rows(frame: Any, roles: Columns, where: str) -> list[tuple[Row, Say]]:
         for name, cell in row.items():
             if name in needed and _is_none(cell):
                 raise say(name, f"is empty: {cell!r}")
+            if name in PLAIN and isinstance(cell, list | dict | np.ndarray):
+                raise say(name, f"holds no text: {repr(cell)[:60]}")
             if isinstance(cell, str):
                 check_length(cell, f"row {number + 1} of {where}", names.get(name, name))
         found.append(({name: "" if _is_none(cell) else cell for name, cell in row.items()}, say))

@@ -106,10 +106,7 @@ class RunFile:
             return ""
         named = "; ".join(f"{name!r} has no row in {' and '.join(of)}" for name, of in every[:3])
         more = f"; and {len(every) - 3:,} more" if len(every) > 3 else ""
-        return (
-            f"scores say nothing, or little, of some classes: {named}{more} (a class is in all "
-            "parts from 3 different rows on, or 2 where there is a test split)"
-        )
+        return f"scores say nothing, or little, of some classes: {named}{more}"
 
     def __getitem__(self, name: str) -> Any:
         """A field as run.json has it."""

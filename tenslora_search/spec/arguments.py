@@ -4,7 +4,7 @@ anything.
 
 import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cache, wraps
 from inspect import Parameter, signature
@@ -128,7 +128,7 @@ def _taken(kind: Any, value: object) -> Any:
     if origin in (Union, types.UnionType):
         return _taken_of_several(arguments, value)
     if origin is Literal:
-        return _confirmed(value, value in arguments)
+        return _confirmed(value, isinstance(value, str | int) and value in arguments)
     if origin is Annotated:
         return _taken(arguments[0], value)
     if origin is Callable:
@@ -146,7 +146,7 @@ def _number(kind: Any, value: object) -> Any:
     """numpy's and torch's too; neither a text nor a bool."""
     if isinstance(value, kind) and not isinstance(value, bool):
         return value
-    if isinstance(value, bool | str | bytes):
+    if isinstance(value, bool | str | bytes) or "bool" in str(getattr(value, "dtype", "")):
         raise TypeError
     try:
         return operator.index(cast(Any, value)) if kind is int else float(cast(Any, value))
@@ -171,8 +171,10 @@ def _taken_of_several(kinds: tuple[Any, ...], value: object) -> Any:
 
 
 def _taken_of_list(arguments: tuple[Any, ...], value: object) -> Any:
-    """A list, a tuple or an array; of a text the characters would be taken."""
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__"):
+    """A list, a tuple or an array; of a text the characters would be taken, and sets have no
+    order.
+    """
+    if isinstance(value, str | bytes | Mapping | Set) or not hasattr(value, "__len__"):
         raise TypeError
     every = list(cast("Sequence[object]", value))
     is_fixed = len(arguments) > 1 and arguments[1] is not Ellipsis

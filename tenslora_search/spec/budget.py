@@ -29,9 +29,15 @@ def parse_pack(said: str | int | None) -> int | None:
     """Trials that train side by side; None for auto. `QuestionError` for anything else."""
     if said is None or said == "auto":
         return None
-    if not str(said).isdecimal() or int(said) < 1:
-        raise QuestionError(f"--pack is auto or a whole number of 1 or more; got {said!r}.")
-    return int(said)
+    try:
+        pack = int(said)
+    except ValueError:
+        pack = 0
+    if pack < 1:
+        raise QuestionError(
+            f"--pack is auto or a whole number of 1 or more; got {shortened(said)}."
+        )
+    return pack
 
 
 def format_count(count: int) -> str:

@@ -68,8 +68,8 @@ class Promise:
 
     def misleads(self, records: Mapping[int, Record]) -> bool:
         """Whether the complete trials do not bear promises out."""
-        whole = [one for one in records.values() if one.state == "complete"][-MOST:]
-        whole = [one for one in whole if one.cut_from is None]
+        complete = (one for one in records.values() if one.state == "complete")
+        whole = [one for one in complete if one.cut_from is None][-MOST:]
         for one in whole:
             if one.number not in self._known:
                 self._known[one.number] = self.shares(one.spec.adapter)

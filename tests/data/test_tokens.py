@@ -130,6 +130,7 @@ CHAT = [{"role": "user", "content": "film"}]
     [
         ({"completion": " "}, r"row 8 of train of .*: column 'completion' has an empty completion"),
         ({"completion": None}, r"row 8 of train of .*: column 'completion' is empty"),
+        ({"completion": ["a"]}, r"row 8 of train of .*: column 'completion' holds no text"),
         (
             {"prompt": "very " * 70},
             r"row 8 of train of .*: column 'prompt' makes a prompt of 70 tokens; the model has 64",
