@@ -143,8 +143,8 @@ def test_a_row_that_cannot_be_learnt_is_told(row, message, tmp_path, tiny_llama)
     report = [{**GOOD, "prompt": f"plot {k}"} for k in range(4)]
     folder = tmp_path / "data"
     folder.mkdir()
-    pd.DataFrame(rows).to_parquet(folder / "train.parquet")
-    pd.DataFrame(report).to_parquet(folder / "test.parquet")
+    for name, frame in {"train": rows, "test": report}.items():
+        pd.DataFrame(frame).to_json(folder / f"{name}.jsonl", orient="records", lines=True)
     with pytest.raises(QuestionError, match=message) as raised:
         load_task(data=folder, model=tiny_llama, cache=tmp_path)
     assert "\n" not in str(raised.value)
