@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenslora_search.runs.events import Event, read_events
+from tenslora_search.runs.events import Event
 from tenslora_search.runs.replay import replayed
 from tenslora_search.spec.table import QuestionError
 
@@ -66,10 +66,6 @@ class Journal:
             lines = [line for line in content.splitlines(keepends=True) if line.strip()]
             os.truncate(self.path, len(content) - sum(map(len, lines[-lost:])))
         return events[: len(events) - lost]
-
-    def read(self) -> list[Event]:
-        """All events, the first of them `Opened`; see `read_events`."""
-        return read_events(self.path)
 
 
 def mend(path: Path) -> None:
