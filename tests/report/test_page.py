@@ -12,6 +12,7 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tenslora_search.report.build import build
 from tenslora_search.report.compare import compare
@@ -30,10 +31,15 @@ def leaders(folder):
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page; at the end of the test its console must be empty."""
+    """Opens a page anew; at the end of the test its console must be empty."""
 
     def go(path):
-        browser.get(path.resolve().as_uri())
+        address = path.resolve().as_uri()
+        browser.get("about:blank")
+        browser.get(address)
+        # on a busy machine `get` may be back before the page has run
+        is_there = "return document.readyState === 'complete' && location.href === arguments[0]"
+        WebDriverWait(browser, 60).until(lambda _: browser.execute_script(is_there, address))
         return browser
 
     yield go
