@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tenslora_search.runs.events import Earlier, Proposed
 from tenslora_search.runs.replay import Record
+from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.earlier import as_seen, leaders
 from tenslora_search.study.promise import CHOICES, Promise
 from tenslora_search.study.samplers import Proposer
@@ -20,6 +21,10 @@ MOST_NUDGES = 300
 """A proposal that repeats another is moved, farther each time and beyond 42 anywhere; then the
 space is used up.
 """
+
+
+New = tuple[Proposed, TrialSpec]
+"""A proposal and the specification that it says."""
 
 
 class Proposals:
@@ -50,7 +55,7 @@ class Proposals:
         self.exhausted = False
         """whether the space, or the sampler, has no others"""
 
-    def batches(self, records: Mapping[int, Record], count: int) -> Iterator[list[Proposed]]:
+    def batches(self, records: Mapping[int, Record], count: int) -> Iterator[list[New]]:
         """`count` new trials or fewer in two batches, known methods and sampled ones; `records` has
         to hold the first of them when the second is asked for.
         """
@@ -95,11 +100,11 @@ class Proposals:
 
     def _proposed(
         self, points: list[Point], first: int, keys: set[str], generator: random.Random
-    ) -> list[Proposed]:
+    ) -> list[New]:
         """Trials of the points from number `first` on, each moved as far as it takes to be a new
         one; their keys are added.
         """
-        found: list[Proposed] = []
+        found: list[New] = []
         for point in points:
             number, n_nudges = first + len(found), 0
             spec = self.space.trial(point, self.seed + number)
@@ -112,7 +117,7 @@ class Proposals:
             if n_nudges > MOST_NUDGES:
                 self.exhausted = True
                 break
-            found.append(Proposed.of(number, point, spec))
+            found.append((Proposed.of(number, point, spec), spec))
             keys.add(self.space.key(spec))
         return found
 

@@ -40,6 +40,9 @@ def settled(space: Space, point: Point, generator: random.Random) -> dict[str, A
     size = space.parameters["size"]
     if not isinstance(size, Range):
         return dict(point)
+    own = space.trial(point, 0).adapter.n_params / space.budget
+    if own <= point["size"] <= own * SLACK:
+        return dict(point)  # what has nearly its size has it in reach
     low, high = reach(space, point)
     if low >= high or low * (1 - 1e-9) <= point["size"] <= high * SLACK:
         return dict(point)

@@ -285,10 +285,12 @@ class Study:
         no others. Each batch is written at once: a crash leaves all of it or nothing.
         """
         before = len(self.records)
-        for events in self._proposals.batches(self.records, count):
-            self.write(events)
-            for one in events:
-                self.dashboard.proposed(self.records[one.number])
+        for new in self._proposals.batches(self.records, count):
+            self.write([event for event, _ in new])
+            for event, spec in new:
+                record = self.records[event.number]
+                record.spec = spec  # what would be read from the event
+                self.dashboard.proposed(record)
         return [self.records[number] for number in range(before, len(self.records))]
 
     def judge(self, rungs: Sequence[int]) -> int:
