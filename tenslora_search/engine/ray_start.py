@@ -15,6 +15,7 @@ from typing import Any
 from tenslora_search.engine.ray_internals import (  # isort: skip
     WAITING_WORKERS,
     moved,
+    needed_alone,
     on_loopback,
     own_sessions,
     own_token,
@@ -53,7 +54,8 @@ def started(place: Place) -> Generator[Cluster]:
             if place.ray_address is not None:
                 cluster = _join(place.ray_address)
             else:
-                with _imports(), on_loopback(), own_sessions() as cluster.processes:
+                own = own_sessions()
+                with _imports(), on_loopback(), needed_alone(), own as cluster.processes:
                     _start(place, folder)
             workers(place)  # more GPUs than there are show before model and data are read
             with watched(cluster, place.give_up or _exit):
