@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -198,11 +199,25 @@ def _cores_needed(place: Place) -> int | None:
     """As many as there will be workers on GPUs: Ray keeps one waiting a core. Without GPUs all
     (None).
     """
-    import torch
-
-    gpus = torch.cuda.device_count()
+    gpus = _n_gpus()
     share = _share(place, gpus)
     return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
+
+
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Files of which Linux has one where there is a GPU: of NVIDIA, of AMD, of either within
+Windows."""
+
+
+def _n_gpus() -> int:
+    """As torch counts them. It is asked only where there may be one: while it is imported, which
+    takes seconds, Ray is to start.
+    """
+    if sys.platform == "linux" and not any(Path(one).exists() for one in DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _n_workers(gpus: float, share: float) -> int:
