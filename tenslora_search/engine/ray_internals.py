@@ -44,7 +44,7 @@ TOKENS = ("ray._raylet:AuthenticationTokenLoader", "ray._raylet:Config")
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 WAITING_WORKERS = {
-    "preload_python_modules": ["tenslora_search.training.segment"],
+    "preload_python_modules": ["tenslora_search.engine.ray_worker"],
     "idle_worker_killing_time_threshold_ms": 600_000,
 }
 """Ray starts a worker a core at once: it imports this, and is not ended for having nothing to do

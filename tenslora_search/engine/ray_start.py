@@ -7,8 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext, suppress
-from importlib import import_module
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -25,6 +24,7 @@ from tenslora_search.engine.ray_internals import (  # isort: skip
 import ray
 from ray import tune
 
+from tenslora_search.engine.imports import bring
 from tenslora_search.engine.ray_cluster import Cluster, watched
 from tenslora_search.engine.source import Place, one_line
 from tenslora_search.spec.table import QuestionError
@@ -76,16 +76,8 @@ USED_NEXT = ("tenslora_search.data.task", "transformers.models.auto.modeling_aut
 
 @contextmanager
 def _imports() -> Generator[None]:
-    """Imports what is used next while this process waits for Ray's; what fails says so when it is
-    used.
-    """
-
-    def bring() -> None:
-        with suppress(Exception):
-            for name in USED_NEXT:
-                import_module(name)
-
-    thread = Thread(target=bring, daemon=True)
+    """Imports what is used next while this process waits for Ray's."""
+    thread = Thread(target=bring, args=(USED_NEXT,), daemon=True)
     thread.start()
     try:
         yield
