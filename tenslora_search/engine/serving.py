@@ -19,9 +19,10 @@ from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
 from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.tasks.task import SPLIT
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.study import SPLIT, Study
+from tenslora_search.study.study import Study
 
 CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""

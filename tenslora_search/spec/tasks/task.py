@@ -37,6 +37,10 @@ def check_reads(
         )
 
 
+SPLIT = 4
+"""Packs that the trials of a rung are cut into, if nothing else is said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine
@@ -63,7 +67,7 @@ class Task:
     batch_size: int = 32
     trials: int = 64
     """of a search"""
-    split: int = 4
+    split: int = SPLIT
     """packs that the trials of a rung are cut into on CPUs: many keep many cores busy; of a model
     whose steps take milliseconds few are faster, as a step costs nearly the same in a wide pack
     """
