@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from inspect import isclass
 from secrets import token_hex
@@ -37,12 +37,14 @@ PRIVATE = (
 )
 POPEN = "ray._private.services:ConsolePopen"
 OPEN_TO_OTHERS = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
+UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
+NODE = tuple(f"ray._private.node:Node.{name}" for name in UNUSED)
 TOKENS = ("ray._raylet:AuthenticationTokenLoader", "ray._raylet:Config")
 """Module and name of what is used here though it is private."""
 AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 WAITING_WORKERS = {
-    "preload_python_modules": ["tenslora_search.training.segment"],
+    "preload_python_modules": ["tenslora_search.engine.ray_worker"],
     "idle_worker_killing_time_threshold_ms": 600_000,
 }
 """Ray starts a worker a core at once: it imports this, and is not ended for having nothing to do
@@ -72,6 +74,26 @@ def on_loopback() -> Generator[None]:
 
     with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
+
+
+@contextmanager
+def needed_alone() -> Generator[None]:
+    """Within it Ray starts no process that a search on one machine has no use for: those that scale
+    a cluster, send workers' output to the driver, and serve a dashboard. Each takes a second or
+    more of the processor to start, and `ray.init` waits for the last.
+    """
+    if any(_found(path) is None for path in NODE):
+        yield
+        return
+    from ray._private.node import Node
+
+    with ExitStack() as patches:
+        for name in UNUSED:
+            patches.enter_context(patch.object(Node, name, _not_started))
+        yield
+
+
+def _not_started(node: Any, **options: Any) -> None: ...
 
 
 @contextmanager

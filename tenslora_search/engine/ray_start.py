@@ -7,14 +7,15 @@ import socket
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext, suppress
-from importlib import import_module
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from tenslora_search.engine.ray_internals import (  # isort: skip
     WAITING_WORKERS,
     moved,
+    needed_alone,
     on_loopback,
     own_sessions,
     own_token,
@@ -23,6 +24,7 @@ from tenslora_search.engine.ray_internals import (  # isort: skip
 import ray
 from ray import tune
 
+from tenslora_search.engine.imports import bring
 from tenslora_search.engine.ray_cluster import Cluster, watched
 from tenslora_search.engine.source import Place, one_line
 from tenslora_search.spec.table import QuestionError
@@ -53,7 +55,8 @@ def started(place: Place) -> Generator[Cluster]:
             if place.ray_address is not None:
                 cluster = _join(place.ray_address)
             else:
-                with _imports(), on_loopback(), own_sessions() as cluster.processes:
+                own = own_sessions()
+                with _imports(), on_loopback(), needed_alone(), own as cluster.processes:
                     _start(place, folder)
             workers(place)  # more GPUs than there are show before model and data are read
             with watched(cluster, place.give_up or _exit):
@@ -73,16 +76,8 @@ USED_NEXT = ("tenslora_search.data.task", "transformers.models.auto.modeling_aut
 
 @contextmanager
 def _imports() -> Generator[None]:
-    """Imports what is used next while this process waits for Ray's; what fails says so when it is
-    used.
-    """
-
-    def bring() -> None:
-        with suppress(Exception):
-            for name in USED_NEXT:
-                import_module(name)
-
-    thread = Thread(target=bring, daemon=True)
+    """Imports what is used next while this process waits for Ray's."""
+    thread = Thread(target=bring, args=(USED_NEXT,), daemon=True)
     thread.start()
     try:
         yield
@@ -196,11 +191,25 @@ def _cores_needed(place: Place) -> int | None:
     """As many as there will be workers on GPUs: Ray keeps one waiting a core. Without GPUs all
     (None).
     """
-    import torch
-
-    gpus = torch.cuda.device_count()
+    gpus = _n_gpus()
     share = _share(place, gpus)
     return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
+
+
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Files of which Linux has one where there is a GPU: of NVIDIA, of AMD, of either within
+Windows."""
+
+
+def _n_gpus() -> int:
+    """As torch counts them. It is asked only where there may be one: while it is imported, which
+    takes seconds, Ray is to start.
+    """
+    if sys.platform == "linux" and not any(Path(one).exists() for one in DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _n_workers(gpus: float, share: float) -> int:

@@ -18,9 +18,11 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import Answer, Probe, Segment, TrialResult
 from tenslora_search.runs.states import clear, is_whole
+from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.tasks.task import SPLIT
 from tenslora_search.study.asked import space_of
 from tenslora_search.study.measured import geometries_of, measured_of
-from tenslora_search.study.study import SPLIT, Study
+from tenslora_search.study.study import Study
 
 CPU_PACK = 8
 """Trials side by side on a CPU core, where more bring nothing (reports/bench_packs.md)."""
@@ -244,7 +246,8 @@ class Serving:
     @property
     def _split(self) -> int:
         """Packs that the trials of a rung are cut into: on GPUs none goes without."""
-        return self.question.split or (self._n_workers if self._on_gpu else SPLIT)
+        task = TASKS[self.question.task].split if self.question.task else SPLIT
+        return self.question.split or (self._n_workers if self._on_gpu else task)
 
     def _probe(self) -> Probe | None:
         """Asks a worker, once, how many trials like the first ones it takes at a time."""

@@ -108,7 +108,8 @@ class Question:
     group: Name | None = None
     """a column of the data: rows of equal value stay on one side of the cut of fit and select"""
     split: Count | None = None
-    """packs that the trials of a rung are cut into; None: 4 on CPUs, one a worker on GPUs"""
+    """packs that the trials of a rung are cut into; None: the task's on CPUs, one a worker on GPUs
+    """
     asynchronous: bool = False
     """decide whenever a worker is free: the answer depends on who came back first"""
 

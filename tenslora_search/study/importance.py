@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from tenslora_search.runs.events import Proposed
 from tenslora_search.runs.replay import Record
@@ -40,6 +39,9 @@ def importances(
     distributions = _distributions(list(points.values()), searched)
     if not distributions or len(set(by_step[step].values())) < 2:
         return {}
+    # with all of scikit-learn's ensembles: too much before a search has begun
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study = optuna.create_study(direction="maximize")

@@ -31,6 +31,7 @@ from tenslora_search.runs.paths import inside
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.replay import Record, Replay
 from tenslora_search.runs.segment import Entrant, Segment, Setting, TrialResult
+from tenslora_search.spec.tasks.task import SPLIT
 from tenslora_search.study.dashboard import Dashboard
 from tenslora_search.study.earlier import earlier_of
 from tenslora_search.study.known import references
@@ -43,9 +44,6 @@ from tenslora_search.study.space import SearchSpace
 
 MOST_RETRIES = 1
 """A segment that cannot be run gives its trials back this often before they fail."""
-
-SPLIT = 4
-"""Packs that the trials of a rung are cut into, if nothing else is said."""
 
 
 class Study:

@@ -247,14 +247,15 @@ def under_ray(tmp_path_factory):
         patch.setattr("tenslora_search.engine.ray_internals.PATIENCE", PATIENCE)
         patch.setattr(tune, "FailureConfig", lambda max_failures: once)
         remember(capacity_key(PROBE.setting), 24)
-        with ray_start.started(Place(folder)):
+        with ray_start.started(Place(folder)) as cluster:
             until = time.monotonic() + PATIENCE
             while len(waited := waiting_workers()) < 2 and time.monotonic() < until:
                 time.sleep(0.2)
             source = Everything(folder)
             with pytest.raises(ConnectionError, match="the dashboard is gone"):
                 serve("ray", folder, source)
-            yield SimpleNamespace(waited=waited, source=source, folder=folder)
+            programs = sorted(Path(one.args[0]).name for one in cluster.processes)
+            yield SimpleNamespace(waited=waited, source=source, folder=folder, programs=programs)
     assert not ray.is_initialized(), "what was started for a search ends with it"
 
 
@@ -270,6 +271,9 @@ class TestTwoWorkers:
         """
         assert len(under_ray.waited) == 2
         assert under_ray.source.workers == under_ray.waited
+
+    def test_only_what_a_search_needs_of_ray_is_started(self, under_ray):
+        assert under_ray.programs == ["gcs_server", "raylet"]
 
     def test_ray_and_inline_agree(self, under_ray, tmp_path):
         found, expected = under_ray.source, Given(segment("a"), PROBE, segment("b"))
@@ -337,6 +341,16 @@ def test_a_share_of_a_gpu_does_not_lie_on_two(gpus, share, expected):
     assert (
         pytest.importorskip("tenslora_search.engine.ray_start")._n_workers(gpus, share) == expected
     )
+
+
+@pytest.mark.parametrize(("drivers", "n_gpus"), [((), 0), (("/",), 3)])
+def test_torch_counts_gpus_where_there_is_a_driver_for_them(monkeypatch, drivers, n_gpus):
+    """Elsewhere nobody waits until it is imported."""
+    ray_start = pytest.importorskip("tenslora_search.engine.ray_start")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(ray_start, "DRIVERS", drivers)
+    assert ray_start._n_gpus() == n_gpus
 
 
 def test_a_worker_that_has_imported_torch_uses_one_core(worker, monkeypatch):

@@ -22,6 +22,8 @@ from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.runs.segment import TrialResult
 from tenslora_search.spec.table import QuestionError
+from tenslora_search.spec.tasks import TASKS
+from tenslora_search.spec.tasks.task import SPLIT
 
 ASKED = {"task": "digits", "budget": "20k", "max_steps": 12, "executor": "inline"}
 
@@ -217,9 +219,9 @@ def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, f
     assert not (folder / ".segment-left").exists()
 
 
-def serving_of(folder: Path, *, trials: int) -> Serving:
+def serving_of(folder: Path, *, trials: int, split: int | None = 1) -> Serving:
     """Of a search of so many trials within 100 seconds, in packs as wide, that has just begun."""
-    question = Question.of(budget="20k", task="digits", trials=trials, max_steps=12, split=1)
+    question = Question.of(budget="20k", task="digits", trials=trials, max_steps=12, split=split)
     run = RunFile(
         question=question, budget=20_000, head_params=0, task="digits", model="digits-vit",
         metric="accuracy", labels=(), goal="classes", geometry=question.geometry(),
@@ -230,6 +232,13 @@ def serving_of(folder: Path, *, trials: int) -> Serving:
     source = Serving(folder, question, run, began=time.monotonic(), **limits)
     source.served_by(1, on_gpu=False)
     return source
+
+
+def test_trials_of_digits_are_cut_into_two_packs_on_cpus(tmp_path):
+    """Other tasks' into four: a step of this model costs nearly the same in a wide pack."""
+    source = serving_of(tmp_path, trials=16, split=None)
+    assert [len(source.next_work().numbers) for _ in range(2)] == [8, 8]
+    assert {one.split for name, one in TASKS.items() if name != "digits"} == {SPLIT}
 
 
 def test_a_slow_narrow_pack_does_not_decide_what_is_kept(tmp_path):

@@ -127,6 +127,7 @@ LABELLED = (
         max_steps=120,
         batch_size=8,
         trials=48,
+        split=2,
         n_outputs=5,
     ),
     Task(

@@ -37,14 +37,18 @@ def check_reads(
         )
 
 
+SPLIT = 4
+"""Packs that the trials of a rung are cut into, if nothing else is said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task by name: its rows are on the hub (`hub`, `config`, `revision`) or made on this machine
     (`hub` is None).
 
     `columns` are the input columns in order; `report_split` is the labelled split that a search
-    never sees. `max_steps` and `batch_size` of a trial and `trials` of a search are sensible
-    defaults, not limits.
+    never sees. `max_steps` and `batch_size` of a trial, `trials` and `split` of a search are
+    sensible defaults, not limits.
     """
 
     name: str
@@ -63,6 +67,10 @@ class Task:
     batch_size: int = 32
     trials: int = 64
     """of a search"""
+    split: int = SPLIT
+    """packs that the trials of a rung are cut into on CPUs: many keep many cores busy; of a model
+    whose steps take milliseconds few are faster, as a step costs nearly the same in a wide pack
+    """
     goal: str = "classes"
     """what is learnt: a name in `data.goals.GOALS`"""
     n_outputs: int = 2
