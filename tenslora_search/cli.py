@@ -211,14 +211,14 @@ def table(
     their seeds alone are one table.
     """
     from tenslora_search.report.comparing import settings, titles
-    from tenslora_search.report.methods import FORMS, cells
+    from tenslora_search.report.methods import FORMS, cells, counted
     from tenslora_search.report.reading import read_run
 
     write = FORMS[form]
     groups = settings({str(run): read_run(run) for run in runs})
-    for one, title in titles(groups).items() if len(groups) > 1 else ():
+    for one, title in titles(groups).items():
         folders = ", ".join(str(run.folder) for run in groups[one])
-        print(f"a table of {title}: {folders}", file=sys.stderr)
+        print(f"{title}: {folders}; {counted(groups[one])}", file=sys.stderr)
     print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 
