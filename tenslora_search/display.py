@@ -173,4 +173,7 @@ def _beat(progress: "Progress") -> str:
     done, of = progress.steps
     left = progress.seconds_to_scores
     scores = "" if left is None else f", scored in {left:.0f} s or so"
+    end = progress.seconds_left
+    if progress.best is None and left is not None and end is not None and left > end:
+        scores += ", after the time limit: take fewer --max-steps"
     return f" | step {done:,} of {of:,}{scores}"

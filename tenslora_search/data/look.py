@@ -66,7 +66,7 @@ def look(
     if group is not None:
         _ = group_column(source, group)
     splits = ["train", *filter(None, [report])]
-    if roles.wording:  # an empty cell is told now, not when the search has started
+    if roles.kind != "image":  # an empty cell is told now, not when the search has started
         _ = [Rows.of(source.frames[split], roles, source, split) for split in splits]
     used = {*roles.inputs, *roles.labels, group}
     return Look(
