@@ -24,7 +24,7 @@ from tenslora_search.spec.paths import shown
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.streams import open_streams, printing, unsaid
-from tenslora_search.words import check_words, plugins_first
+from tenslora_search.words import check_words, plugins_first, with_commas
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -327,7 +327,7 @@ def _answered(words: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
-        message: str = error.format_message()  # type: ignore[attr-defined]
+        message = with_commas(error.format_message(), words)  # type: ignore[attr-defined]
         return _say(with_origins(message, getattr(error, "ctx", None)), 2)
 
 
