@@ -152,6 +152,8 @@ def _line(progress: "Progress") -> str:
     states = ", ".join(
         f"{number} {state}" for state, number in counts.items() if number and state != "waiting"
     )
+    if not states and counts.get("waiting"):
+        states = f"{counts['waiting']} wait to be judged"
     best = (
         ""
         if progress.best is None

@@ -54,6 +54,9 @@ def test_within_a_long_segment_a_line_says_how_far_it_is(capsys):
     line = "51 s left | step 120 of 1,200, scored in 90 s or so"
     assert capsys.readouterr().out.endswith(f"{line}\n")
     with display.plain() as show:
+        show(replace(PROGRESS, counts={"complete": 0, "waiting": 6}))
+    assert "6 of 8 trials: 6 wait to be judged |" in capsys.readouterr().out
+    with display.plain() as show:
         show(replace(PROGRESS, steps=(120, 1_200), seconds_to_scores=90.4, best=None))
     assert f"{line}, after the time limit: take fewer --max-steps" in capsys.readouterr().out
 
