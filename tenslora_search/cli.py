@@ -24,7 +24,7 @@ from tenslora_search.spec.paths import shown
 from tenslora_search.spec.plugins import load_plugins
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.streams import open_streams, printing, unsaid
-from tenslora_search.words import check_words, plugins_first
+from tenslora_search.words import check_words, plugins_first, with_commas
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -211,14 +211,14 @@ def table(
     their seeds alone are one table.
     """
     from tenslora_search.report.comparing import settings, titles
-    from tenslora_search.report.methods import FORMS, cells
+    from tenslora_search.report.methods import FORMS, cells, counted
     from tenslora_search.report.reading import read_run
 
     write = FORMS[form]
     groups = settings({str(run): read_run(run) for run in runs})
-    for one, title in titles(groups).items() if len(groups) > 1 else ():
+    for one, title in titles(groups).items():
         folders = ", ".join(str(run.folder) for run in groups[one])
-        print(f"a table of {title}: {folders}", file=sys.stderr)
+        print(f"{title}: {folders}; {counted(groups[one])}", file=sys.stderr)
     print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 
@@ -327,7 +327,7 @@ def _answered(words: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
             raise
-        message: str = error.format_message()  # type: ignore[attr-defined]
+        message = with_commas(error.format_message(), words)  # type: ignore[attr-defined]
         return _say(with_origins(message, getattr(error, "ctx", None)), 2)
 
 

@@ -152,6 +152,8 @@ def _line(progress: "Progress") -> str:
     states = ", ".join(
         f"{number} {state}" for state, number in counts.items() if number and state != "waiting"
     )
+    if not states and counts.get("waiting"):
+        states = f"{counts['waiting']} wait to be judged"
     best = (
         ""
         if progress.best is None
@@ -173,4 +175,7 @@ def _beat(progress: "Progress") -> str:
     done, of = progress.steps
     left = progress.seconds_to_scores
     scores = "" if left is None else f", scored in {left:.0f} s or so"
+    end = progress.seconds_left
+    if progress.best is None and left is not None and end is not None and left > end:
+        scores += ", after the time limit: take fewer --max-steps"
     return f" | step {done:,} of {of:,}{scores}"

@@ -49,7 +49,7 @@ def spaces() -> Lines:
 
 
 def lines_of(kind: str) -> Lines:
-    """The entries of a table that is open (`spec.plugins.HOMES`): a text as it stands, of a
+    """The entries of a table that is open (`spec.homes.HOMES`): a text as it stands, of a
     function the first paragraph of its docstring and its knobs, of a row what it says of itself.
     """
     return {name: _about(entry) for name, entry in table_of(kind).items()}
@@ -68,7 +68,7 @@ def _about(entry: Any) -> str:
         return ", ".join(entry.model_types)
     if hasattr(entry, "prompt_of"):  # a wording
         return f"of columns {', '.join(entry.columns)}"
-    return f"for {entry.library}: {' '.join(entry.load.split())}"  # a format
+    return f"for {entry.library}: {entry.about}"  # a format
 
 
 def _knob(knob: Knob) -> str:

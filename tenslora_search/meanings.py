@@ -31,8 +31,8 @@ def number(text: str | float) -> float:
 
 def of_config(context: typer.Context, path: Path | None) -> Path | None:
     """What the file says stands in for options that are neither typed nor in the environment."""
-    if path is None:
-        return None
+    if path is None or context.resilient_parsing:  # the shell asks how a word goes on
+        return path
     said = load_config(path)
     columns: dict[str, Any] = said.pop("columns", {})
     roles = [

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tenslora_search import meanings
+from tenslora_search.completing import one_of, some_of, words
 
 
 def number(help: str) -> Any:
@@ -20,10 +21,14 @@ def whole(help: str) -> Any:
 Budget = Annotated[
     str | None, typer.Option(metavar="N|300k|1.2M", help="trainable parameters at most")
 ]
-Task = Annotated[str | None, typer.Option(help="see: list tasks")]
+Task = Annotated[str | None, typer.Option(help="see: list tasks", autocompletion=one_of("task"))]
 Model = Annotated[
     str | None,
-    typer.Option(metavar="NAME|DIR", help="see: list models; or a folder, or a hub id"),
+    typer.Option(
+        metavar="NAME|DIR",
+        help="see: list models; or a folder, or a hub id",
+        autocompletion=one_of("model"),
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -50,10 +55,15 @@ Goal = Annotated[
         "--labels",
         metavar="classes|numbers|labels|next_token|choice|sequence",
         help="of own data [found out]",
+        autocompletion=one_of("goal"),
     ),
 ]
 Metric = Annotated[
-    str | None, typer.Option(help="accuracy, f1_macro, minus_loss, ...: see list metrics [by goal]")
+    str | None,
+    typer.Option(
+        help="accuracy, f1_macro, minus_loss, ...: see list metrics [by goal]",
+        autocompletion=one_of("metric"),
+    ),
 ]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="leave out rows without a label")
@@ -62,10 +72,20 @@ MinBudget = Annotated[
     str | None, typer.Option(metavar="N|5k", help="trainable parameters at least [1]")
 ]
 Space = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help="see: list spaces; or a TOML file")
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="see: list spaces; or a TOML file",
+        autocompletion=one_of("space"),
+    ),
 ]
 Methods = Annotated[
-    str | None, typer.Option(metavar="NAME,...|all", help="these alone; see: list methods")
+    str | None,
+    typer.Option(
+        metavar="NAME,...|all",
+        help="these alone; see: list methods",
+        autocompletion=some_of("method", "all"),
+    ),
 ]
 Trials = Annotated[
     int | None,
@@ -76,12 +96,20 @@ WarmStart = Annotated[
     list[str] | None,
     typer.Option(metavar="RUN", help="scores of an earlier run as a prior; may be repeated"),
 ]
-Sampler = Annotated[str | None, typer.Option(help="who proposes: see list samplers [tpe]")]
-Pruner = Annotated[str | None, typer.Option(help="who climbs on: see list pruners [front]")]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help="who proposes: see list samplers [tpe]", autocompletion=one_of("sampler")),
+]
+Pruner = Annotated[
+    str | None,
+    typer.Option(help="who climbs on: see list pruners [front]", autocompletion=one_of("pruner")),
+]
 Objective = Annotated[
     str | None,
     typer.Option(
-        metavar="front|score", help="a front of score and size, or the score alone [front]"
+        metavar="front|score",
+        help="a front of score and size, or the score alone [front]",
+        autocompletion=words("front", "score"),
     ),
 ]
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]
@@ -93,7 +121,12 @@ Asynchronous = Annotated[
     bool, typer.Option("--asynchronous", help="decide as trials come back: no worker waits")
 ]
 Executor = Annotated[
-    str, typer.Option(metavar="ray|inline", help="who trains: workers of Ray, or this process")
+    str,
+    typer.Option(
+        metavar="ray|inline",
+        help="who trains: workers of Ray, or this process",
+        autocompletion=one_of("executor"),
+    ),
 ]
 RayAddress = Annotated[str | None, typer.Option(help="a running Ray cluster")]
 GpusPerWorker = Annotated[float | None, number("1, or a share such as 0.25")]
@@ -104,7 +137,9 @@ Retest = Annotated[
 Retain = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE|TASK", help="text not to be forgotten: the retest measures its loss"
+        metavar="FILE|TASK",
+        help="text not to be forgotten: the retest measures its loss",
+        autocompletion=one_of("task"),
     ),
 ]
 RetestMethods = Annotated[
@@ -140,11 +175,20 @@ Config = Annotated[
     ),
 ]  # fmt: skip
 LogLevel = Annotated[
-    str | None, typer.Option(metavar="debug|info|warning|error", help="what is told [warning]")
+    str | None,
+    typer.Option(
+        metavar="debug|info|warning|error",
+        help="what is told [warning]",
+        autocompletion=words(*meanings.LEVELS),
+    ),
 ]
 Track = Annotated[
     list[str] | None,
-    typer.Option(metavar="mlflow|wandb|tensorboard", help="a run a trial, under one parent"),
+    typer.Option(
+        metavar="mlflow|wandb|tensorboard",
+        help="a run a trial, under one parent",
+        autocompletion=one_of("tracker"),
+    ),
 ]
 Out = Annotated[
     str | None,
@@ -170,9 +214,18 @@ Plugin = Annotated[
     ),
 ]
 # count
-Construction = Annotated[str | None, typer.Option(help="see: list constructions")]
-Decomposition = Annotated[str | None, typer.Option(help="see: list decompositions")]
-Method = Annotated[str | None, typer.Option(help="see: list methods; instead of these two")]
+Construction = Annotated[
+    str | None,
+    typer.Option(help="see: list constructions", autocompletion=one_of("construction")),
+]
+Decomposition = Annotated[
+    str | None,
+    typer.Option(help="see: list decompositions", autocompletion=one_of("decomposition")),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(help="see: list methods; instead of these two", autocompletion=one_of("method")),
+]
 Ranks = Annotated[
     str,
     typer.Option(
@@ -181,7 +234,10 @@ Ranks = Annotated[
     ),
 ]
 CountedModel = Annotated[
-    str | None, typer.Option(metavar="NAME|DIR", help="see: list models; or a folder")
+    str | None,
+    typer.Option(
+        metavar="NAME|DIR", help="see: list models; or a folder", autocompletion=one_of("model")
+    ),
 ]
 Size = Annotated[int | None, whole("of the model, in place of --model")]
 Inner = Annotated[int | None, whole("width of the MLP, for up, gate, down")]
@@ -190,7 +246,13 @@ PartsAsJson = Annotated[bool, typer.Option("--json", help="the parts too")]
 # report, compare, export
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 TrackTo = Annotated[
-    str, typer.Option("--to", metavar="mlflow|wandb|tensorboard", help="who keeps it")
+    str,
+    typer.Option(
+        "--to",
+        metavar="mlflow|wandb|tensorboard",
+        help="who keeps it",
+        autocompletion=one_of("tracker"),
+    ),
 ]
 NewRun = Annotated[Path, typer.Argument(metavar="NEW", help="a run folder")]
 OldRun = Annotated[Path, typer.Argument(metavar="OLD", help="the run folder to hold up to")]
@@ -203,14 +265,27 @@ Within = Annotated[
     number("a score may lose so much besides the noise"),
 ]
 RunFolders = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="run folders")]
-Form = Annotated[str, typer.Option(metavar="markdown|csv|latex", help="of the table")]
+Form = Annotated[
+    str,
+    typer.Option(metavar="markdown|csv|latex", help="of the table", autocompletion=one_of("form")),
+]
 Page = Annotated[Path, typer.Option(metavar="FILE", help="the page")]
 Pick = Annotated[
-    str, typer.Option(metavar="best|knee|smallest|NUMBER", help="of the front, or any trial")
+    str,
+    typer.Option(
+        metavar="best|knee|smallest|NUMBER",
+        help="of the front, or any trial",
+        autocompletion=one_of("pick"),
+    ),
 ]
 To = Annotated[Path, typer.Option(metavar="DIR", help="a new folder, or an earlier export")]
 Format = Annotated[
-    str, typer.Option(metavar="peft|native|merged", help="a LoRA, the factors, or a whole model")
+    str,
+    typer.Option(
+        metavar="peft|native|merged",
+        help="a LoRA, the factors, or a whole model",
+        autocompletion=one_of("format"),
+    ),
 ]
 Rank = Annotated[
     int | None,
@@ -229,5 +304,10 @@ Push = Annotated[
     str | None, typer.Option(metavar="ORG/NAME", help="upload to the hub too, private unless there")
 ]
 What = Annotated[
-    str, typer.Argument(metavar="tasks|models|methods|sites|...", help="a kind of choice")
+    str,
+    typer.Argument(
+        metavar="tasks|models|methods|sites|...",
+        help="a kind of choice",
+        autocompletion=one_of("list"),
+    ),
 ]

@@ -21,7 +21,7 @@ def origins_told(context: Any) -> Iterator[None]:
 
 def with_origins(message: str, context: Any) -> str:
     """The message, and where each option comes from that it names, or whose value it quotes."""
-    told = [message if message.endswith(".") else f"{message}."]
+    told = [message if message.endswith((".", "?")) else f"{message}."]
     if context is None:
         return message
     for parameter in context.command.params:

@@ -28,3 +28,16 @@ def plugins_first(words: list[str]) -> list[str]:
         else:
             (first if word.startswith("--plugin=") else rest).append(word)
     return first + rest
+
+
+def with_commas(message: str, words: list[str]) -> str:
+    """A usage error, with a hint where a second value of an option was taken for a command.
+
+    >>> with_commas("No such command 'LoTR'.", ["--methods", "LoRA", "LoTR"])
+    "No such command 'LoTR'. Several values of an option have commas between: LoRA,LoTR."
+    """
+    place = next((k for k, word in enumerate(words) if repr(word) in message), 0)
+    if not message.startswith("No such command") or place < 2 or words[place - 2][:2] != "--":
+        return message
+    values = ",".join(words[place - 1 : place + 1])
+    return f"{message} Several values of an option have commas between: {values}."

@@ -435,17 +435,17 @@ def test_a_search_its_report_and_its_exports(command, capsys, monkeypatch, tmp_p
 
 def test_a_dry_run_of_own_data_reads_it(command, tmp_path):
     path = tmp_path / "films.csv"
-    path.write_text("text,label,note\n" + "good,a,x\nbad,b,y\nfine,a,z\n" * 10)
+    path.write_text("text,label,note,id\n" + "good,a,x,1\nbad,b,y,2\nfine,a,z,3\n" * 10)
     asked = ["--data", str(path), "--model", "minilm", "--budget", "20k", "--dry-run"]
     code, out, _ = command(*asked)
     assert code == 0
-    assert "reads text=text, label=label; unused: note\n" in out
+    assert "reads text=text, label=label; unused: note, id\n" in out
     assert "30 rows of train; goal classes, metric accuracy\n2 classes: a 20, b 10\n" in out
     assert command(*asked, "--quiet") == (0, "", "")
     code, out, err = command(*asked, "--column", "text=nope")
     assert (code, out) == (2, "")
     assert "no column 'nope' for text; columns of" in err
-    assert "label=label\n" in command(*asked, "--group", "note")[1]
+    assert "label=label; unused: id\n" in command(*asked, "--group", "note")[1]
     assert "no column 'nope' for --group; columns of" in command(*asked, "--group", "nope")[2]
 
 
@@ -457,3 +457,28 @@ def test_a_size_beside_a_model_is_refused_and_a_plugin_may_follow_its_verb(comma
     code, _, err = command(*COUNT, "--model", "roberta-base", "--plugin", str(tmp_path / "mine.py"))
     assert code == 2
     assert "line 1: ValueError: no such luck" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("--task dig", "digits"),
+        ("--methods lora,tenslora_att_q", "lora,tenslora_att_qkv lora,tenslora_att_qkv_depth"),
+        ("export run --format m", "merged"),
+        ("--metric f1_m", "f1_macro f1_micro"),
+        ("--config none.toml --space lan", "language"),
+    ],
+)
+def test_a_shell_completes_values_without_torch(typed, offered):
+    words = f"tenslora-search {typed}"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    asked["_TENSLORA_SEARCH_COMPLETE"] = "complete_bash"
+    program = (
+        "import sys; sys.argv = ['tenslora-search']; import atexit; "
+        "atexit.register(lambda: 'torch' in sys.modules and print('torch')); "
+        "from tenslora_search.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | asked
+    )
+    assert done.stdout.split() == offered.split(), done.stderr

@@ -51,7 +51,14 @@ def test_plain_lines_say_where_the_search_stands(capsys):
 def test_within_a_long_segment_a_line_says_how_far_it_is(capsys):
     with display.plain() as show:
         show(replace(PROGRESS, steps=(120, 1_200), seconds_to_scores=90.4))
-    assert capsys.readouterr().out.endswith("51 s left | step 120 of 1,200, scored in 90 s or so\n")
+    line = "51 s left | step 120 of 1,200, scored in 90 s or so"
+    assert capsys.readouterr().out.endswith(f"{line}\n")
+    with display.plain() as show:
+        show(replace(PROGRESS, counts={"complete": 0, "waiting": 6}))
+    assert "6 of 8 trials: 6 wait to be judged |" in capsys.readouterr().out
+    with display.plain() as show:
+        show(replace(PROGRESS, steps=(120, 1_200), seconds_to_scores=90.4, best=None))
+    assert f"{line}, after the time limit: take fewer --max-steps" in capsys.readouterr().out
 
 
 def test_silent_is_silent(capsys):

@@ -67,7 +67,7 @@ def test_from_a_csv_to_a_served_adapter(run, reviews, tiny_bert, tmp_path):
 def test_a_papers_comparison(run, tmp_path):
     said = run("paper.md")
     assert r"\begin{tabular}" in said
-    table = said[said.index("method,at most,parameters") :].splitlines()
+    table = said[said.index("method,at most,mean parameters") :].splitlines()
     assert table[0].endswith(",of")
     assert {line.rpartition(",")[2] for line in table[1:] if line.count(",") > 5} == {"report"}
     assert (tmp_path / "compare.html").is_file()

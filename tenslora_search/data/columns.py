@@ -136,7 +136,7 @@ def _labelled(
     if not labels:
         raise QuestionError(
             f"no label column; {there}. Name it with --column label=NAME; or learn the text itself "
-            "with --goal next_token."
+            f"with --goal next_token{_half_worded(frame)}."
         )
     named = _chosen_inputs(by_role) or _task_inputs(frame, task)
     inputs = named or _found_inputs(frame, task, labels)
@@ -191,9 +191,24 @@ def _worded(
         wanted = "; ".join(", ".join(one.columns) for one in WORDINGS.values())
         raise QuestionError(
             f"no columns of text to learn; {there}. Wanted one of: {wanted} (--column prompt=NAME "
-            "names one)."
+            f"names one){_half_worded(frame)}."
         )
     return None
+
+
+def _half_worded(frame: Any) -> str:
+    """What is missing where half of a wording's columns are there: prompts, say, alone."""
+    by_name = {str(column).lower(): str(column) for column in frame.columns}
+    for one in WORDINGS.values():
+        there = [name for name in one.columns if name not in TEXTS and _called(name, {}, by_name)]
+        missing = [name for name in one.columns if not _called(name, {}, by_name)]
+        if one.kind == "pairs" and there and missing:
+            need, has = missing[0], by_name[there[0]]
+            return (
+                f"; a {there[0]} is learnt with its {need}, of which there is no column "
+                f"(--column {need}=NAME), or as plain text (--goal next_token --column text={has})"
+            )
+    return ""
 
 
 def _called(name: str, chosen: Mapping[str, str], by_name: Mapping[str, str]) -> str:

@@ -100,7 +100,7 @@ def in_turns(tokenizer: Any, *columns: Sequence[str], **options: Any) -> Iterato
     """
     for start in range(0, len(columns[0]), ROWS_AT_A_TIME):
         some = [column[start : start + ROWS_AT_A_TIME] for column in columns]
-        yield tokenizer(*some, return_attention_mask=False, **options)
+        yield tokenizer(*some, return_attention_mask=False, verbose=False, **options)
 
 
 def _padded(stored: dict[str, Tensor], pad: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenslora_search.data.alike import tell_alike
 from tenslora_search.data.columns import Columns
 from tenslora_search.hub.lines import numbered
 from tenslora_search.spec.table import QuestionError
@@ -133,12 +134,11 @@ def read_classes(column: LabelColumn) -> Targets:
     names = column.class_names
     texts = {split: [name_of(label) for label in cells] for split, cells in column.cells.items()}
     is_numbered = names is not None and all(map(WHOLE.fullmatch, set(texts["train"])))
-    if names is not None and is_numbered:
-        keys = [str(number) for number in range(len(names))]
-    else:
-        keys = _sorted(set(texts["train"]))
-        names = tuple(keys)
+    by_number = [str(number) for number in range(len(names or ()))]
+    keys = by_number if is_numbered else _sorted(set(texts["train"]))
+    names = names if names is not None and is_numbered else tuple(keys)
     _check_classes(column, texts, set(keys))
+    tell_alike(texts["train"], column.name, column.origin)
     numbers = {key: number for number, key in enumerate(keys)}
     return Targets(
         {split: np.array([numbers[text] for text in found]) for split, found in texts.items()},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tenslora_search.data.parts import group_column
+from tenslora_search.data.rows import Rows
 from tenslora_search.data.task import check_model, read_rows
 from tenslora_search.spec.metrics import metric_for
 from tenslora_search.spec.tasks import TASKS
@@ -21,7 +22,7 @@ class Look:
     columns: Mapping[str, str]
     """by role"""
     unused: Sequence[str]
-    """other columns of text"""
+    """all other columns"""
     goal: str
     metric: str
     rows: Mapping[str, int]
@@ -65,9 +66,12 @@ def look(
     if group is not None:
         _ = group_column(source, group)
     splits = ["train", *filter(None, [report])]
+    if roles.kind != "image":  # an empty cell is told now, not when the search has started
+        _ = [Rows.of(source.frames[split], roles, source, split) for split in splits]
+    used = {*roles.inputs, *roles.labels, group}
     return Look(
         columns=roles.roles,
-        unused=tuple(one for one in roles.unused if one != group),
+        unused=tuple(one for one in map(str, source.frames["train"]) if one not in used),
         goal=chosen,
         metric=metric,
         rows={split: len(source.frames[split]) for split in splits},

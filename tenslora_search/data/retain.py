@@ -2,7 +2,7 @@
 
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.places import model_writes
-from tenslora_search.spec.paths import exists, typed
+from tenslora_search.spec.paths import exists, shown, typed
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.tasks import TASKS
 
@@ -14,10 +14,15 @@ def load_retained(retain: str, model: str, max_length: int) -> TaskData:
     which a language model has no loss, or a model that writes no text.
     """
     check_retained(retain, model)
-    if retain in TASKS:
-        return load_task(retain, model=model, max_length=max_length)
     goal = "next_token" if model_writes(model) == "decoder" else "sequence"
-    return load_task(data=retain, model=model, goal=goal, max_length=max_length)
+    try:
+        if retain in TASKS:
+            return load_task(retain, model=model, max_length=max_length)
+        return load_task(data=retain, model=model, goal=goal, max_length=max_length)
+    except QuestionError as error:
+        raise QuestionError(
+            f"--retain {shown(retain)}: {error} Its columns are found by their names."
+        ) from error
 
 
 def check_retained(retain: str, model: str) -> None:

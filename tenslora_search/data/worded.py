@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tenslora_search.data.cells import check_length
 from tenslora_search.data.columns import Columns
 from tenslora_search.data.labels import is_missing, name_of
+from tenslora_search.hub.lines import numbered
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.wordings import Wording, columns_in, written
 
@@ -63,19 +64,29 @@ def _rows(frame: Any, roles: Columns, where: str) -> list[tuple[Row, Say]]:
     names = roles.roles  # of plain text a row may be empty, as in a file of lines
     needed = set() if roles.wording.kind == "text" else set(roles.wording.columns)
     cells = zip(*(frame[column] for column in roles.inputs), strict=True)
+    for name in needed:
+        _check_filled(frame, names[name], where)
     found = []
     for number, values in zip(frame.index, cells, strict=True):
         say = _sayer(int(number) + 1, where, names)
         row = dict(zip(roles.worded, values, strict=True))
         for name, cell in row.items():
-            if name in needed and _is_none(cell):
-                raise say(name, f"is empty: {cell!r}")
             if name in PLAIN and isinstance(cell, list | dict | np.ndarray):
                 raise say(name, f"holds no text: {repr(cell)[:60]}")
             if isinstance(cell, str):
                 check_length(cell, f"row {number + 1} of {where}", names.get(name, name))
         found.append(({name: "" if _is_none(cell) else cell for name, cell in row.items()}, say))
     return found
+
+
+def _check_filled(frame: Any, column: str, where: str) -> None:
+    """`QuestionError` with the rows' numbers where a cell is empty."""
+    empty = frame.index[frame[column].map(_is_none)]
+    if len(empty):
+        raise QuestionError(
+            f"{len(empty):,} of {len(frame):,} rows of {where} have nothing in column {column!r} "
+            f"(row {numbered((empty + 1).tolist())}); fill them in, or take the rows out."
+        )
 
 
 def _is_none(cell: Any) -> bool:

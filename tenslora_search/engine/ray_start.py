@@ -196,7 +196,7 @@ def _cores_needed(place: Place) -> int | None:
     return max(1, min(os.cpu_count() or 1, _n_workers(gpus, share))) if share else None
 
 
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+DRIVERS = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/kfd", "/dev/dxg")
 """Files of which Linux has one where there is a GPU: of NVIDIA, of AMD, of either within
 Windows."""
 

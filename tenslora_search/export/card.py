@@ -298,7 +298,7 @@ def _about_the_base(base: Base, format: Format) -> str:
         return ""
     recorded = (
         f" adapter_config.json names its place at the time of export, `{_plain(base.place)}`."
-        if format.library == "peft"
+        if format.library == "peft" and base.hub is None
         else ""
     )
     return f"\n{base.note}{recorded}\n"

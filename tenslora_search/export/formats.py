@@ -23,6 +23,8 @@ class Format:
 
     save: Callable[..., Mapping[str, Pair] | None]
     """(adapter, folder, **options): writes; of a LoRA checkpoint, the pairs in it"""
+    about: str
+    """what the folder is"""
     library: str
     """as hubs name it"""
     load: str
@@ -74,6 +76,7 @@ FORMATS: Table[Format] = Table(
     {
         "peft": Format(
             write_peft,
+            "a LoRA checkpoint, the same update exactly (--rank, --uniform-rank, --no-head)",
             "peft",
             imports="from peft import PeftModel\n",
             load=f"base = {_BASE}{{head}}model = PeftModel.from_pretrained(base, folder).eval()\n",
@@ -81,12 +84,14 @@ FORMATS: Table[Format] = Table(
         ),
         "native": Format(
             _save_native,
+            "the factors alone, the smallest",
             "tenslora-search",
             imports="from tenslora_search import load_adapter\n",
             load=f"model = {_BASE}load_adapter(model.eval(), folder)\n",
         ),
         "merged": Format(
             _save_merged,
+            "a whole model, no adapter left",
             "transformers",
             load="model = {auto}.from_pretrained(folder).eval()\n",
             needs_base=False,

@@ -23,8 +23,8 @@ from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.pairs import Pair, served_pairs
 from tenslora_search.export.target import export_folder
 from tenslora_search.hub.images import ImageProcessor
+from tenslora_search.hub.places import ORIGINS, model_place
 from tenslora_search.hub.places import model_digest as digest_of
-from tenslora_search.hub.places import model_place
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
@@ -175,10 +175,11 @@ def base_of(model: str, to: Path) -> Base:
             "The base model is on no hub; it lies in `base/` of this folder.",
         )
     place = (BACKBONES[model].hub if model in BACKBONES else "") or model_place(model)
+    origin = ORIGINS.get(model, "")
     if not Path(place).is_dir():
-        return Base(place, place, place, repr(place))
+        return Base(place, place, place, repr(place), origin)
     path = str(Path(place).resolve())
-    note = (
+    note = origin or (
         "The base model is a local folder: on no hub, and not part of this one. Hand it on "
         "with the adapter."
     )

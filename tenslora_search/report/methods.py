@@ -5,9 +5,9 @@ scores on fresh seeds, and whether they differ from LoRA's; over one run, or sev
 import csv
 import io
 import math
-import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.rows import Row
@@ -22,8 +22,9 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A method at a size. The scores are those of the best trials by select, one a run: on report
-    from fresh seeds, or, where none was retested, on select (`is_select`).
+    """A method at a size: the best trial by select of each run, scored on report from fresh seeds,
+    or, where none was retested, on select (`is_select`). Of one run the scores are those of its
+    seeds; of several, a mean over its seeds each: seeds of one trial are not runs of a search.
     """
 
     method: str
@@ -32,6 +33,8 @@ class Cell:
     scores: tuple[float, ...]
     n_params: int
     """of the trials, on average"""
+    n_seeds: int
+    """fresh seeds of all runs; 0 where the scores are on select"""
     is_select: bool
     p: float = math.nan
     """that the mean is LoRA's (Welch's t-test); unknown where either has one score"""
@@ -40,12 +43,12 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.scores)
+        return fmean(self.scores)
 
     @property
     def std(self) -> float:
         """nan for one score."""
-        return statistics.stdev(self.scores) if len(self.scores) > 1 else math.nan
+        return stdev(self.scores) if len(self.scores) > 1 else math.nan
 
     @property
     def verdict(self) -> str:
@@ -95,31 +98,39 @@ def cells(runs: Sequence[RunRecord]) -> list[Cell]:
     for run in runs:
         for key, row in best_of_methods(run.rows, budget).items():
             trials.setdefault(key, []).append((run, row))
-    found = {key: _cell(*key, pairs) for key, pairs in trials.items()}
+    found = {key: _cell(*key, pairs, len(runs)) for key, pairs in trials.items()}
     beside = [_beside(one, found.get((REFERENCE, one.most))) for one in found.values()]
     tops = {one.method: (one.is_select, -one.mean) for one in beside if one.most == budget}
     return sorted(beside, key=lambda one: (one.method != REFERENCE, tops[one.method], one.most))
 
 
-def _cell(method: str, most: int, pairs: Sequence[tuple[RunRecord, Row]]) -> Cell:
-    again = [
-        one.report_score for run, row in pairs for one in run.trials[row.number].retests.values()
-    ]
-    size = round(statistics.fmean(row.n_params for _, row in pairs))
-    scores = again or [row.score for _, row in pairs]
-    return Cell(method, most, tuple(scores), size, not again)
+def _cell(method: str, most: int, pairs: Sequence[tuple[RunRecord, Row]], n_runs: int) -> Cell:
+    retests = [list(run.trials[row.number].retests.values()) for run, row in pairs]
+    seeds = [[one.report_score for one in found] for found in retests if found]
+    scores = [fmean(own) for own in seeds] if n_runs > 1 else [one for own in seeds for one in own]
+    size = round(fmean(row.n_params for _, row in pairs))
+    scores = scores or [row.score for _, row in pairs]
+    return Cell(method, most, tuple(scores), size, sum(map(len, seeds)), not seeds)
 
 
 def _beside(cell: Cell, reference: Cell | None) -> Cell:
     if reference is None or cell.method == REFERENCE or cell.is_select != reference.is_select:
         return cell
-    difference = cell.mean - reference.mean
     p = welch(cell.scores, reference.scores)
-    about = cell.method, cell.most, cell.scores, cell.n_params, cell.is_select
-    return Cell(*about, p=p, difference=difference)
+    return replace(cell, p=p, difference=cell.mean - reference.mean)
 
 
-HEADS = ("method", "at most", "parameters", "mean", "std", "n", "difference from LoRA", "p", "of")
+def counted(runs: Sequence[RunRecord]) -> str:
+    """What n counts in the table of these runs, in a sentence."""
+    if len(runs) == 1:
+        return "n: fresh seeds of one search; how searches of other seeds differ is not in it"
+    return "n: searches, the mean over each one's fresh seeds; mean, std and p are over these"
+
+
+HEADS = (
+    "method", "at most", "mean parameters", "mean", "std", "n", "seeds", "difference from LoRA",
+    "p", "of",
+)  # fmt: skip
 
 
 def as_csv(found: Sequence[Cell]) -> str:
@@ -128,7 +139,7 @@ def as_csv(found: Sequence[Cell]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(HEADS)
     for one in found:
-        numbers = [one.mean, one.std, len(one.scores), one.difference, one.p]
+        numbers = [one.mean, one.std, len(one.scores), one.n_seeds, one.difference, one.p]
         known = ["" if math.isnan(value) else value for value in numbers]
         split = "select" if one.is_select else "report"
         writer.writerow([one.method, one.most, one.n_params, *known, split])
@@ -143,17 +154,20 @@ def as_markdown(found: Sequence[Cell]) -> str:
 
 
 def as_latex(found: Sequence[Cell]) -> str:
-    """A tabular of booktabs: a row a method, a column a size; the best of a size is bold, what is
-    told apart from LoRA has a star, what is below it a dagger.
+    """A tabular of booktabs: a row a method, a column a size, with n; the best of a size is bold,
+    what is told apart from LoRA has a star, what is below it a dagger.
     """
-    best = {most: max(one.mean for one in found if one.most == most) for most in _sizes(found)}
+    scored = [one for one in found if not one.is_select]
+    best = {most: max(one.mean for one in scored if one.most == most) for most in _sizes(scored)}
 
     def said(one: Cell) -> str:
         mean = f"{100 * one.mean:.1f}"
+        if one.is_select:
+            return rf"${mean}$ (select)"
         mean = rf"\mathbf{{{mean}}}" if one.mean == best[one.most] else mean
         spread = "" if math.isnan(one.std) else rf"_{{\pm {100 * one.std:.1f}}}"
         mark = {"win": r"^{\ast}", "loss": r"^{\dagger}"}.get(one.verdict, "")
-        return f"${mean}{spread}{mark}$"
+        return f"${mean}{spread}{mark}$ ({len(one.scores)})"
 
     heads, rows = _grid(found, said)
     cells_ = [[_tex(line[0]), *line[1:]] for line in rows]

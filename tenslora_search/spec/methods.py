@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 
 from tenslora_search.spec.sites import are_sites
 from tenslora_search.spec.structure import Structure
-from tenslora_search.spec.table import QuestionError, Table, shortened
+from tenslora_search.spec.table import QuestionError, Table, named_wrong, shortened
 
 
 class Method(NamedTuple):
@@ -161,9 +161,8 @@ def find_method(name: str) -> Method:
     if _folded(name) in written:
         return METHODS[written[_folded(name)]]
     nearest = get_close_matches(_folded(name), written, n=1, cutoff=0.5)
-    hint = f" Did you mean {written[nearest[0]]!r}?" if nearest else ""
-    known = ", ".join(METHODS)
-    raise QuestionError(f"no method named {shortened(name)}.{hint} Known: {known}.")
+    near = written[nearest[0]] if nearest else ""
+    raise QuestionError(named_wrong(METHODS.kind, name, METHODS, near))
 
 
 EVERY = "all"

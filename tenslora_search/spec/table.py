@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
+from tenslora_search.spec.homes import HOMES
+
 Entry = TypeVar("Entry", covariant=True)
 
 
@@ -116,9 +118,19 @@ def unknown(
 ) -> str:
     """The line that says a name is not among the known ones, with the nearest of them."""
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.6)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return named_wrong(kind, name, known, nearest[0] if nearest else "")
+
+
+def named_wrong(
+    kind: str, name: object, known: Mapping[str, object] | list[str] | tuple[str, ...], nearest: str
+) -> str:
+    """As `unknown`, of the nearest name; where none is near, and the kind takes entries from
+    outside, a plugin may be what is missing.
+    """
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    own = " One of your own needs its --plugin FILE.py." if not nearest and kind in HOMES else ""
     found = shortened(str(name))
-    return f"no {kind} named {found}.{hint} Known: {', '.join(known) or 'none'}."
+    return f"no {kind} named {found}.{hint} Known: {', '.join(known) or 'none'}.{own}"
 
 
 def shortened(value: object, most: int = 80) -> str:

@@ -16,9 +16,13 @@ from tenslora_search.study.points import Space
 S = TypeVar("S", bound=Space)
 
 
-def narrowed(space: str, parameters: Mapping[str, Parameter], limits: Limits) -> dict[str, Any]:
-    """The parameters without maps that make an update dense, where its rank is limited."""
-    if limits.max_rank is None:
+def narrowed(
+    space: str, parameters: Mapping[str, Parameter], limits: Limits, *, is_of_methods: bool
+) -> dict[str, Any]:
+    """The parameters without maps that make an update dense, where its rank is limited; methods
+    have each a map of their own.
+    """
+    if limits.max_rank is None or is_of_methods:
         return dict(parameters)
     pairs = [name for name in values_of(parameters["map"]) if name == AS_IS.name]
     if not pairs:
@@ -30,13 +34,29 @@ def narrowed(space: str, parameters: Mapping[str, Parameter], limits: Limits) ->
     return {**parameters, "map": Choice(tuple(pairs))}
 
 
-def nothing_held(space: str, budget: int, limits: Limits) -> NothingFitsError:
-    """The error of a space whose structures fit the budget, and break a limit."""
+def nothing_held(space: Space, lost: str) -> NothingFitsError:
+    """The error of a space whose structures fit the budget, and break a limit: all of them, or a
+    method that was named, `lost`.
+    """
+    limits = space.limits
+    what = f"method {lost} has nothing" if space.own else f"nothing in space {space.name} has"
     rank = f"ranks up to {limits.max_rank} and " if limits.max_rank is not None else ""
+    hint = "change --min-budget, --max-rank or --budget"
+    if space.own and len(space.own) > 1:
+        hint += f", or leave {lost} out of --methods"
     return NothingFitsError(
-        f"nothing in space {space} has {rank}from {format_count(limits.min_params)} to "
-        f"{format_count(budget)} parameters; change --min-budget, --max-rank or --budget."
+        f"{what}{' of' if space.own else ''} {rank}from {format_count(limits.min_params)} to "
+        f"{format_count(space.budget)} parameters{_why(space, lost)}; {hint}."
     )
+
+
+def _why(space: Space, lost: str) -> str:
+    """Of a method whose updates are no low-rank pair, at any size."""
+    if not space.own or space.limits.max_rank is None:
+        return ""
+    structure = space.structure(lost, space.sites(lost)[0], {})
+    is_dense = structure.after != AS_IS or structure.networks[0].form.dense
+    return "; its updates are dense, no LoRA pair of any rank" if is_dense else ""
 
 
 def fitting(space: S) -> S:
@@ -66,7 +86,7 @@ def fitting(space: S) -> S:
     lost = [text for text in fitting if text not in divided]
     if not divided or (lost and space.own and not space.leaves_out):
         if space.limits != ANY:
-            raise nothing_held(space.name, space.budget, space.limits)
+            raise nothing_held(space, lost[0])
         names = ", ".join(values_of(space.parameter(lost[0], "allocator")))
         what = f"method {lost[0]}" if space.own else "no structure of it"
         raise QuestionError(

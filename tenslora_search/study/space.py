@@ -46,7 +46,8 @@ class SearchSpace(Space):
         said = declared(space, methods)
         of_sites = geometries_by_sites(said.name, said.sites, geometries)
         limits = Limits(min_budget or 1, max_rank)
-        parameters = {"size": WHOLE, **narrowed(said.name, said.parameters, limits)}
+        pairs = narrowed(said.name, said.parameters, limits, is_of_methods=bool(said.own))
+        parameters = {"size": WHOLE, **pairs}
         parameters |= {role: Range(0.0, 1.0) for role in ROLES}
         every = cls(
             said.name, of_sites, budget, said.structures, parameters, said.knobs, measured or {},

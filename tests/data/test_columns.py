@@ -70,6 +70,12 @@ def test_other_columns_of_text_are_told_of_where_nobody_named_the_inputs():
     }
 
 
+def test_prompts_alone_are_told_what_is_missing():
+    for asked in ({}, {"kinds": ("text", "pairs")}):
+        with pytest.raises(QuestionError, match=r"with its completion, .* --column text=Prompt"):
+            find_columns(source(Prompt="a", other=1), None, {}, **asked)
+
+
 def test_a_task_knows_its_columns_and_takes_others_of_its_kind():
     glue = source(sentence1="a", sentence2="b", label=1, idx=0)
     assert roles(glue, "mrpc") == ("text_pair", ("sentence1", "sentence2"), "label")

@@ -38,6 +38,11 @@ def test_classes_by_their_own_names(column, names, numbers):
     assert found.of["train"].tolist() == numbers
 
 
+def test_classes_that_differ_in_case_alone_are_told(caplog):
+    assert labels(["good", "GOOD", "good", "bad"]).names == ("GOOD", "bad", "good")
+    assert "differ in case alone, and are classes of their own: 'good' (2 rows) and" in caplog.text
+
+
 def test_classes_by_the_names_of_the_files():
     found = labels([1, 0, 1], names=("no", "yes", "perhaps"), test=["0", "1"])
     assert found.names == ("no", "yes", "perhaps")

@@ -129,7 +129,7 @@ CHAT = [{"role": "user", "content": "film"}]
     ("row", "message"),
     [
         ({"completion": " "}, r"row 8 of train of .*: column 'completion' has an empty completion"),
-        ({"completion": None}, r"row 8 of train of .*: column 'completion' is empty"),
+        ({"completion": None}, r"1 of 10 rows of train of .* 'completion' \(row 8\); "),
         ({"completion": ["a"]}, r"row 8 of train of .*: column 'completion' holds no text"),
         (
             {"prompt": "very " * 70},

@@ -252,6 +252,15 @@ def test_a_base_on_no_hub_travels_along(tmp_path, digits):
     assert not (tmp_path / "merged" / "base").exists()
 
 
+def test_a_base_that_a_package_holds_can_be_come_by(monkeypatch, tmp_path):
+    monkeypatch.setattr("tenslora_search.export.trained.model_place", lambda name: str(tmp_path))
+    of_hub, of_none = (base_of(name, tmp_path / "adapter") for name in ("minilm", "smollm2"))
+    assert of_hub.hub == "sentence-transformers/all-MiniLM-L6-v2"
+    assert of_none.hub is None
+    assert all("pip install" in one.note for one in (of_hub, of_none))
+    assert 'model_place("smollm2")' in of_none.note
+
+
 def test_the_card(digits, tmp_path):
     state, model, _, facts, _ = digits
     export_trained(state, tmp_path, "peft", model=model, facts=facts)

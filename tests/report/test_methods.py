@@ -56,7 +56,10 @@ def test_several_seeds_are_one_table(runs):
     one = next(cell for cell in both if not cell.is_select and cell.method != "LoRA")
     rows = [best_of_methods(run.rows, run.file.budget).get((one.method, one.most))
             for run in next(iter(groups.values()))]  # fmt: skip
-    assert len(one.scores) == sum(row.n_retests for row in rows if row)
+    tested = [row for row in rows if row and row.n_retests]
+    assert one.scores == tuple(pytest.approx(row.report_score) for row in tested)  # not its seeds
+    assert one.n_seeds == sum(row.n_retests for row in tested) > len(one.scores)
+    assert all(len(one.scores) == one.n_seeds for one in cells([runs["a"]]) if one.n_seeds)
     if one.verdict:
         lora = next(cell for cell in both if cell.method == "LoRA" and cell.most == one.most)
         assert one.p == welch(one.scores, lora.scores)
@@ -85,6 +88,8 @@ def test_the_forms(runs):
     latex, markdown = FORMS["latex"](found), FORMS["markdown"](found)
     assert latex.count("\\\\") == len({one.method for one in found}) + 1
     assert r"\mathbf" in latex
+    assert all(f"({len(one.scores)})" in latex for one in found if not one.is_select)
+    assert (latex.count("(select)") > 0) == any(one.is_select for one in found)
     assert "_ " not in latex.replace(r"\_", "")
     assert markdown.count("\n") == len({one.method for one in found}) + 2
 

@@ -55,7 +55,7 @@ def test_the_example_is_counted(plugin):
     )
     assert in_a_fresh_interpreter(program, str(plugin)).splitlines() == [
         str(3 * (768 * 4 + 768 * 4 + 12 * 2 + 4 * 4 * 2)),
-        "heads_of_layers shared_core slow_start",
+        "heads_of_layers shared_core slow_start Shared core",
     ]
 
 

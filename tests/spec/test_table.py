@@ -50,6 +50,11 @@ def test_a_table_is_a_mapping_in_order():
     assert str(error.value) == "no colour named 'zzz'. Known: red, blue."
 
 
+def test_what_nobody_knows_may_be_of_a_plugin():
+    with pytest.raises(QuestionError, match=r"Known: .* One of your own needs its --plugin"):
+        TASKS["zzzzzz"]
+
+
 def test_exit_codes():
     assert (QuestionError.exit_code, NothingFitsError.exit_code) == (2, 3)
     assert issubclass(NothingFitsError, QuestionError)

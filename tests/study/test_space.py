@@ -424,6 +424,9 @@ def test_a_table_says_what_keeps_to_the_limits():
 def test_limits_that_nothing_keeps_to_are_one_line(tmp_path):
     with pytest.raises(NothingFitsError, match="ranks up to 1 and from 5,000 to 6,000 param"):
         SearchSpace.load("lora", PLAIN, 6_000, max_rank=1, min_budget=5_000)
+    for names in (["LoRAN", "LoRA"], ["LoRA", "QuanTA"]):
+        with pytest.raises(NothingFitsError, match=r"method (LoRAN|QuanTA) has .* are dense"):
+            SearchSpace.load("default", PLAIN, 6_000, max_rank=2, methods=names)
     path = tmp_path / "mine.toml"
     path.write_text('map = "sinter"\n')
     with pytest.raises(QuestionError, match="--max-rank is about updates that are a low-rank"):

@@ -9,7 +9,7 @@ from tenslora_search.report.comparing import ABOUT, methods_table
 from tenslora_search.report.cutting import MOST_JOINED, cut
 from tenslora_search.report.findings import gap_sentence, noise_sentence, rows_sentence
 from tenslora_search.report.markup import Markup, bullets, figure, join, outside, table, tag
-from tenslora_search.report.methods import cells
+from tenslora_search.report.methods import cells, counted
 from tenslora_search.report.pareto import front, hypervolume_curve
 from tenslora_search.report.reading import RunRecord
 from tenslora_search.report.svg import Chart, bounds
@@ -88,7 +88,8 @@ def equal_sizes(record: RunRecord) -> Markup | None:
     if not record.complete:
         return None
     found = methods_table(cells([record]), record.file.budget)
-    return join(tag("h2", "Methods at equal sizes"), found, ABOUT)
+    n = tag("p", counted([record]), class_="soft")
+    return join(tag("h2", "Methods at equal sizes"), found, n, ABOUT)
 
 
 def provenance(record: RunRecord) -> Markup:

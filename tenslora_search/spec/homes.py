@@ -1,0 +1,33 @@
+"""HOMES: the tables that take entries from outside, by their kind."""
+
+HOMES = {
+    "construction": "tenslora_search.spec.constructions.CONSTRUCTIONS",
+    "decomposition": "tenslora_search.spec.decompositions.DECOMPOSITIONS",
+    "map": "tenslora_search.spec.maps.MAPS",
+    "scale": "tenslora_search.spec.scales.SCALES",
+    "rule": "tenslora_search.spec.rules.RULES",
+    "allocator": "tenslora_search.spec.allocators.ALLOCATORS",
+    "sites": "tenslora_search.spec.sites.SITES",
+    "method": "tenslora_search.spec.methods.METHODS",
+    "layout": "tenslora_search.spec.fused.LAYOUTS",
+    "family": "tenslora_search.spec.families.FAMILIES",
+    "model": "tenslora_search.spec.backbones.BACKBONES",
+    "task": "tenslora_search.spec.tasks.TASKS",
+    "wording": "tenslora_search.spec.wordings.WORDINGS",
+    "local task": "tenslora_search.data.sources.MAKERS",
+    "kind of data file": "tenslora_search.data.readers.READERS",
+    "metric": "tenslora_search.data.metrics.METRICS",
+    "measure of answers": "tenslora_search.data.answers.ANSWERS",
+    "goal": "tenslora_search.data.goals.GOALS",
+    "probe": "tenslora_search.training.probes.PROBES",
+    "trainer": "tenslora_search.training.trainers.TRAINERS",
+    "sampler": "tenslora_search.study.samplers.SAMPLERS",
+    "pruner": "tenslora_search.study.pruners.PRUNERS",
+    "executor": "tenslora_search.engine.executors.EXECUTORS",
+    "format": "tenslora_search.export.formats.FORMATS",
+    "pick": "tenslora_search.report.pareto.PICKS",
+    "page": "tenslora_search.report.pages.PAGES",
+    "comparison": "tenslora_search.report.compare.COMPARISONS",
+    "tracker": "tenslora_search.api.trackers.TRACKERS",
+}
+"""Where each is; why the others take none says `CLOSED` of plugins.py."""
