@@ -3,9 +3,9 @@ weights.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from tenslora_search.nn.bundles import (
     layout,
     pairs,
 )
-from tenslora_search.nn.calls import Calls
+from tenslora_search.nn.calls import Calls, not_compiled
 from tenslora_search.nn.places import Targets, check_shapes, find_sites, linear_maps
 from tenslora_search.nn.sites import Place, Site, Update, is_quantized
 from tenslora_search.nn.stacking import all_matrices
@@ -32,14 +32,6 @@ from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 __all__ = ["Adapter", "attach", "head_parameters", "layout"]
-
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def _not_compiled(function: F) -> F:
-    """The function, left out of what torch.compile traces: factors are contracted in Python."""
-    return torch.compiler.disable(function)  # type: ignore[return-value]
 
 
 class Adapter(nn.Module):
@@ -148,7 +140,7 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    @_not_compiled
+    @not_compiled
     def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
         """Contracts the factors and hands every site its updates; only some sites, if they are
         named.

@@ -125,7 +125,7 @@ class Site(nn.Module):
                 f"{self.n_trials} trials cannot share a batch of {x.shape[0]} here; attach one at "
                 "a time (--pack 1)."
             )
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or not self._is_plain:
+        if torch.compiler.is_compiling() or not self._is_plain:
             return self._by_autograd(x)
         spans = [(one.first, one.last, one.columns, len(one.matrices)) for one in self.updates]
         matrices = [matrix for one in self.updates for matrix in one.matrices]

@@ -46,7 +46,7 @@ def prepare_wrappers(model: nn.Module) -> None:
 
 
 def check_no_other(model: nn.Module) -> None:
-    """`QuestionError` for a model with an adapter of peft in it, which our files would leave out."""
+    """`QuestionError` for a model with an adapter of peft, which files of ours would leave out."""
     for module in model.modules():
         if any(kind.__name__ == "BaseTunerLayer" for kind in type(module).__mro__):
             raise QuestionError(
