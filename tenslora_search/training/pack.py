@@ -110,15 +110,17 @@ class Pack:
     def __exit__(self, *error: object) -> None:
         self._undo.close()
 
-    def advance(self, to_step: int) -> list[float]:
+    def advance(self, to_step: int, *, goal: int | None = None) -> list[float]:
         """Trains every trial to `to_step`; the mean training loss of each since the last call.
+        `goal`: the step that further calls will go on to, so that what pays by then is recorded.
 
         A trial whose loss is not finite goes on without harm to the others; `failure(trial)` says
         so.
         """
         steps = range(self.step, to_step)
         self._losses_sum.zero_()
-        self._walk(steps)
+        later = range(to_step, max(to_step, goal or to_step))
+        self._walk(steps, later=later)
         self.step = to_step
         means = (self._losses_sum / max(1, len(steps))).tolist()
         return [means[row] for row in self._rows]
@@ -139,8 +141,10 @@ class Pack:
             seconds = time.perf_counter() - began
         return seconds / n_steps
 
-    def _walk(self, steps: range, width: int | None = None) -> None:
-        """Trains step after step, texts cut to each batch's width or to the one given."""
+    def _walk(self, steps: range, width: int | None = None, later: range = range(0)) -> None:
+        """Trains step after step, texts cut to each batch's width or to the one given; `later`:
+        the steps of further calls.
+        """
         rows, widths = self.batches.plan(steps)
         # All at once onto the device, so that no step waits for the host.
         plan = _Inputs.plan(rows, steps, self._rules).to(self.device)
@@ -150,7 +154,8 @@ class Pack:
             for place, values in zip(self._inputs, plan, strict=True):
                 place.copy_(values[index])
 
-        self._replay.run([width] * len(steps) if width else widths, put_in_place)
+        coming = self.batches.plan(later)[1] if later else ()
+        self._replay.run([width] * len(steps) if width else widths, put_in_place, coming)
 
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""

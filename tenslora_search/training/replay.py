@@ -21,15 +21,20 @@ class Replay:
         self._step = step
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._records = device.type == "cuda"
+        self._n_run = 0
         self._pool = torch.cuda.graph_pool_handle() if self._records else None
 
-    def run(self, widths: Sequence[int], before: Callable[[int], None]) -> None:
-        """A step for each width in turn; `before(index)` puts the step's inputs into place."""
-        left = Counter(widths)
+    def run(
+        self, widths: Sequence[int], before: Callable[[int], None], later: Sequence[int] = ()
+    ) -> None:
+        """A step for each width in turn; `before(index)` puts the step's inputs into place.
+        `later`: the widths of steps that further calls will ask for.
+        """
+        left = Counter(widths) + Counter(later)
         for index, width in enumerate(widths):
             before(index)
             if (
-                index >= WARM_UPS
+                self._n_run >= WARM_UPS
                 and width not in self._graphs
                 and self._records
                 and left[width] >= WORTHWHILE
@@ -41,6 +46,7 @@ class Replay:
             else:
                 self._step(width)
             left[width] -= 1
+            self._n_run += 1
 
     def forget(self) -> None:
         """Gives the memory of the graphs back at once: they and the pack that steps hold each

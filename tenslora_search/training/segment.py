@@ -208,7 +208,7 @@ def _advance(pack: Pack, to_step: int, is_over: IsOver | None) -> list[float]:
     sums = [0.0] * len(pack.specs)
     while pack.step < to_step and not is_over(pack.step):
         began, start = time.perf_counter(), pack.step
-        losses = pack.advance(min(to_step, start + n_steps))
+        losses = pack.advance(min(to_step, start + n_steps), goal=to_step)
         sums = [sum_ + loss * (pack.step - start) for sum_, loss in zip(sums, losses, strict=True)]
         if time.perf_counter() - began < LEAST_SECONDS:
             n_steps *= 2
