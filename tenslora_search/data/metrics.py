@@ -4,6 +4,7 @@ scipy.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,12 @@ class Metric:
     """of a metric from outside: the goals whose answers it scores"""
 
     def __call__(self, answers: ArrayLike, labels: ArrayLike) -> float:
-        return self.score(answers, labels)
+        score: object = self.score(answers, labels)
+        if not isinstance(score, Real):
+            raise QuestionError(
+                f"metric {self.hub_name} gives {shortened(repr(score))} instead of a number."
+            )
+        return float(score)
 
 
 _OWN: dict[str, Metric] = {}
