@@ -4,7 +4,6 @@ scipy.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,13 @@ class Metric:
     """of a metric from outside: the goals whose answers it scores"""
 
     def __call__(self, answers: ArrayLike, labels: ArrayLike) -> float:
-        score: object = self.score(answers, labels)
-        if not isinstance(score, Real):
+        score: Any = self.score(answers, labels)
+        try:
+            return float(score)
+        except (TypeError, ValueError) as error:
             raise QuestionError(
                 f"metric {self.hub_name} gives {shortened(repr(score))} instead of a number."
-            )
-        return float(score)
+            ) from error
 
 
 _OWN: dict[str, Metric] = {}
