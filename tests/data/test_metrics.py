@@ -155,5 +155,5 @@ def test_counts_by_class_by_hand():
 
 @pytest.mark.parametrize("given", [None, "good"])
 def test_a_metric_that_gives_no_number(given):
-    with pytest.raises(QuestionError, match="metric mine gives .* instead of a number"):
+    with pytest.raises(QuestionError, match=r"metric mine gives .* instead of a number"):
         Metric(lambda *_: given, lambda n: 0.0, "mine")([1.0], [1.0])
