@@ -21,7 +21,7 @@ from tenslora_search.origins import is_nothing_said, origins_told, with_origins
 from tenslora_search.runs.provenance import COMMAND, printable
 from tenslora_search.spec.budget import parse_pack, parse_seconds
 from tenslora_search.spec.paths import shown
-from tenslora_search.spec.plugins import load_plugins
+from tenslora_search.spec.plugins import blamed, load_plugins
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.streams import open_streams, printing, unsaid
 from tenslora_search.words import check_words, plugins_first, with_commas
@@ -318,7 +318,7 @@ def _answered(words: list[str]) -> int:
     except SystemExit as ended:  # so says typer that nobody reads any more
         if isinstance(ended.__context__, BrokenPipeError):
             return 0
-        raise
+        return _say(blamed(ended), 2)
     except OSError as error:
         if error.filename is not None:
             return _say(f"{shown(str(error.filename))}: {error.strerror}.", 2)
@@ -326,7 +326,7 @@ def _answered(words: list[str]) -> int:
         return _say(f"cannot write: {why}.", 2) if why else 0
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line's own
-            raise
+            return _say(blamed(error), 2)
         message = with_commas(error.format_message(), words)  # type: ignore[attr-defined]
         return _say(with_origins(message, getattr(error, "ctx", None)), 2)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 5_000
 FORMAT = "3"  # part of every cache key; raise it whenever what is stored changes
+PLACES = ("name_or_path", "is_local", "local_files_only", "_commit_hash")
+"""Of a tokenizer's config: where it was found, which changes nothing."""
 
 
 def encode(
@@ -120,7 +122,9 @@ def _padded(stored: dict[str, Tensor], pad: int) -> tuple[dict[str, Tensor], Ten
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """What the tokenizer does, as a hash: its whole state without the settings a call makes."""
+    """What the tokenizer does, as a hash: its whole state without the settings a call makes, the
+    numbers of its config, and what the files hold that a tokenizer in Python reads.
+    """
     if tokenizer.is_fast:
         backend = tokenizer.backend_tokenizer
         backend.no_truncation()
@@ -128,7 +132,15 @@ def tokenizer_digest(tokenizer: Any) -> str:
         state = backend.to_str()
     else:
         state = repr(sorted(tokenizer.get_vocab().items()))
+    places = {*tokenizer.vocab_files_names, *PLACES}
+    config = {name: value for name, value in tokenizer.init_kwargs.items() if name not in places}
     about = (
-        f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names}"
+        f"{type(tokenizer).__name__} {tokenizer.special_tokens_map} {tokenizer.model_input_names} "
+        f"{sorted(config.items())}"
     )
-    return hashlib.sha256(f"{about} {state}".encode()).hexdigest()
+    found = hashlib.sha256(f"{about} {state}".encode())
+    for name in () if tokenizer.is_fast else sorted(tokenizer.vocab_files_names):
+        file = tokenizer.init_kwargs.get(name) or getattr(tokenizer, name, None)
+        if isinstance(file, str) and Path(file).is_file():
+            found.update(Path(file).read_bytes())
+    return found.hexdigest()

@@ -1,4 +1,4 @@
-"""A label column read: class numbers, scores, or a set of labels for each row."""
+"""A label column read: class numbers, or a set of labels for each row."""
 
 import ast
 import json
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenslora_search.data.alike import tell_alike
 from tenslora_search.data.columns import Columns
 from tenslora_search.hub.lines import numbered
 from tenslora_search.spec.table import QuestionError
@@ -18,7 +17,7 @@ from tenslora_search.spec.table import QuestionError
 MOST_CLASSES = 1000
 """Unless the question says what the labels are."""
 MOST_LABEL = 10_000  # characters
-WHOLE = re.compile(r"-?\d+")
+WHOLE = re.compile(r"-?\d{1,18}")
 SEPARATORS = ("|", ";", ",")
 """Between the labels of a row that are written as one text; the first that any row has."""
 
@@ -130,7 +129,7 @@ def read_classes(column: LabelColumn) -> Targets:
 
     `QuestionError` for labels that are lists, one class only, or labels that train does not have.
     """
-    _check_scalar(column)
+    check_scalar(column)
     names = column.class_names
     texts = {split: [name_of(label) for label in cells] for split, cells in column.cells.items()}
     is_numbered = names is not None and all(map(WHOLE.fullmatch, set(texts["train"])))
@@ -138,18 +137,11 @@ def read_classes(column: LabelColumn) -> Targets:
     keys = by_number if is_numbered else _sorted(set(texts["train"]))
     names = names if names is not None and is_numbered else tuple(keys)
     _check_classes(column, texts, set(keys))
-    tell_alike(texts["train"], column.name, column.origin)
     numbers = {key: number for number, key in enumerate(keys)}
     return Targets(
         {split: np.array([numbers[text] for text in found]) for split, found in texts.items()},
         names,
     )
-
-
-def read_numbers(column: LabelColumn) -> Targets:
-    """Scores (n,) float32; `QuestionError` for what is no number, or always the same one."""
-    _check_scalar(column)
-    return Targets({split: _scores(column, split) for split in column.cells})
 
 
 def read_label_sets(column: LabelColumn) -> Targets:
@@ -190,24 +182,11 @@ def holds_lists(cells: Any) -> bool:
     )
 
 
-def holds_fractions(cells: Any) -> bool:
-    """Whether all labels are numbers and not all of them whole ones."""
-    import pandas as pd
-
-    if not all(pd.api.types.is_scalar(cell) for cell in cells):
-        return False
-    if any(isinstance(label, bool | np.bool_) for label in cells):
-        return False
-    numbers: Any = pd.to_numeric(cells, errors="coerce")
-    numbers = numbers.to_numpy(dtype=np.float64)
-    return bool(np.isfinite(numbers).all() and (numbers != np.rint(numbers)).any())
-
-
 def name_of(label: Any) -> str:
     """The label as text; 1, 1.0, "1", "1.0" and " 1" are the same label."""
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
-    text = str(label).strip()
+    text = (label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)).strip()
     return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
@@ -281,7 +260,8 @@ def _check_label_sets(
                 )
 
 
-def _check_scalar(column: LabelColumn) -> None:
+def check_scalar(column: LabelColumn) -> None:
+    """`QuestionError`, with the row, for a label that is a list or the like."""
     import pandas as pd
 
     for split, cells in column.cells.items():
@@ -321,28 +301,10 @@ def _check_classes(column: LabelColumn, texts: dict[str, list[str]], known: set[
             )
 
 
-def _scores(column: LabelColumn, split: str) -> NDArray[np.float32]:
-    import pandas as pd
-
-    cells = column.cells[split]
-    numbers: Any = pd.to_numeric(cells, errors="coerce")
-    scores = numbers.to_numpy(dtype=np.float32)
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
-        raise QuestionError(
-            f"{column.row(split, int(wrong[0]))} has no number in column {column.name!r}: "
-            f"{str(cells.iloc[wrong[0]])[:60]!r}; a score must be one."
-        )
-    if np.ptp(scores) == 0:
-        raise QuestionError(
-            f"every label is {scores[0]:g} in {split}, {column.where}; there is nothing to learn."
-        )
-    return scores
-
-
 def _sorted(names: set[str]) -> list[str]:
-    """Whole numbers by size, anything else by text."""
-    return sorted(names, key=int) if all(map(WHOLE.fullmatch, names)) else sorted(names)
+    """Whole numbers by size (01 and 1 are two classes of one), anything else by text."""
+    in_order = sorted(names)
+    return sorted(in_order, key=int) if all(map(WHOLE.fullmatch, names)) else in_order
 
 
 def _listed(names: set[str]) -> str:

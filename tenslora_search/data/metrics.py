@@ -27,7 +27,13 @@ class Metric:
     """of a metric from outside: the goals whose answers it scores"""
 
     def __call__(self, answers: ArrayLike, labels: ArrayLike) -> float:
-        return self.score(answers, labels)
+        score: Any = self.score(answers, labels)
+        try:
+            return float(score)
+        except (TypeError, ValueError) as error:
+            raise QuestionError(
+                f"metric {self.hub_name} gives {shortened(repr(score))} instead of a number."
+            ) from error
 
 
 _OWN: dict[str, Metric] = {}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tenslora_search.data.encode import kept
 from tenslora_search.data.goals import GOALS
+from tenslora_search.data.labels import is_missing
 from tenslora_search.data.near import in_order, near_groups
 from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source
@@ -56,10 +57,7 @@ def group_column(source: Source, name: str) -> NDArray:
             f"no column {name!r} for --group; columns of {source.origin}: "
             f"{', '.join(map(str, frame.columns))}."
         )
-    cells = [
-        str(cell) if is_there else place
-        for place, (cell, is_there) in enumerate(zip(frame[name], frame[name].notna(), strict=True))
-    ]
+    cells = [place if is_missing(cell) else str(cell) for place, cell in enumerate(frame[name])]
     return in_order(cells)
 
 

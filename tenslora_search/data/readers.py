@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ def read_csv(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
 
 def _separator(file: Path) -> str:
     with file.open(encoding=encoding_of(file)) as lines:
-        header = lines.readline()
+        header = QUOTED.sub("", lines.readline())
     return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
@@ -133,6 +133,8 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     table = pq.ParquetFile(
         file
     ).read()  # read_table would take folder names such as a=b for columns
+    check_names(table.column_names, file)
+    table.validate(full=True)  # as for texts that are no UTF-8
     try:
         about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
         features = about["info"]["features"].items()
@@ -140,7 +142,9 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
         features = ()  # written by something else
     named = {column: _class_names(feature) for column, feature in features}
     found = {column: names for column, names in named.items() if names}
-    return table.to_pandas().reset_index(drop=True), found
+    frame = table.to_pandas()
+    is_named = any(name is not None for name in frame.index.names)  # columns that are its index
+    return frame.reset_index(drop=not is_named), found
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:
@@ -153,6 +157,15 @@ def _class_names(feature: Any) -> tuple[str, ...]:
         return ()
     names = feature.get("names")
     return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def check_names(names: Sequence[str], file: Path) -> None:
+    """`QuestionError` for columns of one name."""
+    if len(set(names)) < len(names):
+        raise QuestionError(
+            f"cannot read {file}: columns of one name: {', '.join(names)}; give each a name of "
+            "its own."
+        )
 
 
 def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) -> "DataFrame":
@@ -177,11 +190,9 @@ def _text_table(file: Path, separator: str, quoting: Any = csv.QUOTE_MINIMAL) ->
     if not rows:
         raise QuestionError(f"{file} is empty.")
     names = [name.strip() or f"column {place}" for place, name in enumerate(rows.pop(0), start=1)]
-    if len(set(names)) < len(names):
-        raise QuestionError(
-            f"cannot read {file}: columns of one name: {', '.join(names)}; give each a name of "
-            "its own."
-        )
+    if "\0" in "".join(names):
+        raise QuestionError(f"cannot read {file}: its header holds null bytes; save it as UTF-8.")
+    check_names(names, file)
     for number, row in enumerate(rows, start=1):
         if "".join(row[len(names) :]):
             why = f"row {number} has {len(row)} cells for {len(names)} columns"

@@ -28,6 +28,7 @@ from tenslora_search.data.parts import Part, group_column, three_parts
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.rows import Rows
 from tenslora_search.data.sources import Source, make_local, read_hub, read_local
+from tenslora_search.data.spellings import tell_of_spellings
 from tenslora_search.data.splits import cut
 from tenslora_search.data.worded import right_answers
 from tenslora_search.hub.lines import numbered
@@ -165,7 +166,9 @@ def _targets(
     is_certain = is_own and goal is not None
     column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=is_cut)
     chosen = goal or goal_for(column.cells["train"])
-    return chosen, GOALS[chosen].read(column)
+    targets = GOALS[chosen].read(column)
+    tell_of_spellings(targets.names, column)
+    return chosen, targets
 
 
 def _worded_targets(

@@ -23,6 +23,7 @@ from tenslora_search.engine.ray_internals import (  # isort: skip
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 
 from tenslora_search.engine.imports import bring
 from tenslora_search.engine.ray_cluster import Cluster, watched
@@ -125,7 +126,7 @@ def _start(place: Place, folder: str | None) -> None:
             logging_level=logging.ERROR,
             **options,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         raise QuestionError(f"Ray cannot be started: {one_line(error)}") from error
 
 
@@ -134,8 +135,8 @@ def _join(address: str) -> Cluster:
     try:
         with _unsaid():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as error:
-        why = one_line(error).rstrip(".")
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        why = one_line(error).partition(". ")[0].rstrip(".")
         raise QuestionError(
             f"no Ray cluster at --ray-address {address}: {why}.{_hint()}"
         ) from error

@@ -3,6 +3,7 @@ the same files.
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +31,27 @@ def export_folder(to: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
         part.mkdir(parents=True)
-        yield part
+        if _is_text(part):
+            yield part
+        else:  # libraries in Rust write to no such path
+            with tempfile.TemporaryDirectory() as plain:
+                yield Path(plain)
+                shutil.copytree(plain, part, dirs_exist_ok=True)
         _put(share(part), place, to)
     except (OSError, SafetensorError) as error:
         said = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise QuestionError(f"cannot export to {to}: {said}. Choose another folder.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether the path's name is UTF-8."""
+    try:
+        _ = str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def remove_export(folder: Path, like: Path) -> None:

@@ -6,7 +6,10 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-READ = (".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken")
+READ = (
+    ".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken", ".spm", ".codes", ".bpe",
+    ".vocab",
+)  # fmt: skip
 """Endings of the files that a model is loaded from."""
 SMALL = 32 * 2**20
 """Bytes up to which a file is told by what it holds; beyond, by its size, times and inode."""

@@ -3,9 +3,9 @@ weights.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ from tenslora_search.nn.bundles import (
     layout,
     pairs,
 )
-from tenslora_search.nn.calls import Calls
+from tenslora_search.nn.calls import Calls, not_compiled
 from tenslora_search.nn.places import Targets, check_shapes, find_sites, linear_maps
 from tenslora_search.nn.sites import Place, Site, Update, is_quantized
-from tenslora_search.nn.stacking import side_streams
+from tenslora_search.nn.stacking import all_matrices
 from tenslora_search.nn.tensor import FactoredTensor
 from tenslora_search.nn.wrappers import prepare_wrappers, unwrapped, working_device
 from tenslora_search.spec.adapter import AdapterSpec
@@ -32,14 +32,6 @@ from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.table import QuestionError
 
 __all__ = ["Adapter", "attach", "head_parameters", "layout"]
-
-
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def _not_compiled(function: F) -> F:
-    """The function, left out of what torch.compile traces: factors are contracted in Python."""
-    return torch.compiler.disable(function)  # type: ignore[return-value]
 
 
 class Adapter(nn.Module):
@@ -94,6 +86,10 @@ class Adapter(nn.Module):
         """
         self.calls = Calls(model, self.name, self._sites, self.refresh)
 
+    def forward(self, x: Any) -> Any:
+        """What it is given, as the last part of an nn.Sequential that it is attached to."""
+        return x
+
     @property
     def model(self) -> nn.Module:
         return self._model[0]
@@ -144,7 +140,7 @@ class Adapter(nn.Module):
         finally:
             self._held = False
 
-    @_not_compiled
+    @not_compiled
     def refresh(self, sites: Mapping[str, Site] | None = None) -> None:
         """Contracts the factors and hands every site its updates; only some sites, if they are
         named.
@@ -152,15 +148,19 @@ class Adapter(nn.Module):
         if self._held:
             return
         sites = self._sites if sites is None else sites
-        for site in sites.values():
-            site.serve()
+        made: dict[str, list[Update]] = {name: [] for name in sites}
+        if torch.is_grad_enabled():  # those of the last step make room
+            for site in sites.values():
+                site.rest()
         contracted = dict(enumerate(self._contracted()))
         for bundles in self._classes:
             first, last = bundles[0].first, bundles[-1].last
             for (name, layer), matrices in self._made(bundles, contracted, self._types(bundles[0])):
                 place = self.places[name][layer]
-                if place.module in sites:
-                    sites[place.module].updates.append(Update(first, last, place.columns, matrices))
+                if place.module in made:
+                    made[place.module].append(Update(first, last, place.columns, matrices))
+        for name, updates in made.items():  # whole, as another thread may be in the model
+            sites[name].serve(updates)
 
     def detach(self) -> nn.Module:
         """Takes the adapter off the model, which is as it was before, still frozen; returns the
@@ -168,7 +168,7 @@ class Adapter(nn.Module):
         """
         model = self.model
         self.calls.forget()
-        for path, module in list(model.named_modules()):
+        for path, module in list(model.named_modules(remove_duplicate=False)):
             if isinstance(module, Site) and module is self._sites.get(module.name):
                 model.set_submodule(path, module.frozen)
         if getattr(model, self.name, None) is self:
@@ -184,11 +184,12 @@ class Adapter(nn.Module):
 
     def _install(self) -> dict[str, Site]:
         model, maps = self.model, linear_maps(self.model)
-        paths = {id(module): path for path, module in model.named_modules()}
-        sites: dict[str, Site] = {}
-        for name in dict.fromkeys(p.module for places in self.places.values() for p in places):
-            sites[name] = Site(maps[name], name, len(self.specs))
-            model.set_submodule(paths[id(maps[name])], sites[name])
+        names = dict.fromkeys(p.module for places in self.places.values() for p in places)
+        sites = {name: Site(maps[name], name, len(self.specs)) for name in names}
+        by_map = {id(maps[name]): site for name, site in sites.items()}
+        for path, module in list(model.named_modules(remove_duplicate=False)):
+            if id(module) in by_map:  # a map that two parts share is in both
+                model.set_submodule(path, by_map[id(module)])
         return sites
 
     def _types(self, bundle: Bundle) -> list[torch.dtype]:
@@ -234,22 +235,7 @@ class Adapter(nn.Module):
             yield key, (update,)
 
     def _contracted(self) -> list[tuple[Tensor, ...]]:
-        """Of every tensor. Small kernels by the hundred: on a GPU they run side by side, as do
-        their gradients.
-        """
-        tensors = self._tensors
-        if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
-            return [tensor.matrices() for tensor in tensors]
-        main, sides = torch.cuda.current_stream(), side_streams(tensors[0].scale.device.index)
-        for side in sides:
-            side.wait_stream(main)
-        contracted = []
-        for number, tensor in enumerate(tensors):
-            with torch.cuda.stream(sides[number % len(sides)]):
-                contracted.append(tensor.matrices())
-        for side in sides:
-            main.wait_stream(side)
-        return contracted
+        return all_matrices(self._tensors)
 
 
 @checked()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,13 @@ from torch.utils.hooks import RemovableHandle
 from tenslora_search.nn.sites import Site
 from tenslora_search.nn.wrappers import WRAPPERS
 from tenslora_search.spec.table import QuestionError
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def not_compiled(function: F) -> F:
+    """The function, left out of what torch.compile traces: it is Python of its own."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
 
 
 class Calls:
@@ -100,7 +107,7 @@ class Calls:
         if is_replica or self._outermost != name:
             return
         self._outermost = None
-        if output is not None and not torch.compiler.is_compiling():  # None: the call failed
+        if output is not None:  # None: the call failed
             _check_called(self._all)
 
 
@@ -124,6 +131,7 @@ def _sites(module: nn.Module) -> dict[str, Site]:
     return {one.name: one for one in module.modules() if isinstance(one, Site)}
 
 
+@not_compiled
 def _check_called(sites: Mapping[str, Site]) -> None:
     for site in sites.values():
         if site.is_read and not site.is_called:

@@ -22,11 +22,11 @@ class Fused(NamedTuple):
 def columns_of(fused: Fused, part: str, known: str) -> Columns:
     """The columns that `part` names: all (""), `1/3` of equal blocks, a layout, or `64:128`.
 
-    `known` is what the model's family says of the map, "" if nothing. `QuestionError` for equal
-    blocks where the model's heads lie otherwise, or where nothing says how they lie.
+    `known` is what the model's family says of the map, "" if nothing. `QuestionError` for blocks, a
+    layout or outputs where the model's heads lie otherwise, or for blocks where nothing says how.
     """
     columns, model_type = _said(fused, part), fused.config.get("model_type")
-    if "/" not in part or not model_type:
+    if not part or not model_type or (not known and "/" not in part):
         return columns
     if not known:
         first, end = columns.start, columns.start + columns.width
@@ -35,12 +35,25 @@ def columns_of(fused: Fused, part: str, known: str) -> Columns:
             f"mix its heads; if {fused.projection} is its outputs {first} to {end - 1}, say so: "
             f"'{_end(fused)} {first}:{end}'."
         )
-    if _said(fused, known) != columns:
+    right = _said(fused, known)
+    if columns != right and (
+        ":" not in part or not _outputs(columns, fused) <= _outputs(right, fused)
+    ):
         raise QuestionError(
-            f"{fused.module} of a {model_type} model does not hold {fused.projection} as block "
+            f"{fused.module} of a {model_type} model does not hold {fused.projection} as "
             f"{part}; say '{_end(fused)} {known}', or leave targets out."
         )
     return columns
+
+
+def _outputs(columns: Columns, fused: Fused) -> set[int]:
+    """The numbers of a projection's outputs."""
+    run = fused.outputs // columns.runs
+    return {
+        start + place
+        for start in range(columns.start, fused.outputs, run)
+        for place in range(columns.width)
+    }
 
 
 def _said(fused: Fused, part: str) -> Columns:

@@ -10,7 +10,7 @@ from torch import nn
 
 from tenslora_search.nn.columns import Fused, columns_of
 from tenslora_search.nn.sites import Place, Site
-from tenslora_search.nn.wrappers import clean_name, unwrapped
+from tenslora_search.nn.wrappers import check_no_other, clean_name, unwrapped
 from tenslora_search.spec.arguments import checked
 from tenslora_search.spec.families import ATTENTION, MLP, TRANSPOSED, family_of
 from tenslora_search.spec.fused import LAYOUTS
@@ -43,6 +43,7 @@ def find_sites(
     model = unwrapped(model)
     if any(isinstance(module, Site) for module in model.modules()):
         raise QuestionError("this model carries an adapter already; call its detach() first.")
+    check_no_other(model)
     if not projections:
         raise QuestionError(
             f"name one projection or more, such as {', '.join(ATTENTION)}; got none."

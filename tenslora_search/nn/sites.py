@@ -74,9 +74,13 @@ class Site(nn.Module):
         self._serves = 0
         self.is_called = self.is_read = False
 
-    def serve(self) -> None:
-        """Begins a forward pass: no updates yet, neither called nor read."""
-        self.updates, self._serves = [], id(self)
+    def rest(self) -> None:
+        """Lets go of the updates; to be called now is an error."""
+        self.updates, self._serves = [], 0
+
+    def serve(self, updates: list[Update]) -> None:
+        """Begins a forward pass with these updates; neither called nor read."""
+        self.updates, self._serves = updates, id(self)
         self.is_called = self.is_read = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,7 +113,8 @@ class Site(nn.Module):
         if not torch.compiler.is_compiling() and self._serves != id(self):
             raise QuestionError(
                 f"{self.name} is in a copy of a part of the model, which its adapter does not "
-                "reach; copy or wrap (nn.DataParallel) the whole model."
+                "reach; copy or wrap (nn.DataParallel) the whole model, and give each thread that "
+                "trains a copy of its own."
             )
         if not self.updates:
             return self.frozen(x)

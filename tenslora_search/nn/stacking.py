@@ -1,14 +1,17 @@
-"""side_by_side(): one side of the pairs of several runs of trials as one tensor; side_streams():
-where a GPU makes them.
+"""side_by_side(): one side of the pairs of several runs of trials as one tensor; all_matrices():
+of many tensors, on a GPU side by side.
 """
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from tenslora_search.nn.tensor import FactoredTensor
 
 
 def side_by_side(shape: tuple[int, ...], dtype: torch.dtype, sides: Sequence[Tensor]) -> Tensor:
@@ -63,8 +66,26 @@ def _parts(whole: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     return parts
 
 
+def all_matrices(tensors: "Sequence[FactoredTensor]") -> list[tuple[Tensor, ...]]:
+    """Of every tensor. Small kernels by the hundred: on a GPU they run side by side, as do their
+    gradients.
+    """
+    if len(tensors) < 2 or tensors[0].scale.device.type != "cuda":
+        return [tensor.matrices() for tensor in tensors]
+    main, sides = torch.cuda.current_stream(), _side_streams(tensors[0].scale.device.index)
+    for side in sides:
+        side.wait_stream(main)
+    contracted = []
+    for number, tensor in enumerate(tensors):
+        with torch.cuda.stream(sides[number % len(sides)]):
+            contracted.append(tensor.matrices())
+    for side in sides:
+        main.wait_stream(side)
+    return contracted
+
+
 @cache
-def side_streams(device: int) -> list[torch.cuda.Stream]:
+def _side_streams(device: int) -> list[torch.cuda.Stream]:
     return [torch.cuda.Stream(device) for _ in range(N_STREAMS)]
 
 

@@ -15,8 +15,8 @@ WRAPPERS = {
 }
 """Classes that wrap a module, and the name under which they hold it."""
 
-SHARDED = ("DeepSpeedEngine", "FullyShardedDataParallel")
-"""Those that own their parameters."""
+SHARDED = ("DeepSpeedEngine", "FullyShardedDataParallel", "FSDPModule")
+"""Classes, or bases of them, that own their parameters."""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -32,15 +32,27 @@ def prepare_wrappers(model: nn.Module) -> None:
     share with is told to wait for no gradients.
     """
     for module in model.modules():
-        kind = type(module).__name__
+        kinds = [kind.__name__ for kind in type(module).__mro__]
         is_ddp = isinstance(module, nn.parallel.DistributedDataParallel)
-        if kind in SHARDED or (is_ddp and _world_size() > 1):
+        shards = [kind for kind in kinds if kind in SHARDED]
+        if shards or (is_ddp and _world_size() > 1):
             raise QuestionError(
-                f"attach before {kind} wraps the model: it shares among the processes what was "
-                "there when it was made, and would leave the adapter's factors out."
+                f"attach before {(shards or kinds)[0]} wraps the model: it shares among the "
+                "processes what was there when it was made, and would leave the adapter's factors "
+                "out."
             )
         if is_ddp:
             module.require_backward_grad_sync = False
+
+
+def check_no_other(model: nn.Module) -> None:
+    """`QuestionError` for a model with an adapter of peft, which files of ours would leave out."""
+    for module in model.modules():
+        if any(kind.__name__ == "BaseTunerLayer" for kind in type(module).__mro__):
+            raise QuestionError(
+                "this model carries an adapter of peft already; call its merge_and_unload() or "
+                "unload() first."
+            )
 
 
 def _world_size() -> int:

@@ -18,6 +18,7 @@ from tenslora_search.report.plots import front_figures
 from tenslora_search.report.reading import RunRecord, read_run
 from tenslora_search.report.result import result
 from tenslora_search.report.rows import columns_of, write_csv
+from tenslora_search.runs.journal import check_not_emptied
 from tenslora_search.spec.table import QuestionError
 
 SCRIPTS = ("base.js", "save.js", "front.js", "chosen.js", "trials.js", "start.js")
@@ -27,7 +28,7 @@ SCRIPTS = ("base.js", "save.js", "front.js", "chosen.js", "trials.js", "start.js
 def build(folder: str | Path) -> RunRecord:
     """Writes the eight files; `QuestionError` if the folder holds no run, or cannot be written."""
     record = read_run(folder)
-    _check_not_emptied(record)
+    check_not_emptied(record.folder)
     try:
         columns = columns_of(record.rows)
         write_csv(front(record.rows), columns, record.folder / "front.csv")
@@ -43,20 +44,6 @@ def build(folder: str | Path) -> RunRecord:
             f"cannot write the report in {record.folder}: {error.strerror}."
         ) from error
     return record
-
-
-def _check_not_emptied(record: RunRecord) -> None:
-    """`QuestionError` where the report there is tells of trials, and the journal of none."""
-    path = record.folder / "trials.csv"
-    if record.rows or not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as table:
-        n_before = max(0, sum(1 for _ in table) - 1)
-    if n_before:
-        raise QuestionError(
-            f"trials.jsonl in {record.folder} tells of no trial, and the report there of "
-            f"{n_before:,}: it was emptied. The report stays; put trials.jsonl back."
-        )
 
 
 def page(record: RunRecord) -> str:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from tenslora_search.runs.journal import check_not_emptied
 from tenslora_search.runs.paths import LOCK, OURS, check_links
 from tenslora_search.runs.question import Question
 from tenslora_search.runs.run_file import RunFile
@@ -67,6 +68,8 @@ def check_folder(folder: Path, question: Question, *, force: bool) -> None:
 def _check_same(folder: Path, question: Question, *, force: bool) -> None:
     if not force and (folder / "run.json").exists():
         RunFile.read(folder).question.check_same(question, folder)
+        with _errors_told(folder):
+            check_not_emptied(folder)
 
 
 def _check_ours(folder: Path) -> None:
@@ -88,6 +91,8 @@ SIGNS = {"run.json": '"question"', "trials.jsonl": '{"event":'}
 
 def _begins(path: Path, sign: str) -> bool:
     try:
+        if not path.is_file():  # a pipe may never answer
+            return False
         with path.open("rb") as content:
             return sign.encode() in content.read(200)
     except OSError:
@@ -114,7 +119,7 @@ def _make_ready(folder: Path, *, force: bool) -> None:
 def _errors_told(folder: Path) -> Generator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of a path of a thousand parts
         if isinstance(error, QuestionError):
             raise
         told = shown(getattr(error, "filename", None) or folder)

@@ -1,6 +1,7 @@
 """Where a run folder's files lie: nothing outside the folder is read, written or deleted."""
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,11 +32,22 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def check_links(folder: Path, names: Iterable[str] = (*OURS, LOCK)) -> None:
-    """`QuestionError` if something of the run, or in its folders, lies elsewhere by a link."""
+    """`QuestionError` if something of the run, or in its folders, lies elsewhere by a link, or is a
+    pipe or the like, which may never end.
+    """
     for name in names:
-        if (folder / name).is_symlink():
-            inside(folder, name)
+        _check(folder, folder / name)
         for place, folders, files in os.walk(folder / name):
             for one in (*folders, *files):
-                if (path := Path(place, one)).is_symlink():
-                    inside(folder, str(path.relative_to(folder)))
+                _check(folder, Path(place, one))
+
+
+def _check(folder: Path, path: Path) -> None:
+    try:
+        kind = path.lstat().st_mode
+    except (OSError, ValueError):  # not there
+        return
+    if stat.S_ISLNK(kind):
+        inside(folder, str(path.relative_to(folder)))
+    elif not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise QuestionError(f"{path} is a pipe or a device, and no file of a run; take it away.")

@@ -31,6 +31,7 @@ Several = Annotated[tuple[Name, ...], Asked(str | Path | Sequence[str | Path])]
 Parameters = Annotated[Count, Asked(str | int)]
 LARGEST = 10**9
 """Of trials, steps, rows and the like."""
+MOST = {"batch_size": 2**16}
 OF_TASK = ("model", "trials", "max_steps", "batch_size", "max_length")
 """Options that a task by name has defaults of."""
 FREE = ("trials", "retest", "retest_methods", "cut", "split", "asynchronous")
@@ -343,5 +344,5 @@ def _at_least(name: str, value: object, least: int) -> None:
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise QuestionError(f"{option} is a whole number of {least} or more; got {value}.")
-    if name != "seed" and value > LARGEST:
-        raise QuestionError(f"{option} is {LARGEST:,} at most.")
+    if name != "seed" and value > (most := MOST.get(name, LARGEST)):
+        raise QuestionError(f"{option} is {most:,} at most.")

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from tenslora_search.spec.table import QuestionError, shortened
 
+MOST = 10**15
+"""Parameters; no model has as many."""
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
@@ -17,6 +19,8 @@ def parse_count(text: str | int, option: str = "--budget") -> int:
     match = re.fullmatch(r"(?i)(\d[\d_,]*(?:\.\d+)?|\.\d+)([kmb]?)", str(text).strip())
     if match:
         value = Decimal(match[1].replace("_", "").replace(",", "")) * _SUFFIXES[match[2].lower()]
+        if value > MOST:
+            raise QuestionError(f"{option} is {MOST:,} at most; got {shortened(str(text))}.")
         if value >= 1 and value == int(value):
             return int(value)
     raise QuestionError(

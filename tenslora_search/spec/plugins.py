@@ -79,8 +79,10 @@ def load_plugin(path: str | Path) -> ModuleType:
     module = _module_of(file, content)
     try:
         exec(compile(content, str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         _remove(one for one in added() if str(one) not in before)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise QuestionError(
             f"--plugin {shortened(str(path))}: {_told(error, file)[:300]}"
         ) from error
@@ -99,6 +101,26 @@ def _told(error: BaseException, file: Path) -> str:
     line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
     what = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return f"line {line}: {what}" if line else what
+
+
+def blamed(error: BaseException) -> str:
+    """The line on an error that an entry of a loaded plugin raised, or that came of what it gave;
+    where none can have done so, the error goes on.
+    """
+    if not _loaded:
+        raise error
+    frames = traceback.extract_tb(error.__traceback__)
+    of_plugins = [file for file in _loaded if any(one.filename == str(file) for one in frames)]
+    if of_plugins:
+        return f"--plugin {shortened(str(of_plugins[-1]))}: {_told(error, of_plugins[-1])[:300]}"
+    if isinstance(error, SystemExit):
+        raise error
+    said, last = f"{type(error).__name__}: {error}", frames[-1]
+    return (
+        f"with --plugin {', '.join(file.name for file in _loaded)}: {said[:300]} ({last.name} in "
+        f"{Path(last.filename).name}); the checks of tenslora_search.testing say which entry gives "
+        "something else than it should."
+    )
 
 
 def load_plugins(paths: Iterable[str | Path]) -> None:

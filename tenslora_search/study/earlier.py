@@ -11,7 +11,7 @@ import logging
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,12 @@ from tenslora_search.study.seen import Seen
 from tenslora_search.study.space import SearchSpace
 
 LOGGER = logging.getLogger("tenslora_search")
-SCALE = ("task", "data", "model", "goal", "metric")
-"""Parts of a question; where they are equal, scores are on one scale."""
+SCALE = ("task", "goal", "metric")
+"""Parts of a question; where they are equal, and data and model hold the same, scores are on one
+scale.
+"""
+CUT = ("seed", "fit_rows", "group", "columns", "drop_unlabelled")
+"""Parts of a question that decide which rows of the same data are in which part."""
 MOST = 400
 """Trials that are carried over of one run: those that came furthest."""
 FADES_AFTER = 16
@@ -38,8 +42,11 @@ FEWEST = 4
 """Scores that make a scale."""
 
 
-def earlier_of(question: Question, space: SearchSpace) -> list[Earlier]:
+def earlier_of(
+    question: Question, space: SearchSpace, digests: Mapping[str, str | None]
+) -> list[Earlier]:
     """The trials that a question's earlier runs bring; what they do not is said in one line.
+    `digests` of "data" and "model", where they are known.
 
     `QuestionError` as `check_earlier`.
     """
@@ -47,7 +54,8 @@ def earlier_of(question: Question, space: SearchSpace) -> list[Earlier]:
     lost: Counter[str] = Counter()
     for folder in question.warm_start or ():
         file, trials = _read(Path(folder), space)
-        found += _carried(Path(folder), file, trials, question, space, lost)
+        is_same = is_same_scale(file, question, digests)
+        found += _carried(Path(folder), file, trials, question, space, lost, is_same=is_same)
     if question.warm_start:
         why = "; ".join(f"{count} {reason}" for reason, count in lost.most_common())
         LOGGER.warning(
@@ -85,10 +93,9 @@ def _read(folder: Path, space: SearchSpace) -> tuple[RunFile, list[Record]]:
 
 def _carried(
     folder: Path, file: RunFile, trials: Sequence[Record], question: Question, space: SearchSpace,
-    lost: Counter[str],
+    lost: Counter[str], *, is_same: bool,
 ) -> list[Earlier]:  # fmt: skip
     """The trials as points of the space; why the others are none is counted in `lost`."""
-    is_same = all(getattr(file.question, name) == getattr(question, name) for name in SCALE)
     found: list[Earlier] = []
     for record in trials:
         spec = _known_spec(record)
@@ -105,6 +112,26 @@ def _carried(
             about = str(folder), record.number, point, size, step, record.score, is_same
             found.append(Earlier(*about))
     return found
+
+
+def is_same_scale(file: RunFile, question: Question, digests: Mapping[str, str | None]) -> bool:
+    """Whether the scores of an earlier run are on the scale of this question's.
+
+    Data and models are known by what they hold, wherever they lie; by their names where nobody has
+    looked, and data too where they were cut otherwise, which makes another digest.
+    """
+
+    def equal(names: Sequence[str]) -> bool:
+        return all(getattr(file.question, name) == getattr(question, name) for name in names)
+
+    model, data = digests.get("model"), digests.get("data")
+    by_model = model is not None and file.model_digest is not None
+    by_data = data is not None and file.data_digest is not None and equal(CUT)
+    return (
+        equal(SCALE)
+        and (file.model_digest == model if by_model else equal(["model"]))
+        and (file.data_digest == data if by_data else equal(["data"]))
+    )
 
 
 def _known_spec(record: Record) -> TrialSpec | None:

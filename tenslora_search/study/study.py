@@ -105,6 +105,7 @@ class Study:
         listeners: Sequence[Callable[[Line], object]] = (),
     ) -> Self:
         """The study that a search's question asks for."""
+        digests: dict[str, str | None] = setting.task.get("expected", {}) if setting else {}
         return cls(
             space,
             folder,
@@ -118,7 +119,7 @@ class Study:
             asynchronous=question.asynchronous,
             setting=setting,
             listeners=listeners,
-            earlier=lambda: earlier_of(question, space),
+            earlier=lambda: earlier_of(question, space, digests),
         )
 
     @property

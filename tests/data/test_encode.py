@@ -82,6 +82,25 @@ def test_whatever_decides_the_tokens_is_in_the_key(tokenizer, tiny_gpt, tmp_path
     assert len(list((tmp_path / "encoded").iterdir())) == len(asked) + 2
 
 
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_a_tokenizer_s_options_and_files_are_in_the_key(is_fast, tokenizer, tmp_path):
+    """The vocabulary alone says neither how text is split nor in which order pieces are joined."""
+    from transformers import PhobertTokenizer
+
+    def digest(merges: str) -> str:
+        (tmp_path / "bpe.codes").write_text(f"{merges}</w> 1\n")
+        (tmp_path / "vocab.txt").write_text("go 1\ng@@ 1\no 1\n")
+        made = PhobertTokenizer(str(tmp_path / "vocab.txt"), str(tmp_path / "bpe.codes"))
+        return module.tokenizer_digest(made)
+
+    if is_fast:
+        before, other = module.tokenizer_digest(tokenizer), copy.deepcopy(tokenizer)
+        other.init_kwargs["split_special_tokens"] = True
+        assert module.tokenizer_digest(other) != before == module.tokenizer_digest(tokenizer)
+    else:
+        assert digest("g o") == digest("g o") != digest("x y")
+
+
 def test_token_types_are_in_the_key(tokenizer, tmp_path):
     without = copy.deepcopy(tokenizer)
     without.model_input_names = ["input_ids", "attention_mask"]

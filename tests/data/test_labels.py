@@ -9,6 +9,7 @@ import pytest
 from tenslora_search.data.columns import Columns
 from tenslora_search.data.goals import GOALS, goal_for
 from tenslora_search.data.labels import LabelColumn, Targets, check_complete, label_cells
+from tenslora_search.data.spellings import tell_of_spellings
 from tenslora_search.spec.table import QuestionError
 
 
@@ -30,6 +31,9 @@ def labels(
         ([1.0, 2.0, 1.0], ("1", "2"), [0, 1, 0]),
         ([True, False, True], ("False", "True"), [1, 0, 1]),
         ([" yes", "no ", "yes"], ("no", "yes"), [1, 0, 1]),
+        ([b"yes", b"no", b"yes"], ("no", "yes"), [1, 0, 1]),
+        (["1", "01", "1"], ("01", "1"), [1, 0, 1]),  # the same order in every process
+        ([10**400, 0, 10**400], ("0", "1" + "0" * 400), [1, 0, 1]),
     ],
 )
 def test_classes_by_their_own_names(column, names, numbers):
@@ -38,9 +42,14 @@ def test_classes_by_their_own_names(column, names, numbers):
     assert found.of["train"].tolist() == numbers
 
 
-def test_classes_that_differ_in_case_alone_are_told(caplog):
-    assert labels(["good", "GOOD", "good", "bad"]).names == ("GOOD", "bad", "good")
-    assert "differ in case alone, and are classes of their own: 'good' (2 rows) and" in caplog.text
+def test_names_that_say_nothing_or_differ_in_letters_alone_are_told_of(caplog):
+    cells = {"train": pd.Series(["NA", "Pos", "pos"])}
+    tell_of_spellings(("NA", "Pos", "pos"), LabelColumn(cells, "label", "mine"))
+    missing, alike = (record.getMessage() for record in caplog.records)
+    assert "1 row(s) of column 'label' of mine have the label 'NA'" in missing
+    assert "'Pos' and 'pos'" in alike
+    tell_of_spellings(("NA",), LabelColumn(cells, "label", "mine", ("NA",)))
+    assert len(caplog.records) == 2
 
 
 def test_classes_by_the_names_of_the_files():

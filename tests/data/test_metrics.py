@@ -151,3 +151,9 @@ def test_counts_by_class_by_hand():
     assert by_class(chances, truth) == ((1, 2, 1), (2, 2, 3))
     assert by_class([[math.nan, 0.0]], [0]) is None
     assert by_class(np.zeros((1, MOST_CLASSES + 1)), [0]) is None
+
+
+@pytest.mark.parametrize("given", [None, "good"])
+def test_a_metric_that_gives_no_number(given):
+    with pytest.raises(QuestionError, match=r"metric mine gives .* instead of a number"):
+        Metric(lambda *_: given, lambda n: 0.0, "mine")([1.0], [1.0])

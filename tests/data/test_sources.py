@@ -235,6 +235,10 @@ WRONG = {
     "blank list": ({"train.json": " "}, "train.json is empty"),
     "empty list": ({"train.json": "[]"}, "train.json holds no rows"),
     "a list": ({"train.jsonl": "[1, 2]\n"}, "line 1 is no JSON object"),
+    "utf-16 without its mark": (
+        {"train.csv": "x,y\n1,2\n".encode("utf-16-le")},
+        "header holds null bytes; save it as UTF-8",
+    ),
     "cut parquet": ({"train.parquet": "PAR1"}, "cannot read .*train.parquet: "),
     "no utf-8": (
         {"train.csv": "x,y\ncaf\xe9,2\n".encode("latin-1")},
@@ -272,6 +276,29 @@ def test_a_csv_as_spreadsheets_elsewhere_write_it(tmp_path, separator, encoding)
     path = tmp_path / "mine.csv"
     ROWS.to_csv(path, index=False, sep=separator, encoding=encoding)
     assert read_local(path).frames["train"].to_dict("list") == ROWS.to_dict("list")
+
+
+def test_a_comma_in_a_quoted_header_separates_nothing(tmp_path):
+    (tmp_path / "own.csv").write_text('"text, all";label\nso, so;1\n')
+    frame = read_local(tmp_path / "own.csv").frames["train"]
+    assert frame.to_dict("list") == {"text, all": ["so, so"], "label": ["1"]}
+
+
+def test_parquet_columns_that_pandas_took_for_the_index_are_there(tmp_path):
+    ROWS.set_index(ROWS.columns[0]).to_parquet(tmp_path / "own.parquet")
+    assert set(read_local(tmp_path / "own.parquet").frames["train"]) == set(ROWS)
+
+
+def test_parquet_of_two_columns_of_one_name_and_of_broken_text(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bytes_ = pa.array([b"caf\xe9"])
+    texts = pa.Array.from_buffers(pa.string(), 1, bytes_.buffers())
+    for columns, why in ((["x", "x"], "columns of one name: x, x"), (["x", "y"], "UTF8")):
+        pq.write_table(pa.Table.from_arrays([texts, texts], columns), tmp_path / "own.parquet")
+        with pytest.raises(QuestionError, match=f"cannot read .*{why}"):
+            read_local(tmp_path / "own.parquet")
 
 
 def test_plain_text_is_a_paragraph_or_a_line_a_row(tmp_path):

@@ -95,7 +95,10 @@ def test_a_test_split_is_the_report_and_its_rows_leave_train(reviews, tiny_bert,
 def test_rows_of_a_group_column_stay_on_one_side(reviews, tiny_bert, tmp_path, texts):
     own = reviews.drop_duplicates("sentence").reset_index(drop=True)
     own = own.assign(patient=[f"p{k // 6}" for k in range(len(own))])
-    own.to_csv(tmp_path / "own.csv", index=False)
+    own.loc[own.index[-6:], "patient"] = [f"alone {k}" for k in range(6)]
+    own.assign(patient=own["patient"].where(~own["patient"].str.startswith("alone"))).to_csv(
+        tmp_path / "own.csv", index=False
+    )
     columns = {"text": "sentence", "label": "label"}
     found = load_task(data=tmp_path / "own.csv", model=tiny_bert, columns=columns, group="patient")
     patient_of = dict(zip(own["sentence"], own["patient"], strict=True))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tenslora_search.engine import ray_cluster
+from tenslora_search.engine import ray_cluster, ray_start
 from tenslora_search.engine.ray_cluster import Cluster, watched
+from tenslora_search.spec.table import QuestionError
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_a_cluster_of_our_own_is_not_open_to_other_machines(monkeypatch):
     monkeypatch.setattr(worker, "_global_node", None)  # the address would be that of a running Ray
     with on_loopback():
         assert services.get_node_ip_address() == "127.0.0.1"
+
+
+def test_a_token_that_is_asked_for_and_missing_is_one_line(monkeypatch):
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    def no_token(**_):
+        raise AuthenticationError("Token authentication is enabled but no token was found. Ensure")
+
+    monkeypatch.setattr(ray, "init", no_token)
+    monkeypatch.setattr(ray_start, "_knock", lambda address: None)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(QuestionError, match=r"no token was found\. .*unset RAY_AUTH_MODE"):
+        ray_start._join("127.0.0.1:1")

@@ -111,25 +111,32 @@ def test_a_value_of_one_head_reaches_its_channels():
 @pytest.mark.parametrize(
     ("name", "target", "right"),
     [
-        ("bloom", "query_key_value", "query_key_value groups"),
-        ("gpt_neox", "query_key_value", "query_key_value groups"),
-        ("falcon, one key", "query_key_value", "query_key_value groups"),
-        ("phi3, one key", "qkv_proj", "qkv_proj blocks"),
+        ("bloom", "query_key_value 0/3", "query_key_value groups"),
+        ("bloom", "query_key_value blocks", "query_key_value groups"),
+        ("bloom", "query_key_value 0:32", "query_key_value groups"),
+        ("gpt_neox", "query_key_value 0/3", "query_key_value groups"),
+        ("falcon, one key", "query_key_value 0/3", "query_key_value groups"),
+        ("phi3, one key", "qkv_proj 0/3", "qkv_proj blocks"),
     ],
 )
-def test_equal_blocks_where_heads_lie_otherwise_are_refused(name, target, right):
+def test_a_word_for_where_heads_do_not_lie_is_refused(name, target, right):
     model = model_of(name)
-    message = refusal(lambda: geometry_of(model, ["query"], targets={"query": f"{target} 0/3"}))
+    message = refusal(lambda: geometry_of(model, ["query"], targets={"query": target}))
     assert f"say '{right}', or leave targets out" in message
     by_layout = geometry_of(model, ["query"], targets={"query": right})
     assert by_layout == geometry_of(model, ["query"])
+
+
+def test_some_heads_of_those_that_are_there_are_taken():
+    exact = {"query": "query_key_value 24:32"}
+    assert geometry_of(model_of("bloom"), ["query"], targets=exact, heads=1).groups[0].output == 8
 
 
 def test_equal_blocks_that_are_right_are_taken():
     model = model_of("gpt2")
     targets = {"query": "c_attn 0/3", "value": "c_attn 2/3"}
     assert geometry_of(model, list(targets), targets=targets) == geometry_of(model, list(targets))
-    assert "does not hold query as block 1/3" in refusal(
+    assert "does not hold query as 1/3" in refusal(
         lambda: geometry_of(model, ["query"], targets={"query": "c_attn 1/3"})
     )
     message = refusal(lambda: geometry_of(model, ["query"], targets={"query": "c_attn 0:99"}))

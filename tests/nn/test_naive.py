@@ -35,7 +35,7 @@ def test_a_site(columns, dense, plain):
     matrices = tuple(torch.randn(shape, requires_grad=True) for shape in shapes)
     x = torch.randn(4, 3, 5, requires_grad=True)
     site = Site(frozen, "it", 2)
-    site.serve()
+    site.serve([])
     site.updates.append(Update(0, 2, columns, matrices))
     found = site(x)
 

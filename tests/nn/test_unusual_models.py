@@ -29,18 +29,22 @@ class Reader(nn.Module):
         return nn.functional.linear(x, self.query.weight, self.query.bias) + self.value(x)
 
 
-def test_a_map_whose_weight_is_read_and_not_called_says_so():
-    names = {"query": "query", "value": "value"}
+def attached(model: nn.Module, *names: str):
+    """An adapter on maps that are called as their projections are."""
+    names_of = {name: name for name in names}
+    geometry = geometry_of(model, list(names), targets=names_of, heads=2)
+    return attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=names_of)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_map_whose_weight_is_read_and_not_called_says_so(compiled):
     model, x = Reader(), torch.randn(2, 3, 8)
-    geometry = geometry_of(model, list(names), targets=names, heads=2)
-    attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=names)
+    attached(model, "query", "value")
+    called = torch.compile(model, backend="eager") if compiled else model
     with pytest.raises(QuestionError, match=r"query is never called: .* computes with its weight"):
-        model(x)
-    names = {"value": "value"}
+        called(x)
     model = Reader()
-    geometry = geometry_of(model, list(names), targets=names, heads=2)
-    adapter = attach(model, AdapterSpec.of("none", "cp", (2,), geometry), targets=names)
-    adapter.requires_grad_(True)
+    attached(model, "value").requires_grad_(True)
     assert model(x).requires_grad
 
 
@@ -70,13 +74,67 @@ def test_heads_that_no_config_says():
     assert "--hidden" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["FullyShardedDataParallel", "DeepSpeedEngine"])
+@pytest.mark.parametrize("kind", ["FullyShardedDataParallel", "DeepSpeedEngine", "FSDPModule"])
 def test_a_model_that_is_sharded_already_says_so(kind, tiny, small_spec):
     model, _ = tiny("bert")
     spec = small_spec("qkv", "cp", geometry_of(model))
     wrapper = type(kind, (nn.Sequential,), {})(model)
     with pytest.raises(QuestionError, match=f"attach before {kind} wraps the model"):
         attach(wrapper, spec)
+
+
+def test_a_model_of_peft_says_so(tiny):
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(tiny("bert")[0], peft.LoraConfig(r=2, target_modules=["dense"]))
+    with pytest.raises(QuestionError, match=r"adapter of peft .* merge_and_unload"):
+        geometry_of(model)
+
+
+class Shared(nn.Module):
+    """One map, in two parts; the second is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        one = nn.Linear(8, 8)
+        self.first, self.second = (nn.ModuleDict({"query": one}) for _ in range(2))
+
+    def forward(self, x):
+        return self.second["query"](x)
+
+
+def test_a_map_that_two_parts_share(perturb):
+    model, x = Shared(), torch.randn(3, 8)
+    before = model(x)
+    adapter = attached(model, "query")
+    perturb(adapter)
+    assert (model(x) - before).abs().max() > 1e-3
+    adapter.detach()
+    assert torch.equal(model(x), before)
+
+
+def test_a_sequence_of_parts(perturb):
+    """The adapter becomes its last part, which passes on what it is given."""
+    model, x = nn.Sequential(nn.Linear(8, 8)), torch.randn(3, 8)
+    geometry = geometry_of(model, ["query"], targets={"query": "0"}, heads=2)
+    spec, before = AdapterSpec.of("none", "cp", (2,), geometry), model(x)
+    perturb(attach(model, spec, targets={"query": "0"}))
+    assert (model(x) - before).abs().max() > 1e-3
+
+
+def test_calls_from_several_threads(tiny, small_spec, perturb):
+    """One that begins takes no updates from one that is under way."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    model, inputs = tiny("bert")
+    perturb(attach(model, small_spec("qkv", "cp", geometry_of(model))))
+
+    @torch.no_grad()
+    def call(_):
+        return model(**inputs).logits
+
+    expected = call(0)
+    with ThreadPoolExecutor(4) as threads:
+        assert all(torch.equal(found, expected) for found in threads.map(call, range(40)))
 
 
 class Tied(nn.Module):

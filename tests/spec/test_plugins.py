@@ -16,6 +16,7 @@ from tenslora_search.spec.plugins import (
     HOMES,
     add_again,
     added,
+    blamed,
     check_plugins,
     load_plugin,
     plugins,
@@ -205,3 +206,20 @@ def test_what_a_file_raises_is_told_with_its_line(tmp_path, text, told):
     path.write_text(text)
     with pytest.raises(QuestionError, match=told):
         load_plugin(path)
+
+
+def test_an_error_of_an_entry_is_one_line_without_plugins_it_goes_on(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text("def fails(how):\n    raise how\n")
+    module = load_plugin(path)
+    for how in (RuntimeError("a\nb"), SystemExit(9)):
+        with pytest.raises(type(how)) as error:
+            module.fails(how)
+        assert re.search(r"mine.py'?: line 2: \w+: ", told := blamed(error.value))
+        assert "\n" not in told
+    with pytest.raises(TypeError) as error:
+        len(3)  # type: ignore[arg-type]
+    assert "with --plugin" in blamed(error.value)
+    monkeypatch.setattr("tenslora_search.spec.plugins._loaded", {})
+    with pytest.raises(TypeError):
+        blamed(error.value)

@@ -4,13 +4,15 @@ import json
 import logging
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from tenslora_search import Geometry, ask_tell
 from tenslora_search.runs.events import Earlier, Proposed, read_events
+from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.table import QuestionError
-from tenslora_search.study.earlier import FADES_AFTER, as_seen, leaders
+from tenslora_search.study.earlier import FADES_AFTER, as_seen, is_same_scale, leaders
 from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.seen import Seen
 
@@ -127,6 +129,26 @@ def test_a_space_that_no_longer_holds_what_was_carried_over_is_told(before, tmp_
     path.write_text(SPACE + said.format("9e-4"))
     with pytest.raises(QuestionError, match=r"it no longer holds trial \d+ of .*before"):
         trained(out, path, trials=3, warm_start=[before])
+
+
+@pytest.mark.parametrize(
+    ("change", "data", "expected"),
+    [
+        ({}, "d", True),
+        ({"data": "moved.csv", "model": "moved"}, "d", True),
+        ({}, "corrected", False),
+        ({"data": "moved.csv"}, "other", False),
+        ({"seed": 1}, "cut otherwise", True),
+        ({"seed": 1, "data": "moved.csv"}, "cut otherwise", False),
+        ({"metric": "f1_macro"}, "d", False),
+    ],
+)
+def test_data_and_models_are_known_by_what_they_hold(change, data, expected, before):
+    file = RunFile.read(before)
+    asked = replace(file.question, data="own.csv", model="bert", task=None)
+    file = replace(file, question=asked, data_digest="d", model_digest="m")
+    found = is_same_scale(file, replace(asked, **change), {"data": data, "model": "m"})
+    assert found is expected
 
 
 def told(number, score, run="a", is_same=False):

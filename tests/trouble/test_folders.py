@@ -54,6 +54,13 @@ def test_a_half_written_last_line_is_mended_and_nothing_is_run_again(here, finis
     assert path.read_bytes() == whole
 
 
+def test_an_emptied_journal_is_not_begun_again(here, finished):
+    (finished / "trials.jsonl").write_text('{"event":"journal","version":1}\n')
+    before = (finished / "report.html").read_bytes()
+    assert "put trials.jsonl back" in refused(here, *ASKED, "--out", str(finished))
+    assert (finished / "report.html").read_bytes() == before
+
+
 def test_a_crash_before_the_last_events_is_made_good(here, finished):
     path, expected = finished / "trials.jsonl", proposed(finished)
     lines = path.read_bytes().splitlines(keepends=True)

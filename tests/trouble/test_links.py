@@ -2,6 +2,7 @@
 refused in one line.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -93,6 +94,24 @@ def test_a_link_within_a_run_folder(tmp_path, foreign, name, end):
     assert sorted(path.name for path in run.iterdir()) == [".lock", "states"]
     assert tree(foreign) == before
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["run.json", "trials.jsonl", "states/0-3.safetensors"])
+def test_a_pipe_in_the_place_of_a_file(tmp_path, name):
+    """To open one is to wait for whoever writes into it."""
+    run = tmp_path / "run"
+    (run / "states").mkdir(parents=True)
+    for file in ("run.json", "trials.jsonl"):
+        shutil.copy(GOLDEN / file, run)
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    with pytest.raises(QuestionError, match="is a pipe or a device"):
+        RunFile.read(run)
+    with pytest.raises(QuestionError, match="is a pipe or a device"):
+        run_folder(run, QUESTION, force=False).__enter__()
+    with run_folder(run, QUESTION, force=True) as make_ready:
+        make_ready()
+    assert not (run / name).exists()
 
 
 @pytest.mark.parametrize("name", ["base", "README.md", ".part"])

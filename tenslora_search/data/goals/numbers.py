@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenslora_search.data.goals.base import Readout, logits_of
-from tenslora_search.data.labels import LabelColumn, Targets, holds_fractions, read_numbers
+from tenslora_search.data.labels import LabelColumn, Targets
+from tenslora_search.data.scores import holds_fractions, read_numbers
 
 
 class Numbers(Readout):
