@@ -45,6 +45,7 @@ import pyarrow.parquet as pq
 from tenslora_search.report.estimates import Encoder
 from tenslora_search.report.pareto import front
 from tenslora_search.report.worth import estimates_of
+from tenslora_search.runs.events import Earlier
 from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.allocators import Measured
 from tenslora_search.spec.geometry import Geometry
@@ -85,6 +86,9 @@ class Way:
     note: str = ""
     gradient: float = 0.0
     """the weight of what the first gradient promises, in trials (FOLDER/spectra.json)"""
+    warm: str = ""
+    """what an earlier search, as long and of another seed, was about, whose scores are a prior:
+    `the same task`, or `another task`, the folder named before"""
     is_peft: bool = False
     """whether a process steps at the measured speed of peft, not at ours"""
 
@@ -244,8 +248,11 @@ class Silent:
     def ended(self, record: object) -> None: ...
 
 
-def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Moment]:
-    """The search after each segment."""
+def in_packs(
+    recorded: Recorded, way: Way, n_trials: int, seed: int, told: Sequence[Earlier] = (),
+    into: list[Earlier] | None = None,
+) -> list[Moment]:  # fmt: skip
+    """The search after each segment. `told`: of an earlier search; `into` takes this one's."""
     spent, clock = [0.0], START_UP
     table = {**dict(SAMPLERS), "snapped": snapping(recorded, way.sampler, spent)}
     study_module.SAMPLERS, study_module.Dashboard = table, Silent  # type: ignore[assignment]
@@ -257,7 +264,7 @@ def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Mom
     with tempfile.TemporaryDirectory() as folder:
         study = Study(
             space, Path(folder), n_trials=n_trials, rungs=recorded.rungs, sampler="snapped",
-            pruner=way.pruner, seed=seed,
+            pruner=way.pruner, seed=seed, earlier=lambda: told,
         )  # fmt: skip
         while not study.done:
             segment = study.next_segment(way.pack, split=1)
@@ -270,6 +277,12 @@ def in_packs(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Mom
             about = clock + spent[0], len(study.records), recorded.share(leaders), leaders
             found.append(Moment(*about))
         chosen = [recorded.of(study.records[number].point) for number in _by_estimates(study)]
+        if into is not None:
+            into += [
+                Earlier("earlier", k, one.point, one.n_params, one.step, one.score, True)
+                for k, one in study.records.items()
+                if one.score is not None
+            ]
     return [*found[:-1], replace(found[-1], estimated=recorded.share(chosen))]
 
 
@@ -442,6 +455,11 @@ def ways_of(pack: int) -> list[Way]:
             Way(sampler, "none", pack, gradient=weight, note=f", gradient prior {weight:g}")
             for sampler, weight in (("random", 64.0), ("tpe", 64.0), ("tpe", 1e6))
         ),
+        *(
+            Way("tpe", "none", pack, warm=about, note=f", warm start from {about}")
+            for about in (SAME, OTHER)
+        ),
+        Way("tpe", "none", 1),
         *(Way("tpe", "asha", n_processes=n) for n in (1, 2, 4, 8)),
         Way("random", "none", n_processes=8),
         Way("random", "asha", n_processes=8),
@@ -451,12 +469,26 @@ def ways_of(pack: int) -> list[Way]:
     ]
 
 
-def replayed(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list[Moment]:
-    run = in_packs if way.pack else in_processes
-    return run(recorded, way, n_trials, seed)
+def replayed(
+    recorded: Recorded, way: Way, n_trials: int, seed: int, before: Recorded | None
+) -> list[Moment]:
+    if not way.pack:
+        return in_processes(recorded, way, n_trials, seed)
+    told: list[Earlier] = []
+    if way.warm:
+        of = recorded if way.warm == SAME else before
+        assert of is not None
+        in_packs(of, replace(way, warm=""), n_trials, seed + 1000, into=told)
+        told = [replace(one, is_same=of is recorded) for one in told]
+    return in_packs(recorded, way, n_trials, seed, told)
 
 
-def compared(recorded: Recorded, ways: Sequence[Way], options: argparse.Namespace) -> Any:
+SAME, OTHER = "the same task", "another task"
+
+
+def compared(
+    recorded: Recorded, ways: Sequence[Way], options: argparse.Namespace, before: Recorded | None
+) -> Any:
     """{way: a curve a seed}, kept in a file so that a second call goes on."""
     name = recorded.about["task"]
     kept = options.keep / f"{name}-{options.trials}.json" if options.keep else None
@@ -465,7 +497,8 @@ def compared(recorded: Recorded, ways: Sequence[Way], options: argparse.Namespac
     for way in ways:
         found = known.setdefault(way.name, [])
         for seed in range(len(found), options.seeds):
-            found.append([vars(one) for one in replayed(recorded, way, options.trials, seed)])
+            curve = replayed(recorded, way, options.trials, seed, before)
+            found.append([vars(one) for one in curve])
             if kept:
                 kept.write_text(json.dumps(known))
         curves[way] = [[Moment(**one) for one in curve] for curve in found[: options.seeds]]
@@ -596,13 +629,16 @@ def main() -> None:
     random.seed(0)
     os.fsync = lambda file: None  # nothing of a replay has to survive
     lines = ["# Searchers on recorded curves", "", "Made by `scripts/compare_searchers.py`.", ""]
+    recorded: Recorded | None = None
     for folder in options.folders:
-        recorded = Recorded(folder)
+        last, recorded = recorded, Recorded(folder)
+        before = last if last and last.space.geometry == recorded.space.geometry else None
         ways = [way for way in ways_of(options.pack) if way.sampler not in options.without]
         ways = [way for way in ways if not way.is_peft or recorded.model == "minilm"]
         ways = [way for way in ways if not way.gradient or recorded.spectra.exists()]
+        ways = [way for way in ways if way.warm != OTHER or before]
         ways = [way for way in ways if all(word in way.name for word in options.only)]
-        curves = compared(recorded, ways, options)
+        curves = compared(recorded, ways, options, before)
         if any(way.is_baseline for way in curves):
             lines.append(table_of(recorded, curves, options))
         sweep = folder.with_name(f"{folder.name}-lora")

@@ -35,7 +35,7 @@ def serve(place: Place, cluster: Cluster, source: Source) -> None:
     share, n_workers = workers(place)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(n_workers)  # all workers start at the same time
     source.served_by(n_workers, on_gpu=share > 0)
-    outcomes = Outcomes()
+    outcomes = Outcomes(_lost(place))
     segments = Segments(source, outcomes, n_workers, place.folder, cluster)
     tuner = tune.Tuner(
         tune.with_resources(
@@ -65,6 +65,15 @@ def serve(place: Place, cluster: Cluster, source: Source) -> None:
         raise segments.error or _of_tune(error, place.folder) from error
     if segments.error is not None:
         raise segments.error
+
+
+def _lost(place: Place) -> str:
+    """Why a worker is lost of which nothing is known; those that send a token to a cluster without
+    tokens end so.
+    """
+    hint = "; if the cluster asks for no token, unset RAY_AUTH_MODE"
+    sends_token = place.ray_address is not None and "RAY_AUTH_MODE" in os.environ
+    return f"its worker was lost again and again{hint if sends_token else ''}"
 
 
 def _of_tune(error: Exception, folder: Path) -> Exception:
@@ -132,9 +141,12 @@ def _name(trial: Any) -> str:
 
 
 class Outcomes(tune.Callback):
-    """What a Searcher is not told: where the states lie, and why a segment failed."""
+    """What a Searcher is not told: where the states lie, and why a segment failed; `lost` where its
+    worker left nothing.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, lost: str = "its worker was lost") -> None:
+        self.lost = lost
         self.checkpoints: dict[str, Any] = {}
         self.trials: dict[str, Any] = {}
 
@@ -154,7 +166,7 @@ class Outcomes(tune.Callback):
         """
         path = getattr(self.trials.get(trial_id), "error_file", None)
         if path is None or not Path(path).is_file():
-            return "its worker was lost again and again"
+            return self.lost
         return one_line(Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
