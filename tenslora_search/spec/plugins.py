@@ -112,7 +112,7 @@ def blamed(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     of_plugins = [file for file in _loaded if any(one.filename == str(file) for one in frames)]
     if of_plugins:
-        return f"--plugin {shortened(str(of_plugins[-1]))}: {_told(error, of_plugins[-1])[:300]}"
+        return f"--plugin {of_plugins[-1].name}: {_told(error, of_plugins[-1])[:300]}"
     if isinstance(error, SystemExit):
         raise error
     said, last = f"{type(error).__name__}: {error}", frames[-1]

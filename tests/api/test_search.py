@@ -219,7 +219,7 @@ def test_progress_is_told(run, told):
     assert [one.phase for one in told] == sorted(
         (one.phase for one in told), reverse=True
     )  # search, then retest
-    assert told[-1].n_retests == (4, 4)  # two packs a seed
+    assert told[-1].n_retests == (2, 2)  # a pack a seed
     assert told[-1].n_trials == sum(told[-1].counts.values()) == 8
     assert told[-1].best == pytest.approx(run.front()["score"].max())
 

@@ -215,7 +215,7 @@ def test_an_error_of_an_entry_is_one_line_without_plugins_it_goes_on(tmp_path, m
     for how in (RuntimeError("a\nb"), SystemExit(9)):
         with pytest.raises(type(how)) as error:
             module.fails(how)
-        assert re.search(r"mine.py'?: line 2: \w+: ", told := blamed(error.value))
+        assert re.search(r"--plugin mine.py: line 2: \w+: ", told := blamed(error.value))
         assert "\n" not in told
     with pytest.raises(TypeError) as error:
         len(3)  # type: ignore[arg-type]
