@@ -42,11 +42,21 @@ class Setting(NamedTuple):
 
 
 def settings(runs: Runs) -> dict[Setting, list[RunRecord]]:
-    """Runs by what they share."""
+    """Runs by what they share: of several with one seed, which are one search (a copy, or a folder
+    named twice), the first.
+    """
     groups: dict[Setting, list[RunRecord]] = {}
     for run in runs.values():
-        groups.setdefault(Setting.of(run), []).append(run)
+        group = groups.setdefault(Setting.of(run), [])
+        if run.file.question.seed not in [one.file.question.seed for one in group]:
+            group.append(run)
     return groups
+
+
+def repeated(runs: Runs, groups: Mapping[Setting, Sequence[RunRecord]]) -> list[RunRecord]:
+    """Those that `settings` left out."""
+    counted = {id(run) for group in groups.values() for run in group}
+    return [run for run in runs.values() if id(run) not in counted]
 
 
 def titles(groups: Iterable[Setting]) -> dict[Setting, str]:
@@ -84,8 +94,8 @@ ABOUT = tag(
     "p",
     "Of each method and run, the trial with the highest select score of at most so many "
     "parameters; its scores on report from fresh seeds: mean ± standard deviation (n), or, where "
-    "it was not retested, (select), which says little. * is told apart from "
-    f"LoRA at that size, - is below it (Welch's t-test, p < {LEVEL:g}, each by itself). "
+    "it was not retested, (select), which says little. Of runs with one seed the first is counted. "
+    f"* is told apart from LoRA at that size, - is below it (Welch's t-test, p < {LEVEL:g}, each by itself). "
     "--retest-methods retests them all; tenslora-search table RUN ... --form latex writes this "
     "table.",
     class_="soft",

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from tenslora_search.report.comparing import band, equal_sizes, settings, standings, titles
+from tenslora_search.report.comparing import (
+    band,
+    equal_sizes,
+    repeated,
+    settings,
+    standings,
+    titles,
+)
 from tenslora_search.report.methods import FORMS, SHARES, best_of_methods, cells, sizes
 from tenslora_search.report.reading import read_run
 from tenslora_search.report.student import quantile, tail, welch
@@ -66,6 +73,15 @@ def test_several_seeds_are_one_table(runs):
         assert one.difference == pytest.approx(one.mean - lora.mean)
 
 
+def test_a_run_that_is_named_twice_or_was_copied_is_one_search(runs):
+    copied = replace(runs["a"], folder=runs["a"].folder / "copy")
+    named = {"a": runs["a"], "again": runs["a"], "copy": copied, "b": runs["b"]}
+    groups = settings(named)
+    assert list(groups.values()) == [[runs["a"], runs["b"]]]
+    assert settings({"copy": copied, "a": runs["a"]})[next(iter(groups))] == [copied]
+    assert repeated({"a": runs["a"], "copy": copied, "b": runs["b"]}, groups) == [copied]
+
+
 def test_runs_that_were_asked_otherwise_are_no_seeds_of_one_setting(runs):
     """Their scores are not pooled; what a retest or a cut adds makes no other setting."""
 
@@ -88,7 +104,12 @@ def test_the_forms(runs):
     latex, markdown = FORMS["latex"](found), FORMS["markdown"](found)
     assert latex.count("\\\\") == len({one.method for one in found}) + 1
     assert r"\mathbf" in latex
-    assert all(f"({len(one.scores)})" in latex for one in found if not one.is_select)
+    sizes_ = sorted({one.most for one in found})
+    rows = [line.removesuffix(r" \\").split(" & ") for line in latex.splitlines() if " & " in line]
+    shown = {row[0].replace("\\", ""): row[1:] for row in rows[1:]}
+    for one in found:
+        n = "select" if one.is_select else len(one.scores)
+        assert shown[one.method][sizes_.index(one.most)].endswith(f" ({n})")
     assert (latex.count("(select)") > 0) == any(one.is_select for one in found)
     assert "_ " not in latex.replace(r"\_", "")
     assert markdown.count("\n") == len({one.method for one in found}) + 2
