@@ -4,6 +4,7 @@ on.
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,19 +72,19 @@ class Journal:
 def check_not_emptied(folder: Path) -> None:
     """`QuestionError` where the report there tells of trials, and the journal of none."""
     n_before = _lines(folder / "trials.csv", b"") - 1
-    if n_before > 0 and not _lines(folder / "trials.jsonl", b'"number"'):
+    if n_before > 0 and not _lines(folder / "trials.jsonl", rb'"event":\s*"proposed"'):
         raise QuestionError(
             f"trials.jsonl in {folder} tells of no trial, and the report there of {n_before:,}: it "
             "was emptied. The report stays; put trials.jsonl back, or begin again in a new --out."
         )
 
 
-def _lines(path: Path, holding: bytes) -> int:
-    """How many lines of a file hold something; none where there is no file."""
+def _lines(path: Path, pattern: bytes) -> int:
+    """How many lines of a file hold a pattern; none where there is no file."""
     if not path.is_file():
         return 0
     with path.open("rb") as lines:
-        return sum(holding in line for line in lines)
+        return sum(re.search(pattern, line) is not None for line in lines)
 
 
 def mend(path: Path) -> None:

@@ -23,6 +23,8 @@ from tenslora_search.report.pareto import front, picks_of
 from tenslora_search.report.reading import read_run
 from tenslora_search.report.rows import columns_of
 from tenslora_search.report.svg import log_ticks, short, ticks
+from tenslora_search.runs.events import Earlier
+from tenslora_search.runs.journal import Journal
 from tenslora_search.spec.table import QuestionError, Table
 
 ROOT = Path(__file__).parents[2]
@@ -57,9 +59,13 @@ def test_an_emptied_journal_leaves_the_report_as_it_is(write_run, tmp_path):
     folder = write_run(tmp_path / "run", 3)
     build(folder)
     before = {name: (folder / name).read_bytes() for name in FILES}
-    (folder / "trials.jsonl").write_text("")
-    with pytest.raises(QuestionError, match=r"tells of no trial, and the report there of 3"):
-        build(folder)
+    point = {"number": 3, "n_numbers": 1}
+    warm = Earlier("before", 3, point, n_params=9, step=9, score=0.5, is_same=True)
+    for left in ([], [warm]):  # what a warm start was told is no trial of its own
+        (folder / "trials.jsonl").write_text("")
+        Journal(folder / "trials.jsonl").append(*left)
+        with pytest.raises(QuestionError, match=r"tells of no trial, and the report there of 3"):
+            build(folder)
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
 
