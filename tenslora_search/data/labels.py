@@ -183,10 +183,13 @@ def holds_lists(cells: Any) -> bool:
 
 
 def name_of(label: Any) -> str:
-    """The label as text; 1, 1.0, "1", "1.0" and " 1" are the same label."""
+    """The label as text; 1, 1.0, "1", "1.0" and " 1" are the same label. Bytes that are no UTF-8
+    stay apart, as `\\xff`.
+    """
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
-    text = (label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)).strip()
+    is_bytes = isinstance(label, bytes)
+    text = (label.decode("utf-8", "backslashreplace") if is_bytes else str(label)).strip()
     return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 

@@ -32,6 +32,7 @@ def labels(
         ([True, False, True], ("False", "True"), [1, 0, 1]),
         ([" yes", "no ", "yes"], ("no", "yes"), [1, 0, 1]),
         ([b"yes", b"no", b"yes"], ("no", "yes"), [1, 0, 1]),
+        ([b"\xff", b"\xfe", b"\xff"], ("\\xfe", "\\xff"), [1, 0, 1]),
         (["1", "01", "1"], ("01", "1"), [1, 0, 1]),  # the same order in every process
         ([10**400, 0, 10**400], ("0", "1" + "0" * 400), [1, 0, 1]),
     ],
@@ -44,12 +45,31 @@ def test_classes_by_their_own_names(column, names, numbers):
 
 def test_names_that_say_nothing_or_differ_in_letters_alone_are_told_of(caplog):
     cells = {"train": pd.Series(["NA", "Pos", "pos"])}
-    tell_of_spellings(("NA", "Pos", "pos"), LabelColumn(cells, "label", "mine"))
+    column = LabelColumn(cells, "label", "mine")
+    tell_of_spellings(GOALS["classes"].read(column), column)
     missing, alike = (record.getMessage() for record in caplog.records)
     assert "1 row(s) of column 'label' of mine have the label 'NA'" in missing
     assert "'Pos' and 'pos'" in alike
-    tell_of_spellings(("NA",), LabelColumn(cells, "label", "mine", ("NA",)))
+    named = LabelColumn(cells, "label", "mine", ("NA", "Pos", "pos"))
+    tell_of_spellings(GOALS["classes"].read(named), named)
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "goal", "told"),
+    [
+        (["a|null", "a", "null"], "labels", "2 row(s) of column 'label' of mine have the label"),
+        ([["null"], ["a"], ["a", "b"]], "labels", "1 row(s) of column 'label' of mine have the"),
+        (["-", "a", "-"], "classes", "2 row(s) of column 'label' of mine have the label '-'"),
+        (["-", "+", "?"], "classes", ""),
+        (["-", "+", "NA"], "classes", "have the label 'NA', which"),
+    ],
+)
+def test_rows_whose_label_says_nothing_are_counted(cells, goal, told, caplog):
+    column = LabelColumn({"train": pd.Series(cells)}, "label", "mine")
+    tell_of_spellings(GOALS[goal].read(column), column)
+    said = "".join(record.getMessage() for record in caplog.records)
+    assert (told in said) if told else not said
 
 
 def test_classes_by_the_names_of_the_files():
