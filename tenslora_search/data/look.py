@@ -21,8 +21,8 @@ class Look:
 
     columns: Mapping[str, str]
     """by role"""
-    unused: Sequence[str]
-    """all other columns"""
+    unread: Sequence[str]
+    """all other columns, of any kind; `TaskData.unused` has those of text alone"""
     goal: str
     metric: str
     rows: Mapping[str, int]
@@ -33,7 +33,7 @@ class Look:
     def lines(self) -> list[str]:
         """As the command prints it."""
         reads = ", ".join(f"{role}={name}" for role, name in self.columns.items())
-        unused = f"; unused: {', '.join(self.unused)}" if self.unused else ""
+        unused = f"; unused: {', '.join(self.unread)}" if self.unread else ""
         rows = ", ".join(f"{count:,} rows of {split}" for split, count in self.rows.items())
         told = [f"reads {reads}{unused}", f"{rows}; goal {self.goal}, metric {self.metric}"]
         if self.classes:
@@ -71,7 +71,7 @@ def look(
     used = {*roles.inputs, *roles.labels, group}
     return Look(
         columns=roles.roles,
-        unused=tuple(one for one in map(str, source.frames["train"]) if one not in used),
+        unread=tuple(one for one in map(str, source.frames["train"]) if one not in used),
         goal=chosen,
         metric=metric,
         rows={split: len(source.frames[split]) for split in splits},

@@ -47,8 +47,8 @@ class TaskData:
     """A task as tensors for one model. `digest`: sha256 of the rows read and of how they were
     split.
 
-    `columns`: the column of each role; `unused`: columns of text that nobody named, and that are
-    not read.
+    `columns`: the column of each role; `unused`: of the columns that are not read, those of text,
+    where the inputs were found by name: perhaps they were meant (`Look.unread` has all).
     """
 
     name: str
@@ -167,7 +167,7 @@ def _targets(
     column = _label_column(source, roles, splits, is_certain=is_certain, is_cut=is_cut)
     chosen = goal or goal_for(column.cells["train"])
     targets = GOALS[chosen].read(column)
-    tell_of_spellings(targets.names, column)
+    tell_of_spellings(targets, column)
     return chosen, targets
 
 
