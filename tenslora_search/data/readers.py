@@ -143,8 +143,10 @@ def read_parquet(file: Path) -> "tuple[DataFrame, dict[str, tuple[str, ...]]]":
     named = {column: _class_names(feature) for column, feature in features}
     found = {column: names for column, names in named.items() if names}
     frame = table.to_pandas()
-    is_named = any(name is not None for name in frame.index.names)  # columns that are its index
-    return frame.reset_index(drop=not is_named), found
+    names = frame.index.names  # columns that are its index; a name beside a column of it says none
+    own = [k for k, name in enumerate(names) if name is not None and name not in frame.columns]
+    frame = frame.reset_index(level=own) if own else frame
+    return frame.reset_index(drop=True), found
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:

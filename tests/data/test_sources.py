@@ -287,6 +287,12 @@ def test_a_comma_in_a_quoted_header_separates_nothing(tmp_path):
 def test_parquet_columns_that_pandas_took_for_the_index_are_there(tmp_path):
     ROWS.set_index(ROWS.columns[0]).to_parquet(tmp_path / "own.parquet")
     assert set(read_local(tmp_path / "own.parquet").frames["train"]) == set(ROWS)
+    name, places = ROWS.columns[0], range(len(ROWS))
+    for index in (pd.RangeIndex(len(ROWS), name=name), pd.Index([*places][::-1], name=name)):
+        ROWS.set_axis(index).to_parquet(tmp_path / "own.parquet")  # named as a column beside it
+        found = read_local(tmp_path / "own.parquet").frames["train"]
+        assert found[name].tolist() == ROWS[name].tolist()
+        assert list(found.index) == [*places]
 
 
 def test_parquet_of_two_columns_of_one_name_and_of_broken_text(tmp_path):
