@@ -31,13 +31,16 @@ def plugins_first(words: list[str]) -> list[str]:
 
 
 def with_commas(message: str, words: list[str]) -> str:
-    """A usage error, with a hint where a second value of an option was taken for a command.
+    """A usage error, with a hint where a second method was taken for a command, and none is near.
 
     >>> with_commas("No such command 'LoTR'.", ["--methods", "LoRA", "LoTR"])
-    "No such command 'LoTR'. Several values of an option have commas between: LoRA,LoTR."
+    "No such command 'LoTR'. Several methods have commas between: LoRA,LoTR."
+    >>> with_commas("No such command 'tabel'.", ["--budget", "20k", "tabel"])
+    "No such command 'tabel'."
     """
     place = next((k for k, word in enumerate(words) if repr(word) in message), 0)
-    if not message.startswith("No such command") or place < 2 or words[place - 2][:2] != "--":
+    is_second = place >= 2 and words[place - 2] == "--methods"
+    if not message.startswith("No such command") or "Did you mean" in message or not is_second:
         return message
     values = ",".join(words[place - 1 : place + 1])
-    return f"{message} Several values of an option have commas between: {values}."
+    return f"{message} Several methods have commas between: {values}."
