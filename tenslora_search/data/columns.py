@@ -59,6 +59,10 @@ LABELS = (
 )
 
 
+class NoColumnsError(QuestionError):
+    """No columns of text to learn were found by their names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of the input, in the order the model reads them, and of the label; several
@@ -189,7 +193,7 @@ def _worded(
         return Columns("text", tuple(found.values()), (), (), one, tuple(found))
     if is_asked:
         wanted = "; ".join(", ".join(one.columns) for one in WORDINGS.values())
-        raise QuestionError(
+        raise NoColumnsError(
             f"no columns of text to learn; {there}. Wanted one of: {wanted} (--column prompt=NAME "
             f"names one){_half_worded(frame)}."
         )

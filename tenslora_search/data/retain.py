@@ -1,5 +1,6 @@
 """load_retained(): text that must not be forgotten, a task or a file, as tensors."""
 
+from tenslora_search.data.columns import NoColumnsError
 from tenslora_search.data.task import TaskData, load_task
 from tenslora_search.hub.places import model_writes
 from tenslora_search.spec.paths import exists, shown, typed
@@ -20,9 +21,8 @@ def load_retained(retain: str, model: str, max_length: int) -> TaskData:
             return load_task(retain, model=model, max_length=max_length)
         return load_task(data=retain, model=model, goal=goal, max_length=max_length)
     except QuestionError as error:
-        raise QuestionError(
-            f"--retain {shown(retain)}: {error} Its columns are found by their names."
-        ) from error
+        hint = " Its columns are found by their names." if isinstance(error, NoColumnsError) else ""
+        raise type(error)(f"--retain {shown(retain)}: {error}{hint}") from error
 
 
 def check_retained(retain: str, model: str) -> None:

@@ -96,9 +96,13 @@ def test_forgetting_is_the_rise_of_the_loss(tiny, rows, monkeypatch):
 
 
 def test_the_columns_of_what_is_retained_are_told_with_its_option(tmp_path, tiny_llama):
-    (tmp_path / "kept.csv").write_text("a,b\n" + "good,1\n" * 9)
-    with pytest.raises(QuestionError, match=r"^--retain .*kept.csv: no columns of text to learn"):
-        load_retained(str(tmp_path / "kept.csv"), tiny_llama, 32)
+    file = tmp_path / "kept.csv"
+    file.write_text("a,b\n" + "good,1\n" * 9)
+    with pytest.raises(QuestionError, match=r"^--retain .*kept.csv: no columns .* their names.$"):
+        load_retained(str(file), tiny_llama, 32)
+    file.write_text("")
+    with pytest.raises(QuestionError, match=r"^--retain .*kept.csv is empty.$"):
+        load_retained(str(file), tiny_llama, 32)
 
 
 @pytest.mark.parametrize(
