@@ -34,25 +34,27 @@ def narrowed(
     return {**parameters, "map": Choice(tuple(pairs))}
 
 
-def nothing_held(space: Space, lost: str) -> NothingFitsError:
+def nothing_held(space: Space, lost: str, *, is_all: bool) -> NothingFitsError:
     """The error of a space whose structures fit the budget, and break a limit: all of them, or a
     method that was named, `lost`.
     """
     limits = space.limits
-    what = f"method {lost} has nothing" if space.own else f"nothing in space {space.name} has"
+    what = f"method {lost} has nothing of" if space.own else f"nothing in space {space.name} has"
+    if space.own and len(space.own) > 1 and is_all:
+        what, lost = "none of the methods has anything of", ""
     rank = f"ranks up to {limits.max_rank} and " if limits.max_rank is not None else ""
     hint = "change --min-budget, --max-rank or --budget"
-    if space.own and len(space.own) > 1:
+    if space.own and len(space.own) > 1 and lost:
         hint += f", or leave {lost} out of --methods"
     return NothingFitsError(
-        f"{what}{' of' if space.own else ''} {rank}from {format_count(limits.min_params)} to "
+        f"{what} {rank}from {format_count(limits.min_params)} to "
         f"{format_count(space.budget)} parameters{_why(space, lost)}; {hint}."
     )
 
 
 def _why(space: Space, lost: str) -> str:
     """Of a method whose updates are no low-rank pair, at any size."""
-    if not space.own or space.limits.max_rank is None:
+    if not space.own or not lost or space.limits.max_rank is None:
         return ""
     structure = space.structure(lost, space.sites(lost)[0], {})
     is_dense = structure.after != AS_IS or structure.networks[0].form.dense
@@ -86,7 +88,7 @@ def fitting(space: S) -> S:
     lost = [text for text in fitting if text not in divided]
     if not divided or (lost and space.own and not space.leaves_out):
         if space.limits != ANY:
-            raise nothing_held(space, lost[0])
+            raise nothing_held(space, lost[0], is_all=not divided)
         names = ", ".join(values_of(space.parameter(lost[0], "allocator")))
         what = f"method {lost[0]}" if space.own else "no structure of it"
         raise QuestionError(

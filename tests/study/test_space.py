@@ -427,6 +427,9 @@ def test_limits_that_nothing_keeps_to_are_one_line(tmp_path):
     for names in (["LoRAN", "LoRA"], ["LoRA", "QuanTA"]):
         with pytest.raises(NothingFitsError, match=r"method (LoRAN|QuanTA) has .* are dense"):
             SearchSpace.load("default", PLAIN, 6_000, max_rank=2, methods=names)
+    for names in (["all"], ["LoRA", "LoTR"]):  # there is none that could be left out
+        with pytest.raises(NothingFitsError, match=r"^none of the methods .* or --budget\.$"):
+            SearchSpace.load("default", PLAIN, 6_000, max_rank=1, min_budget=5_999, methods=names)
     path = tmp_path / "mine.toml"
     path.write_text('map = "sinter"\n')
     with pytest.raises(QuestionError, match="--max-rank is about updates that are a low-rank"):
