@@ -68,7 +68,7 @@ def _about(entry: Any) -> str:
         return ", ".join(entry.model_types)
     if hasattr(entry, "prompt_of"):  # a wording
         return f"of columns {', '.join(entry.columns)}"
-    return f"for {entry.library}: {entry.about}"  # a format
+    return f"for {entry.library}" + (f": {entry.about}" if entry.about else "")  # a format
 
 
 def _knob(knob: Knob) -> str:

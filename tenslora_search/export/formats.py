@@ -23,8 +23,6 @@ class Format:
 
     save: Callable[..., Mapping[str, Pair] | None]
     """(adapter, folder, **options): writes; of a LoRA checkpoint, the pairs in it"""
-    about: str
-    """what the folder is"""
     library: str
     """as hubs name it"""
     load: str
@@ -33,6 +31,8 @@ class Format:
     """whether the folder is of use only beside the base model"""
     options: tuple[str, ...] = ()
     """of `save`, which an export may set"""
+    about: str = ""
+    """what the folder is, for `list`"""
 
     def check(self, name: str, asked: Mapping[str, object]) -> None:
         """`QuestionError` for an option that this format, of this name, does not have, or a
@@ -76,25 +76,25 @@ FORMATS: Table[Format] = Table(
     {
         "peft": Format(
             write_peft,
-            "a LoRA checkpoint, the same update exactly (--rank, --uniform-rank, --no-head)",
             "peft",
             imports="from peft import PeftModel\n",
             load=f"base = {_BASE}{{head}}model = PeftModel.from_pretrained(base, folder).eval()\n",
             options=("rank", "uniform_rank", "head"),
+            about="a LoRA checkpoint, the same update exactly (--rank, --uniform-rank, --no-head)",
         ),
         "native": Format(
             _save_native,
-            "the factors alone, the smallest",
             "tenslora-search",
             imports="from tenslora_search import load_adapter\n",
             load=f"model = {_BASE}load_adapter(model.eval(), folder)\n",
+            about="the factors alone, the smallest",
         ),
         "merged": Format(
             _save_merged,
-            "a whole model, no adapter left",
             "transformers",
             load="model = {auto}.from_pretrained(folder).eval()\n",
             needs_base=False,
+            about="a whole model, no adapter left",
         ),
     },
 )

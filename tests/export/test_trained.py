@@ -21,10 +21,12 @@ from tenslora_search.data.goals import Classes, Labels
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
 from tenslora_search.export.card import TAG, Facts, card
-from tenslora_search.export.formats import FORMATS
+from tenslora_search.export.formats import FORMATS, Format
 from tenslora_search.export.target import export_folder
 from tenslora_search.export.trained import base_of, export_trained, load_trained
+from tenslora_search.listing import lines_of
 from tenslora_search.nn.places import geometry_of
+from tenslora_search.spec import declared
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.pack import Pack
@@ -355,6 +357,21 @@ def test_no_text_of_a_run_becomes_code(kind, digits, tmp_path):
         calls = {ast.unparse(n.func) for t in trees for n in ast.walk(t) if isinstance(n, ast.Call)}
         assert not any("system" in call for call in calls)
         assert "\n<script>" not in text
+
+
+def test_a_format_of_a_plugin_needs_three_things(monkeypatch):
+    monkeypatch.setitem(FORMATS._entries, "mine", Format(lambda *_: None, "peft", "load()"))
+    assert lines_of("format")["mine"] == "for peft"
+    assert lines_of("format")["native"].endswith(": the factors alone, the smallest")
+
+
+def test_the_names_of_formats_are_read_from_their_table_alone(monkeypatch, tmp_path):
+    assert declared.declared_formats() == tuple(FORMATS)
+    (tmp_path / "export").mkdir()
+    tables = 'OTHER: T = Table("other", {"a": 1})\nFORMATS: T = Table("format", {"b": 2})\n'
+    (tmp_path / "export" / "formats.py").write_text(tables)
+    monkeypatch.setattr(declared, "ROOM", tmp_path / "data")
+    assert declared.declared_formats() == ("b",)
 
 
 def test_a_card_asks_a_pipeline_for_all_labels_where_rows_have_several(digits, tmp_path):
