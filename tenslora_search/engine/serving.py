@@ -246,8 +246,9 @@ class Serving:
     @property
     def _split(self) -> int:
         """Packs that the trials of a rung are cut into: on GPUs none goes without."""
-        task = TASKS[self.question.task].split if self.question.task else SPLIT
-        return self.question.split or (self._n_workers if self._on_gpu else task)
+        asked = self.question
+        task = TASKS[asked.task].split_of(asked.model) if asked.task else SPLIT
+        return asked.split or (self._n_workers if self._on_gpu else task)
 
     def _probe(self) -> Probe | None:
         """Asks a worker, once, how many trials like the first ones it takes at a time."""

@@ -239,6 +239,7 @@ def test_trials_of_digits_are_cut_into_two_packs_on_cpus(tmp_path):
     source = serving_of(tmp_path, trials=16, split=None)
     assert [len(source.next_work().numbers) for _ in range(2)] == [8, 8]
     assert {one.split for name, one in TASKS.items() if name != "digits"} == {SPLIT}
+    assert TASKS["digits"].split_of("google/vit-base-patch16-224") == SPLIT
 
 
 def test_a_slow_narrow_pack_does_not_decide_what_is_kept(tmp_path):

@@ -69,7 +69,8 @@ class Task:
     """of a search"""
     split: int = SPLIT
     """packs that the trials of a rung are cut into on CPUs: many keep many cores busy; of a model
-    whose steps take milliseconds few are faster, as a step costs nearly the same in a wide pack
+    whose steps take milliseconds few are faster, as a step costs nearly the same in a wide pack.
+    It is about the task's usual model; `split_of` says what another has
     """
     goal: str = "classes"
     """what is learnt: a name in `data.goals.GOALS`"""
@@ -87,6 +88,10 @@ class Task:
         """The model that is searched when none is named."""
         usual = DEFAULT_WRITER if self.wording else DEFAULT_MODELS[self.kind]
         return self.own_model or usual
+
+    def split_of(self, model: str) -> int:
+        """Packs that the trials of a rung are cut into for a model."""
+        return self.split if model == self.model else SPLIT
 
     @property
     def needs_network(self) -> bool:
