@@ -95,7 +95,8 @@ ABOUT = tag(
     "Of each method and run, the trial with the highest select score of at most so many "
     "parameters; its scores on report from fresh seeds: mean ± standard deviation (n), or, where "
     "it was not retested, (select), which says little. Of runs with one seed the first is counted. "
-    f"* is told apart from LoRA at that size, - is below it (Welch's t-test, p < {LEVEL:g}, each by itself). "
+    "* is told apart from LoRA at that size, - is below it (Welch's t-test, "
+    f"p < {LEVEL:g}, each by itself). "
     "--retest-methods retests them all; tenslora-search table RUN ... --form latex writes this "
     "table.",
     class_="soft",
