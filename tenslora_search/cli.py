@@ -210,19 +210,15 @@ def table(
     """Methods at equal sizes, with mean, spread and significance, for a paper: runs that differ in
     their seeds alone are one table.
     """
-    from tenslora_search.report.comparing import repeated, settings, titles
-    from tenslora_search.report.methods import FORMS, cells, counted
+    from tenslora_search.report.comparing import said_of, settings
+    from tenslora_search.report.methods import FORMS, cells
     from tenslora_search.report.reading import read_run
 
     write = FORMS[form]
     records = {str(run): read_run(run) for run in runs}
     groups = settings(records)
-    for one, title in titles(groups).items():
-        folders = ", ".join(str(run.folder) for run in groups[one])
-        print(f"{title}: {folders}; {counted(groups[one])}", file=sys.stderr)
-    for run in repeated(records, groups):
-        said = f"{run.folder}: not counted, a run of its setting and seed stands before it"
-        print(said, file=sys.stderr)
+    for line in said_of(records, groups):
+        print(line, file=sys.stderr)
     print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 

@@ -53,10 +53,20 @@ def settings(runs: Runs) -> dict[Setting, list[RunRecord]]:
     return groups
 
 
-def repeated(runs: Runs, groups: Mapping[Setting, Sequence[RunRecord]]) -> list[RunRecord]:
-    """Those that `settings` left out."""
-    counted = {id(run) for group in groups.values() for run in group}
-    return [run for run in runs.values() if id(run) not in counted]
+def said_of(runs: Runs, groups: Mapping[Setting, Sequence[RunRecord]]) -> list[str]:
+    """A line a setting, with its folders and what n counts; and one a run that `settings` left
+    out.
+    """
+    found = [
+        f"{title}: {', '.join(str(run.folder) for run in groups[one])}; {counted(groups[one])}"
+        for one, title in titles(groups).items()
+    ]
+    there = {id(run) for group in groups.values() for run in group}
+    return found + [
+        f"{run.folder}: not counted, a run of its setting and seed stands before it"
+        for run in runs.values()
+        if id(run) not in there
+    ]
 
 
 def titles(groups: Iterable[Setting]) -> dict[Setting, str]:
