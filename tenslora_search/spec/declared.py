@@ -43,8 +43,9 @@ def declared_metrics() -> dict[str, Mapping[str, Any]]:
 def declared_formats() -> tuple[str, ...]:
     """The names in FORMATS, whose functions need torch."""
     for node in _tree(ROOM.parent / "export" / "formats.py").body:
-        is_it = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "FORMATS"
-        if is_it and isinstance(node.value, ast.Call):
+        if not isinstance(node, ast.AnnAssign) or ast.unparse(node.target) != "FORMATS":
+            continue
+        if isinstance(node.value, ast.Call):
             rows = next(one for one in node.value.args if isinstance(one, ast.Dict))
             return tuple(ast.literal_eval(key) for key in rows.keys if key)
     return ()
