@@ -214,8 +214,9 @@ def _alone() -> Any:
             self.rung += 1
             self.pack.advance(round(self.setting.max_steps / ETA ** (RUNGS - self.rung)))
             (score,) = self.pack.scores(self.data.select)
+            score = score if math.isfinite(score) else -math.inf
             return {
-                "score": score if math.isfinite(score) else -math.inf, "share": ETA ** (self.rung - 1),
+                "score": score, "share": ETA ** (self.rung - 1),
                 "done": self.rung == RUNGS, "told": time.time(), "spec": self.spec.to_json(),
             }  # fmt: skip
 
