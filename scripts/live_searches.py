@@ -3,7 +3,7 @@
     python scripts/live_searches.py run --task trec --data DATA/trec --model MINILM --seed 0 \
         --out live --ways "ours" "ours --sampler random --pruner none" "tune tpe asha 8 reuse"
     python scripts/live_searches.py referee --task trec --data DATA/trec --model MINILM --out live
-    python scripts/live_searches.py table live --curves reports/curves/trec
+    python scripts/live_searches.py table --out live --curves reports/curves/trec
 
 Same space, budget, trial code, steps, rungs and precision. `ours OPTIONS` is the command of the
 README, without retests. `tune SAMPLER PRUNER N` is a Tuner with OptunaSearch (tpe or random; one
@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.budget import parse_count
@@ -202,7 +203,7 @@ def _alone() -> Any:
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.cleanup()
             self.rung = 0
-            self.spec = self.space.trial(new_config, hash(self.trial_id) % 2**31)
+            self.spec = self.space.trial(new_config, crc32(json.dumps(new_config).encode()))
             steps, batch = self.setting.max_steps, self.setting.batch_size
             model, anew = self.backbone
             pack = Pack(model, self.data, [self.spec], max_steps=steps, batch_size=batch, anew=anew)
@@ -213,8 +214,9 @@ def _alone() -> Any:
             self.rung += 1
             self.pack.advance(round(self.setting.max_steps / ETA ** (RUNGS - self.rung)))
             (score,) = self.pack.scores(self.data.select)
+            score = score if math.isfinite(score) else -math.inf
             return {
-                "score": score if math.isfinite(score) else 0.0, "share": ETA ** (self.rung - 1),
+                "score": score, "share": ETA ** (self.rung - 1),
                 "done": self.rung == RUNGS, "told": time.time(), "spec": self.spec.to_json(),
             }  # fmt: skip
 
@@ -315,6 +317,7 @@ def table(options: argparse.Namespace) -> None:
             Moment(end.seconds, end.n_begun, share(members)) for end, members in fronts(one["ends"])
         ]
         for one in searches(options.out)
+        if one["ends"]
     }
     best = max(curve[-1].share for (way, _), curve in curves.items() if way.startswith("tune"))
     print(
@@ -326,7 +329,10 @@ def table(options: argparse.Namespace) -> None:
     of: Callable[[Moment], float] = lambda moment: moment.seconds  # noqa: E731
     top = max(curve[-1].share for curve in curves.values())
     for one in searches(options.out):
-        curve = curves[one["way"], one["seed"]]
+        curve = curves.get((one["way"], one["seed"]))
+        if curve is None:
+            print(f"| {one['way']} | {one['seed']} | 0 |  |  |  |  |  |  | {one['seconds']:.0f} |")
+            continue
         times = [time_to(curve, target * best, of) for target in TARGETS]
         times.append(time_to(curve, 0.95 * top, of))
         cells = " | ".join("-" if math.isinf(at) else f"{at:.0f}" for at in times)

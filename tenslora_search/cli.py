@@ -21,7 +21,7 @@ from tenslora_search.origins import is_nothing_said, origins_told, with_origins
 from tenslora_search.runs.provenance import COMMAND, printable
 from tenslora_search.spec.budget import parse_pack, parse_seconds
 from tenslora_search.spec.paths import shown
-from tenslora_search.spec.plugins import blamed, load_plugins
+from tenslora_search.spec.plugins import blamed, load_plugins, raised_by
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.streams import open_streams, printing, unsaid
 from tenslora_search.words import check_words, plugins_first, with_commas
@@ -320,6 +320,8 @@ def _answered(words: list[str]) -> int:
             return 0
         return _say(blamed(ended), 2)
     except OSError as error:
+        if raised_by(error):
+            return _say(blamed(error), 2)
         if error.filename is not None:
             return _say(f"{shown(str(error.filename))}: {error.strerror}.", 2)
         why = unsaid(error)

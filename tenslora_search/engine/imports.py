@@ -15,8 +15,8 @@ def bring(names: Sequence[str]) -> None:
     is_enabled = gc.isenabled()
     gc.disable()
     try:
-        with suppress(Exception):
-            for name in names:
+        for name in names:
+            with suppress(Exception):
                 import_module(name)
     finally:
         if is_enabled:

@@ -80,7 +80,8 @@ def on_loopback() -> Generator[None]:
 def needed_alone() -> Generator[None]:
     """Within it Ray starts no process that a search on one machine has no use for: those that scale
     a cluster, send workers' output to the driver, and serve a dashboard. Each takes a second or
-    more of the processor to start, and `ray.init` waits for the last.
+    more of the processor to start, and `ray.init` waits for the last. In a version of Ray that has
+    them elsewhere all are started.
     """
     if any(_found(path) is None for path in NODE):
         yield

@@ -59,6 +59,10 @@ def of_columns(tensor: Tensor, columns: Columns) -> Tensor:
     return tensor[..., columns.start : columns.start + columns.width]
 
 
+RESTING: list[Update] = []
+"""In the place of a site's updates while they are made anew."""
+
+
 class Site(nn.Module):
     """A frozen map with the updates of the projections it holds: one, or several in a fused map,
     each over its own columns.
@@ -75,8 +79,8 @@ class Site(nn.Module):
         self.is_called = self.is_read = False
 
     def rest(self) -> None:
-        """Lets go of the updates; to be called now is an error."""
-        self.updates, self._serves = [], 0
+        """Lets go of the updates, which are about to be made anew; to be called now is an error."""
+        self.updates = RESTING
 
     def serve(self, updates: list[Update]) -> None:
         """Begins a forward pass with these updates; neither called nor read."""
@@ -110,13 +114,10 @@ class Site(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # x: (trial * batch, ..., input)
         self.is_called = True
-        if not torch.compiler.is_compiling() and self._serves != id(self):
-            raise QuestionError(
-                f"{self.name} is in a copy of a part of the model, which its adapter does not "
-                "reach; copy or wrap (nn.DataParallel) the whole model, and give each thread that "
-                "trains a copy of its own."
-            )
-        if not self.updates:
+        updates = self.updates  # once: another thread may be about to change them
+        if not torch.compiler.is_compiling():
+            self._check_served(updates)
+        if not updates:
             return self.frozen(x)
         if (
             x.shape[0] % self.n_trials
@@ -126,11 +127,23 @@ class Site(nn.Module):
                 "a time (--pack 1)."
             )
         if torch.compiler.is_compiling() or not self._is_plain:
-            return self._by_autograd(x)
-        spans = [(one.first, one.last, one.columns, len(one.matrices)) for one in self.updates]
-        matrices = [matrix for one in self.updates for matrix in one.matrices]
+            return self._by_autograd(x, updates)
+        spans = [(one.first, one.last, one.columns, len(one.matrices)) for one in updates]
+        matrices = [matrix for one in updates for matrix in one.matrices]
         y: Any = _Product.apply(x, self.frozen, self.n_trials, spans, *matrices)
         return y
+
+    def _check_served(self, updates: list[Update]) -> None:
+        if updates is RESTING:
+            raise QuestionError(
+                f"{self.name} is called in one thread while its updates are made in another; give "
+                "each thread that trains a copy of the model of its own."
+            )
+        if self._serves != id(self):
+            raise QuestionError(
+                f"{self.name} is in a copy of a part of the model, which its adapter does not "
+                "reach; copy or wrap (nn.DataParallel) the whole model."
+            )
 
     @property
     def _is_plain(self) -> bool:
@@ -147,11 +160,11 @@ class Site(nn.Module):
             and not frozen._forward_pre_hooks
         )
 
-    def _by_autograd(self, x: Tensor) -> Tensor:
+    def _by_autograd(self, x: Tensor, updates: list[Update]) -> Tensor:
         y = self.frozen(x)
         rows = x.reshape(self.n_trials, -1, x.shape[-1]).to(y.dtype)
         wide = y.reshape(self.n_trials, -1, y.shape[-1]).clone()
-        for one in self.updates:
+        for one in updates:
             product = rows[one.first : one.last]
             for matrix in one.matrices:
                 product = torch.bmm(product, matrix.to(y.device, y.dtype))

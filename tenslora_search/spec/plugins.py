@@ -5,6 +5,7 @@ A run folder names its plugins, but only who runs a command decides which files 
 
 import hashlib
 import importlib
+import logging
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from tenslora_search.spec.homes import HOMES
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.table import QuestionError, Table, shortened
 
+LOGGER = logging.getLogger("tenslora_search")
 CLOSED = {
     "tenslora_search.spec.metrics.NOISE": "METRICS.add tells it",
     "tenslora_search.spec.metrics.GOAL_METRICS": "GOALS.add tells it",
@@ -81,7 +83,7 @@ def load_plugin(path: str | Path) -> ModuleType:
         exec(compile(content, str(file), "exec"), module.__dict__)
     except BaseException as error:
         _remove(one for one in added() if str(one) not in before)
-        if isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, Exception | SystemExit):  # Ctrl-C, a signal
             raise
         raise QuestionError(
             f"--plugin {shortened(str(path))}: {_told(error, file)[:300]}"
@@ -103,23 +105,27 @@ def _told(error: BaseException, file: Path) -> str:
     return f"line {line}: {what}" if line else what
 
 
+def raised_by(error: BaseException) -> Path | None:
+    """The file of the loaded plugin that an error went through, the innermost; None if none."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return next((Path(one) for one in reversed(files) if Path(one) in _loaded), None)
+
+
 def blamed(error: BaseException) -> str:
-    """The line on an error that an entry of a loaded plugin raised, or that came of what it gave;
-    where none can have done so, the error goes on.
+    """The line on an error that an entry of a loaded plugin raised, or that may come of what it
+    gave; where none is loaded, the error goes on. Its traceback is told at the level debug.
     """
-    if not _loaded:
+    plugin = raised_by(error)
+    if not _loaded or (plugin is None and isinstance(error, SystemExit)):
         raise error
-    frames = traceback.extract_tb(error.__traceback__)
-    of_plugins = [file for file in _loaded if any(one.filename == str(file) for one in frames)]
-    if of_plugins:
-        return f"--plugin {of_plugins[-1].name}: {_told(error, of_plugins[-1])[:300]}"
-    if isinstance(error, SystemExit):
-        raise error
-    said, last = f"{type(error).__name__}: {error}", frames[-1]
+    LOGGER.debug("an error beside plugins", exc_info=error)
+    if plugin is not None:
+        return f"--plugin {plugin.name}: {_told(error, plugin)[:300]}"
+    said, last = f"{type(error).__name__}: {error}", traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"with --plugin {', '.join(file.name for file in _loaded)}: {said[:300]} ({last.name} in "
         f"{Path(last.filename).name}); the checks of tenslora_search.testing say which entry gives "
-        "something else than it should."
+        "something else than it should, --log-level debug shows the traceback."
     )
 
 

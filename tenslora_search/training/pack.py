@@ -64,6 +64,8 @@ class Pack:
         """the place in the pack of each trial as the caller counts them"""
         self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step = max_steps, from_step
+        self._expected = from_step
+        """the step up to which what records steps has been told of them"""
         self._rules = [Rules.of(spec, max_steps) for spec in self.specs]
         self._acting = [row for row, rules in enumerate(self._rules) if rules.acts]
         self.device = next(model.parameters()).device
@@ -119,8 +121,8 @@ class Pack:
         """
         steps = range(self.step, to_step)
         self._losses_sum.zero_()
-        later = range(to_step, max(to_step, goal or to_step))
-        self._walk(steps, later=later)
+        self._expect(max(to_step, goal or to_step))
+        self._walk(steps)
         self.step = to_step
         means = (self._losses_sum / max(1, len(steps))).tolist()
         return [means[row] for row in self._rows]
@@ -133,6 +135,7 @@ class Pack:
         usual = sorted(self.batches.plan(steps)[1])[n_steps // 2]
         synchronize = torch.cuda.synchronize if self.device.type == "cuda" else lambda: None
         seconds = 0.0
+        self._replay.expect([usual] * 2 * n_steps)
         for _ in ("warm", "timed"):
             synchronize()
             began = time.perf_counter()
@@ -141,10 +144,14 @@ class Pack:
             seconds = time.perf_counter() - began
         return seconds / n_steps
 
-    def _walk(self, steps: range, width: int | None = None, later: range = range(0)) -> None:
-        """Trains step after step, texts cut to each batch's width or to the one given; `later`:
-        the steps of further calls.
-        """
+    def _expect(self, end: int) -> None:
+        """Tells what records steps of all up to `end`, each once."""
+        if self._replay.records and end > self._expected:
+            self._replay.expect(self.batches.plan(range(self._expected, end))[1])
+            self._expected = end
+
+    def _walk(self, steps: range, width: int | None = None) -> None:
+        """Trains step after step, texts cut to each batch's width or to the one given."""
         rows, widths = self.batches.plan(steps)
         # All at once onto the device, so that no step waits for the host.
         plan = _Inputs.plan(rows, steps, self._rules).to(self.device)
@@ -154,8 +161,7 @@ class Pack:
             for place, values in zip(self._inputs, plan, strict=True):
                 place.copy_(values[index])
 
-        coming = self.batches.plan(later)[1] if later else ()
-        self._replay.run([width] * len(steps) if width else widths, put_in_place, coming)
+        self._replay.run([width] * len(steps) if width else widths, put_in_place)
 
     def _train(self, width: int) -> None:
         """One step of all trials on the rows in `_inputs`, their texts cut to `width`."""

@@ -22,22 +22,29 @@ class Replay:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._records = device.type == "cuda"
         self._n_run = 0
+        self._left: Counter[int] = Counter()
+        """steps that are still to come, by width"""
         self._pool = torch.cuda.graph_pool_handle() if self._records else None
 
-    def run(
-        self, widths: Sequence[int], before: Callable[[int], None], later: Sequence[int] = ()
-    ) -> None:
-        """A step for each width in turn; `before(index)` puts the step's inputs into place.
-        `later`: the widths of steps that further calls will ask for.
+    @property
+    def records(self) -> bool:
+        return self._records
+
+    def expect(self, widths: Sequence[int]) -> None:
+        """Says which steps will be asked for, in however many calls: what comes often among them
+        pays.
         """
-        left = Counter(widths) + Counter(later)
+        self._left.update(widths)
+
+    def run(self, widths: Sequence[int], before: Callable[[int], None]) -> None:
+        """A step for each width in turn; `before(index)` puts the step's inputs into place."""
         for index, width in enumerate(widths):
             before(index)
             if (
-                self._n_run >= WARM_UPS
+                self._records
+                and self._n_run >= WARM_UPS
                 and width not in self._graphs
-                and self._records
-                and left[width] >= WORTHWHILE
+                and self._left[width] >= WORTHWHILE
             ):
                 self._record(width)
             graph = self._graphs.get(width)
@@ -45,7 +52,7 @@ class Replay:
                 graph.replay()
             else:
                 self._step(width)
-            left[width] -= 1
+            self._left[width] -= 1
             self._n_run += 1
 
     def forget(self) -> None:

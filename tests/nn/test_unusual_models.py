@@ -137,6 +137,23 @@ def test_calls_from_several_threads(tiny, small_spec, perturb):
         assert all(torch.equal(found, expected) for found in threads.map(call, range(40)))
 
 
+def test_calls_with_gradients_from_several_threads_are_right_or_refused(tiny, small_spec, perturb):
+    from concurrent.futures import ThreadPoolExecutor
+
+    model, inputs = tiny("bert")
+    perturb(attach(model, small_spec("qkv", "cp", geometry_of(model))))
+    expected = model(**inputs).logits
+
+    def call(_):
+        try:
+            return torch.equal(model(**inputs).logits, expected)
+        except QuestionError as error:
+            return "copy of the model" in str(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(call, range(300)))
+
+
 class Tied(nn.Module):
     """Two maps of one weight."""
 

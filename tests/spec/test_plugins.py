@@ -208,11 +208,21 @@ def test_what_a_file_raises_is_told_with_its_line(tmp_path, text, told):
         load_plugin(path)
 
 
+def test_an_error_of_the_system_that_an_entry_raised_is_the_plugins(tmp_path, monkeypatch, capsys):
+    from tenslora_search import cli
+
+    path = tmp_path / "mine.py"
+    path.write_text("def fails(*words, **options):\n    raise BrokenPipeError('no server')\n")
+    monkeypatch.setattr(cli, "app", load_plugin(path).fails)
+    assert cli._answered(["list", "tasks"]) == 2
+    assert "--plugin mine.py: line 2: BrokenPipeError: no server" in capsys.readouterr().err
+
+
 def test_an_error_of_an_entry_is_one_line_without_plugins_it_goes_on(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text("def fails(how):\n    raise how\n")
     module = load_plugin(path)
-    for how in (RuntimeError("a\nb"), SystemExit(9)):
+    for how in (RuntimeError("a\nb"), SystemExit(9), BrokenPipeError("b")):
         with pytest.raises(type(how)) as error:
             module.fails(how)
         assert re.search(r"--plugin mine.py: line 2: \w+: ", told := blamed(error.value))

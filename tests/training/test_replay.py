@@ -20,9 +20,13 @@ def replay(monkeypatch) -> tuple[Replay, list[int]]:
 
 
 def walk(one: Replay, n_at_once: int, *, tells_more: bool) -> None:
+    if tells_more:
+        one.expect(WIDTHS)
     for start in range(0, len(WIDTHS), n_at_once):
-        end = start + n_at_once
-        one.run(WIDTHS[start:end], lambda index: None, WIDTHS[end:] if tells_more else ())
+        part = WIDTHS[start : start + n_at_once]
+        if not tells_more:
+            one.expect(part)
+        one.run(part, lambda index: None)
 
 
 @pytest.mark.parametrize("n_at_once", [1, 4, len(WIDTHS)])
