@@ -217,8 +217,7 @@ def table(
     write = FORMS[form]
     records = {str(run): read_run(run) for run in runs}
     groups = settings(records)
-    for line in said_of(records, groups):
-        print(line, file=sys.stderr)
+    print("\n".join(said_of(records, groups)), file=sys.stderr)
     print("\n".join(write(cells(group)) for group in groups.values()), end="")
 
 
