@@ -192,10 +192,12 @@ def _worded(
         found = {name: column for name, column in named.items() if column}
         return Columns("text", tuple(found.values()), (), (), one, tuple(found))
     if is_asked:
-        wanted = "; ".join(", ".join(one.columns) for one in WORDINGS.values())
+        fitting = [one for one in WORDINGS.values() if not kinds or one.kind in kinds]
+        wanted = "; ".join(", ".join(one.columns) for one in fitting)
+        of_goal = " for this --goal" if kinds else ""
         raise NoColumnsError(
-            f"no columns of text to learn; {there}. Wanted one of: {wanted} (--column prompt=NAME "
-            f"names one){_half_worded(frame)}."
+            f"no columns of text to learn{of_goal}; {there}. Wanted one of: {wanted} (--column "
+            f"{fitting[0].columns[0]}=NAME names one){_half_worded(frame)}."
         )
     return None
 

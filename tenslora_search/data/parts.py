@@ -116,7 +116,7 @@ def _cut(
             raise QuestionError(
                 f"train has {len(groups):,} rows, {groups.max() + 1:,} of them different: too few "
                 f"to cut a {part} split from; "
-                "a class needs 3 different rows, or 2 where there is a test split."
+                "3 different rows are needed, of each class, or 2 where there is a test split."
             )
     if fit_rows is not None:
         if fit_rows < 1:

@@ -204,10 +204,16 @@ def _report_split(source: Source, roles: Columns, task: Task | None) -> str | No
         if task and task.report_split.startswith("validation")
         else ("test", "validation")
     )
-    return next(
-        (split for split in wanted if split in source.frames and roles.labelled(source, split)),
-        None,
-    )
+    there = [split for split in wanted if split in source.frames]
+    found = next((split for split in there if roles.labelled(source, split)), None)
+    for split in there[: there.index(found) if found else None]:
+        LOGGER.warning(
+            "%s of %s is left out: it has no labels, or no texts to learn, by the columns of train "
+            "(%s); its columns are %s. What is reported is scored on %s",
+            split, source.origin, ", ".join(dict.fromkeys(roles.roles.values())),
+            ", ".join(map(str, source.frames[split])), found or "rows cut from train",
+        )  # fmt: skip
+    return found
 
 
 def _label_column(

@@ -16,7 +16,7 @@ from tenslora_search.data.metrics import METRICS
 from tenslora_search.export.cost import Cost
 from tenslora_search.export.formats import HEAD_CODE, HEAD_IMPORTS, Format
 from tenslora_search.runs.provenance import versions
-from tenslora_search.spec.metrics import SHOWN
+from tenslora_search.spec.metrics import SHOWN, is_loss
 from tenslora_search.spec.served import Served, served
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
@@ -193,6 +193,7 @@ def _lines(data: Mapping[str, Any], indent: str = "  ") -> str:
 def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
     task = facts.goal.pipeline[facts.reads]
     metric = METRICS[facts.metric].hub_name
+    sign, name = (-1, metric) if is_loss(facts.metric) else (1, facts.metric)
     results = [
         EvalResult(
             task_type=task,
@@ -200,10 +201,10 @@ def _front_matter(facts: Facts, base: Base, format: Format, title: str) -> str:
             dataset_name=facts.task,
             dataset_split="report",
             metric_type=metric,
-            metric_name=f"{facts.metric} on report, {what}",
+            metric_name=f"{name} on report, {what}",
             metric_value=value,
         )
-        for what, value in _reported(facts.report_scores).items()
+        for what, value in _reported([sign * score for score in facts.report_scores]).items()
     ]
     return ModelCardData(
         base_model=base.hub,
@@ -254,11 +255,7 @@ def _rows(facts: Facts, spec: TrialSpec) -> str:
             else "see below",
         ),
         ("served as", _served(facts.served or served(spec.adapter))),
-        *(
-            [("compressed", facts.cost.said(facts.metric, facts.served.rank or 0))]
-            if facts.cost and facts.served
-            else []
-        ),
+        *([("compressed", facts.cost.said(facts.metric))] if facts.cost else []),
         ("written with", ", ".join(f"{name} {one}" for name, one in versions(WRITERS).items())),
     ]
     return "\n".join(f"| {name} | {value} |" for name, value in rows)

@@ -17,33 +17,40 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of a compression: how far the update moved, and the score on select before and after it."""
+    """Of a compression: to what rank, how far the update moved, and the score on select before and
+    after it.
+    """
 
+    rank: int
     distance: float
     """||whole - compressed|| / ||whole||, Frobenius, over all maps"""
     before: float | None = None
     after: float | None = None
     """None where the data are not at hand, or the weights take no update"""
 
-    def said(self, metric: str, rank: int) -> str:
+    def said(self, metric: str) -> str:
         """In one line."""
-        moved = f"compressed to rank {rank}: the update moved by {self.distance:.2%} of its norm"
+        moved = (
+            f"compressed to rank {self.rank}: the update moved by {self.distance:.2%} of its norm"
+        )
         if self.before is None or self.after is None:
             return f"{moved}; not scored here"
         return f"{moved}; {metric} on select {self.before:.4f} before, {self.after:.4f} after"
 
 
-def cost_of(adapter: Adapter, pairs: Mapping[str, Pair], goal: Goal, split: Split | None) -> Cost:
-    """Of `pairs` in place of the adapter. It is taken off its model, which has the pairs in its
-    weights afterwards.
+def cost_of(
+    adapter: Adapter, pairs: Mapping[str, Pair], rank: int, goal: Goal, split: Split | None
+) -> Cost:
+    """Of `pairs` of that rank, padded perhaps, in place of the adapter. It is taken off its model,
+    which has the pairs in its weights afterwards.
     """
     distance = _distance(module_pairs(adapter), pairs)
     if split is None:
-        return Cost(distance)
+        return Cost(rank, distance)
     model = adapter.model.eval()
     before = score(model, goal, split)
     add_to_weights(adapter, pairs)
-    return Cost(distance, before, score(model, goal, split))
+    return Cost(rank, distance, before, score(model, goal, split))
 
 
 @torch.no_grad()

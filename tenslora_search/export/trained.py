@@ -114,7 +114,8 @@ def export_trained(
             shutil.copytree(model_place(model), folder / "base")
         facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
         if isinstance(pairs, Mapping):
-            cost = _cost(adapter, pairs, facts, select) if options.get("rank") else None
+            rank = options.get("rank")
+            cost = _cost(adapter, pairs, rank, facts, select) if rank else None
             facts = replace(facts, served=served_pairs(pairs), cost=cost)
         # a command, or the folder, may have a name that is no UTF-8
         text = card(facts, spec, base, form, str(to))
@@ -141,6 +142,7 @@ def _check_model(model: str, digest: str | None) -> None:
 def _cost(
     adapter: Adapter,
     pairs: Mapping[str, Pair],
+    rank: int,
     facts: Facts,
     select: Callable[[], Split] | None,
 ) -> Cost:
@@ -157,9 +159,8 @@ def _cost(
             why = str(error)
     if why:
         LOGGER.warning("the cost of --rank on select is not known: %s", why)
-    cost = cost_of(adapter, pairs, facts.goal, split)
-    rank = max(a.shape[1] for a, _ in pairs.values())
-    LOGGER.warning("%s", cost.said(facts.metric, rank))
+    cost = cost_of(adapter, pairs, rank, facts.goal, split)
+    LOGGER.warning("%s", cost.said(facts.metric))
     return cost
 
 

@@ -24,7 +24,7 @@ def tolerance(record: RunRecord) -> float:
 
 def run_noise(record: RunRecord) -> Noise | None:
     """The noise of a run's report scores."""
-    return noise(record.rows, record.report_rows)
+    return noise(record.rows, record.least_noise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
     """Holds a new run's front up to an old one's, by their scores on fresh seeds.
 
     For each retested member of the old front, the best retested trial of the new run that has at
-    most `slack` times its parameters; where there is none, the new task head alone. It is worse
+    most its parameters, or at most `slack` times as many, whichever is better; where there is none,
+    the new task head alone. It is worse
     where it lies below by more than the noise: a one-sided t-test, its noise pooled over both runs,
     at 5 % over all members together (Bonferroni). `within` is what else a score may lose: a search
     of another seed finds other trials, which the noise of retests does not hold. `QuestionError`
@@ -107,7 +108,8 @@ def _held(
     margin: Callable[[int, int], float],
 ) -> Held:
     """The new trial is chosen as a front is, by estimate or select score, so that the best of
-    several on report is no lucky one; `zero` are the scores of the task head alone.
+    several on report is no lucky one: of those as small, or of those with `slack`, whichever is
+    better on report. So a run holds against itself. `zero` are the scores of the task head alone.
     """
     small = [other for other in tested if other.n_params <= slack * one.n_params]
     about = one.number, one.n_params, one.report_score
@@ -115,7 +117,9 @@ def _held(
         return Held(*about, None, math.nan, 0.0)
     if not small:
         return Held(*about, None, fmean(zero), margin(one.n_retests, len(zero)))
-    top = max(small, key=lambda other: other.worth)
+    as_small = [other for other in small if other.n_params <= one.n_params]
+    tops = [max(some, key=lambda other: other.worth) for some in (as_small, small) if some]
+    top = max(tops, key=lambda other: other.report_score)
     return Held(*about, top.number, top.report_score, margin(one.n_retests, top.n_retests))
 
 
@@ -125,8 +129,8 @@ def _margin(known: Noise, n_retests: int, others: int, n_members: int) -> float:
 
 
 def _noise(runs: tuple[RunRecord, RunRecord]) -> Noise:
-    n_rows = [rows for run in runs if (rows := run.report_rows)]
-    known = noise([row for run in runs for row in run.rows], min(n_rows, default=None))
+    least = max(run.least_noise for run in runs)
+    known = noise([row for run in runs for row in run.rows], least)
     if known is None:
         raise QuestionError("a gate needs runs that were retested on two seeds or more (--retest).")
     return known

@@ -26,11 +26,11 @@ class Noise:
         return t * self.std * math.sqrt(1 / n_one + 1 / n_other)
 
 
-def noise(rows: Iterable[Row], report_rows: int | None = None) -> Noise | None:
+def noise(rows: Iterable[Row], least: float = 0.0) -> Noise | None:
     """s² = sum (n - 1) s_i² / sum (n - 1); None where no trial was retested twice.
 
-    At least half a row of the report split: seeds that happen to agree do not measure finer than
-    the split does.
+    The standard deviation is `least` or more: seeds that happen to agree do not measure finer than
+    the report split does.
     """
     again = [one for one in rows if one.n_retests > 1 and not math.isnan(one.report_std)]
     if not again:
@@ -38,7 +38,7 @@ def noise(rows: Iterable[Row], report_rows: int | None = None) -> Noise | None:
     freedom = sum(one.n_retests - 1 for one in again)
     squares = sum((one.n_retests - 1) * one.report_std**2 for one in again)
     pooled = math.sqrt(squares / freedom)
-    return Noise(max(pooled, 0.5 / report_rows if report_rows else 0.0), freedom)
+    return Noise(max(pooled, least), freedom)
 
 
 STUDENT = (

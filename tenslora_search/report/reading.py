@@ -23,7 +23,7 @@ from tenslora_search.runs.fields import FieldError, value_of
 from tenslora_search.runs.replay import Record, replayed
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
-from tenslora_search.spec.metrics import SHOWN, noise_of
+from tenslora_search.spec.metrics import SHOWN, is_loss, noise_of
 from tenslora_search.spec.paths import typed
 from tenslora_search.spec.served import BYTES_A_PARAMETER, served
 from tenslora_search.spec.table import QuestionError
@@ -113,6 +113,14 @@ class RunRecord:
     def report_rows(self) -> int | None:
         """Rows of the report split, where they were written down."""
         return (self.file.rows or {}).get("report")
+
+    @property
+    def least_noise(self) -> float:
+        """What the report split cannot tell apart: half a row of it; of a loss, which is no count
+        of rows, nothing.
+        """
+        n_rows = 0 if is_loss(self.file.metric) else self.report_rows
+        return 0.5 / n_rows if n_rows else 0.0
 
     @property
     def curves(self) -> dict[int, list[tuple[int, float]]]:

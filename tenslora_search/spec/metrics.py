@@ -68,6 +68,11 @@ def noise_of(metric: str, n_rows: int) -> float:
     return NOISE[metric](n_rows) if metric in NOISE else OWN_SCORE
 
 
+def is_loss(metric: str) -> bool:
+    """Whether it is a mean loss, with its sign changed."""
+    return _SAID.get(metric, {}).get("noise") == "loss"
+
+
 GOAL_METRICS: Table[tuple[str, ...]] = Table("goal", declared_goals())
 """The metrics that score each of `data.goals.GOALS`; the first unless another is asked for."""
 

@@ -134,13 +134,15 @@ def test_which_split_is_the_report(reviews, tiny_bert, tmp_path, texts, name, fi
     assert {text.split()[-1] for (text,) in texts[0] + texts[1]} == {"train"}
 
 
-def test_a_split_without_labels_is_passed_over(reviews, tiny_bert, tmp_path):
+def test_a_split_without_labels_is_passed_over_and_told(reviews, tiny_bert, tmp_path, caplog):
     numbers = reviews.assign(label=(reviews["label"] == "positive").astype(int))
     numbers.to_csv(tmp_path / "train.csv", index=False)
     numbers.head(30).assign(label=-1).to_csv(tmp_path / "test.csv", index=False)
     task = load_task(data=tmp_path, model=tiny_bert)
     assert len(task.report) != 30
     assert task.goal.names == ("0", "1")
+    assert f"test of {tmp_path} is left out: it has no labels" in caplog.text
+    assert "is scored on rows cut from train" in caplog.text
 
 
 def test_scores_are_cut_from_low_to_high(tiny_bert, tmp_path):

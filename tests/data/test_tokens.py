@@ -189,7 +189,12 @@ def test_a_cell_that_is_wrong_is_told(cells, message, tmp_path, tiny_llama):
             "columns prompt, completion. is learnt by decoder models",
         ),
         (PAIRS, "tiny_t5", {"goal": "next_token"}, "goal next_token is learnt by decoder models"),
-        (PAIRS, "tiny_llama", {"goal": "choice"}, "no columns of text to learn; columns of"),
+        (
+            PAIRS,
+            "tiny_llama",
+            {"goal": "choice"},
+            "Wanted one of: question, choices, answer \\(--column",
+        ),
         (
             [
                 {"messages": [*CHAT, {"role": "assistant", "content": f"good {k}"}]}

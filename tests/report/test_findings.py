@@ -145,9 +145,14 @@ def test_noise_is_pooled_over_the_retests():
 
 
 def test_noise_is_never_finer_than_the_split():
-    known = noise(trials(("a", 1, 0.9, [0.8, 0.8])), report_rows=100)
+    known = noise(trials(("a", 1, 0.9, [0.8, 0.8])), least=0.005)
     assert known is not None
     assert known.std == pytest.approx(0.005)
+
+
+def test_a_loss_is_no_count_of_rows():
+    assert record(metric="accuracy").least_noise == 0.5 / 1000
+    assert record(metric="minus_loss").least_noise == 0
 
 
 def test_student():
@@ -310,7 +315,7 @@ def test_differences_are_noise_or_they_are_not():
         2: "-0.4000, beyond the noise",
     }
     assert "Members of the front not told apart from its best: 1." in noise_sentence(one)
-    assert run_noise(one) == noise(one.rows, 1000)
+    assert run_noise(one) == noise(one.rows, 0.5 / 1000)
 
 
 def test_the_gap_between_select_and_report():

@@ -36,6 +36,7 @@ def test_it_holds_up_to_itself_and_to_what_is_worse(digits, tmp_path):
 def test_a_run_of_luckier_trials_off_its_front_holds_up_to_itself(write_run, tmp_path):
     run = write_run(tmp_path / "run", 120, seed=1)
     assert all(one.new == one.old for one in gate(run, run, slack=1.0).members)
+    assert gate(run, run, slack=3.0).holds
 
 
 def test_within_the_noise_it_holds_and_beyond_it_does_not(digits, tmp_path):
