@@ -33,10 +33,10 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,7 @@ OF_EIGHT = {"minilm": 5.55, "dinov2-small": 3.0}
 """How many times as many steps eight processes make as one."""
 PEFT = 62.0
 """Steps a second of one process of peft with MiniLM (reports/bench_packs.md)."""
+T = TypeVar("T")
 ETA, ENDED = 3, pruners_module.FEW
 
 
@@ -289,11 +290,16 @@ def in_packs(
 def _by_estimates(study: Study) -> list[int]:
     """The front's trials by what the model of all scores takes them to be worth."""
     worth = {number: one[0] for number, one in estimates_of(study.records).items()}
-    members, top = list[int](), -math.inf
-    for number in sorted(worth, key=lambda one: (study.records[one].n_params, -worth[one])):
-        if worth[number] > top:
-            top = worth[number]
-            members.append(number)
+    return leading(worth, lambda one: study.records[one].n_params, lambda one: worth[one])
+
+
+def leading(found: Iterable[T], size: Callable[[T], int], score: Callable[[T], float]) -> list[T]:
+    """Those of which none as small has as high a score, by size."""
+    members, top = list[T](), -math.inf
+    for one in sorted(found, key=lambda one: (size(one), -score(one))):
+        if score(one) > top:
+            top = score(one)
+            members.append(one)
     return members
 
 
@@ -364,11 +370,8 @@ def in_processes(recorded: Recorded, way: Way, n_trials: int, seed: int) -> list
                 begin(now)
         whole = [one for one in trials if one.rung == len(recorded.rungs)]
         scores = recorded.scores[recorded.rungs[-1]]
-        members, top = list[int](), -math.inf
-        for other in sorted(whole, key=lambda one: (recorded.sizes[one.place], -scores[one.place])):
-            if scores[other.place] > top:
-                top = scores[other.place]
-                members.append(other.place)
+        at_end = [one.place for one in whole]
+        members = leading(at_end, recorded.sizes.__getitem__, scores.__getitem__)
         found.append(Moment(now, len(trials), recorded.share(members), members))
     return found
 

@@ -255,19 +255,14 @@ def searches(folder: Path) -> list[dict[str, Any]]:
     return [one | {"ends": [End(**end) for end in one["ends"]]} for one in found]
 
 
-def leading(ends: Sequence[End]) -> list[End]:
-    """The front by the scores on select."""
-    found, top = list[End](), -math.inf
-    for one in sorted(ends, key=lambda one: (one.n_params, -one.score)):
-        if one.score > top:
-            top = one.score
-            found.append(one)
-    return found
-
-
 def fronts(ends: Sequence[End]) -> list[tuple[End, list[End]]]:
-    """After each trial that ended the front of all so far."""
-    return [(end, leading(ends[: place + 1])) for place, end in enumerate(ends)]
+    """After each trial that ended the front of all so far, by the scores on select."""
+    from compare_searchers import leading
+
+    def front(some: Sequence[End]) -> list[End]:
+        return leading(some, lambda one: one.n_params, lambda one: one.score)
+
+    return [(end, front(ends[: place + 1])) for place, end in enumerate(ends)]
 
 
 def referee(options: argparse.Namespace) -> None:

@@ -115,7 +115,7 @@ Objective = Annotated[
 Pack = Annotated[str, typer.Option(metavar="auto|N", help="trials side by side on a worker")]
 Split = Annotated[
     int | None,
-    whole("packs a rung's trials are cut into [4, of digits 2; on GPUs one a worker]"),
+    whole("packs a rung's trials are cut into [by task, else 4; on GPUs one a worker]"),
 ]
 Asynchronous = Annotated[
     bool, typer.Option("--asynchronous", help="decide as trials come back: no worker waits")

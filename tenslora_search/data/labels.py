@@ -133,9 +133,11 @@ def read_classes(column: LabelColumn) -> Targets:
     names = column.class_names
     texts = {split: [name_of(label) for label in cells] for split, cells in column.cells.items()}
     is_numbered = names is not None and all(map(WHOLE.fullmatch, set(texts["train"])))
-    by_number = [str(number) for number in range(len(names or ()))]
-    keys = by_number if is_numbered else _sorted(set(texts["train"]))
-    names = names if names is not None and is_numbered else tuple(keys)
+    if names is not None and is_numbered:
+        keys = [str(number) for number in range(len(names))]
+    else:
+        keys = _sorted(set(texts["train"]))
+        names = tuple(keys)
     _check_classes(column, texts, set(keys))
     numbers = {key: number for number, key in enumerate(keys)}
     return Targets(

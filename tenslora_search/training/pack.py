@@ -64,7 +64,7 @@ class Pack:
         """the place in the pack of each trial as the caller counts them"""
         self.model, self.data, self.specs = model.eval(), data, [specs[k] for k in order]
         self.max_steps, self.step, self._expected = max_steps, from_step, from_step
-        """and the step up to which what records steps has been told of them"""
+        """`_expected`: `_replay` knows the widths of all steps up to it"""
         self._rules = [Rules.of(spec, max_steps) for spec in self.specs]
         self._acting = [row for row, rules in enumerate(self._rules) if rules.acts]
         self.device = next(model.parameters()).device
