@@ -15,7 +15,7 @@ from tenslora_search.report.markup import Markup, bullets, figure, join, outside
 from tenslora_search.report.pages.by_method import by_method_and_run
 from tenslora_search.report.pages.choosing import report_score
 from tenslora_search.report.pareto import front, hypervolume, picks_of
-from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.reading import RunRecord, read_run, still_running
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
 from tenslora_search.spec.paths import is_dir, is_file, leads_nowhere, shown, typed
@@ -47,6 +47,8 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
     with _errors_told(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf-8", errors="replace")
+    for line in still_running(records):
+        LOGGER.warning("%s", line)
     if len(records) == 1:
         LOGGER.warning("one run only: name two or more to compare them")
     return out

@@ -11,7 +11,7 @@ from tenslora_search.report.cutting import cut
 from tenslora_search.report.markup import Markup, join, outside, table, tag
 from tenslora_search.report.methods import LEVEL, REFERENCE, Cell, cells, counted, sizes
 from tenslora_search.report.pareto import front
-from tenslora_search.report.reading import RunRecord
+from tenslora_search.report.reading import RunRecord, still_running
 from tenslora_search.report.svg import Chart
 
 Runs = Mapping[str, RunRecord]
@@ -54,19 +54,20 @@ def settings(runs: Runs) -> dict[Setting, list[RunRecord]]:
 
 
 def said_of(runs: Runs, groups: Mapping[Setting, Sequence[RunRecord]]) -> list[str]:
-    """A line a setting, with its folders and what n counts; and one a run that `settings` left
-    out.
+    """A line a setting, with its folders and what n counts; one a run that `settings` left out; and
+    one a run that is not at its end.
     """
     found = [
         f"{title}: {', '.join(str(run.folder) for run in groups[one])}; {counted(groups[one])}"
         for one, title in titles(groups).items()
     ]
     there = {id(run) for group in groups.values() for run in group}
-    return found + [
+    left_out = [
         f"{run.folder}: not counted, a run of its setting and seed stands before it"
         for run in runs.values()
         if id(run) not in there
     ]
+    return found + left_out + still_running(runs.values())
 
 
 def titles(groups: Iterable[Setting]) -> dict[Setting, str]:

@@ -1,5 +1,6 @@
 """gate(): whether a new front holds what an old one had, within the noise of their retests."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,11 +10,12 @@ from typing import Any
 
 from tenslora_search.report.noise import Noise, noise
 from tenslora_search.report.pareto import front
-from tenslora_search.report.reading import RunRecord, read_run
+from tenslora_search.report.reading import RunRecord, read_run, still_running
 from tenslora_search.report.rows import Row
 from tenslora_search.report.student import quantile
 from tenslora_search.spec.table import QuestionError
 
+LOGGER = logging.getLogger("tenslora_search")
 ERROR_RATE = 0.05
 """How often a gate closes by chance where nothing has changed: over all members together."""
 
@@ -88,6 +90,8 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
         raise QuestionError(f"--within is a difference of scores, 0 or more; got {within:g}.")
     runs = read_run(new), read_run(old)
     _check(*runs)
+    for line in still_running(runs):
+        LOGGER.warning("%s", line)
     known = _noise(runs)
     tested = [one for one in runs[0].rows if one.n_retests]
     members = [one for one in front(runs[1].rows) if one.n_retests]

@@ -4,7 +4,7 @@ too.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from tenslora_search.runs.events import (
     SegmentDone,
 )
 from tenslora_search.runs.fields import FieldError, value_of
+from tenslora_search.runs.folder import is_in_use
 from tenslora_search.runs.replay import Record, replayed
 from tenslora_search.runs.run_file import RunFile
 from tenslora_search.spec.adapter import AdapterSpec
@@ -156,6 +157,15 @@ def read_run(folder: str | Path) -> RunRecord:
         tuple(adapter.n_params if adapter else None for adapter in adapters),
         told.head_alone,
     )
+
+
+def still_running(records: Iterable[RunRecord]) -> list[str]:
+    """A line for each run whose search goes on while it is read, from another process."""
+    return [
+        f"{one.folder}: its search is still running; what it has so far is counted"
+        for one in records
+        if is_in_use(one.folder)
+    ]
 
 
 def with_estimates(rows: Sequence[Row], records: Mapping[int, Record]) -> list[Row]:

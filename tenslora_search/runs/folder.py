@@ -51,6 +51,16 @@ def run_folder(folder: Path, question: Question, *, force: bool) -> Generator[Ca
         yield lambda: _make_ready(folder, force=force)
 
 
+def is_in_use(folder: Path) -> bool:
+    """Whether a search holds the folder's lock now, as far as a file system tells."""
+    try:
+        with (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno == errno.EWOULDBLOCK
+    return False
+
+
 def check_folder(folder: Path, question: Question, *, force: bool) -> None:
     """`QuestionError` for a folder that `run_folder` would not take; nothing is made or locked."""
     if leads_nowhere(folder):

@@ -1,9 +1,9 @@
-"""known_points(): the methods people know, as the first points of a search, at several sizes; and
-which of them are what a report compares with.
+"""known_points(): the methods people know, as the first points of a search, at several sizes; which
+of them a search owes to who named them, and which are what a report compares with.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tenslora_search.runs.replay import Record
@@ -36,6 +36,16 @@ def known_points(space: Space) -> list[dict[str, Any]]:
         least = [{**lora, "size": share} for share in smaller]
         points = [{**lora, "size": most}, *least[:1], *points, *least[1:]]
     return [{name: point[name] for name in space.searched} for point in points]
+
+
+def owed(space: Space, points: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The keys of the first point of each method, where the methods were named one by one: each is
+    tried at least once. Of methods that nobody has named none.
+    """
+    first: dict[str, str] = {}
+    for point in () if space.leaves_out else points:
+        first.setdefault(point[space.kind], space.key(space.trial(point, 0)))
+    return set(first.values())
 
 
 def references(records: Mapping[int, Record]) -> set[int]:

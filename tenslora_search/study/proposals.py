@@ -11,6 +11,7 @@ from tenslora_search.runs.events import Earlier, Proposed
 from tenslora_search.runs.replay import Record
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.study.earlier import as_seen, leaders
+from tenslora_search.study.known import owed
 from tenslora_search.study.promise import CHOICES, Promise
 from tenslora_search.study.samplers import Proposer
 from tenslora_search.study.seen import Point, Seen
@@ -29,7 +30,8 @@ New = tuple[Proposed, TrialSpec]
 
 class Proposals:
     """The known methods come first, behind the first of them what led `earlier` runs, until they
-    make up half of all trials; then `sampler` is asked for the others of a batch at once.
+    make up half of all trials, or, if that is more, until each that was named is there once; then
+    `sampler` is asked for the others of a batch at once.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Proposals:
             first = [*space.seeds()[:1], *first]
         every = [*first, *space.seeds()]
         self._known = {space.key(space.trial(point, 0)): point for point in every}
+        self._owed = owed(space, every)
         self.exhausted = False
         """whether the space, or the sampler, has no others"""
 
@@ -93,10 +96,15 @@ class Proposals:
         return settled(space, believed, generator)
 
     def _known_left(self, keys: set[str]) -> list[Point]:
-        """The known methods that are still to be proposed."""
-        left = [point for key, point in self._known.items() if key not in keys]
-        n_before = len(self._known) - len(left)
-        return left[: max(0, max(1, self.n_trials // 2) - n_before)]
+        """The known methods that are still to be proposed, those that are owed before others where
+        half of all trials is too few for all.
+        """
+        left = [key for key in self._known if key not in keys]
+        half = max(1, self.n_trials // 2) - (len(self._known) - len(left))
+        n_owed = sum(key in self._owed for key in left)
+        others = [key for key in left if key not in self._owed][: max(0, half - n_owed)]
+        wanted = {*others, *self._owed}
+        return [self._known[key] for key in left if key in wanted]
 
     def _proposed(
         self, points: list[Point], first: int, keys: set[str], generator: random.Random

@@ -1,12 +1,14 @@
 """Methods at equal sizes and over runs: by hand, and Student's t against scipy's."""
 
 import csv
+import fcntl
 import io
 import math
 from dataclasses import replace
 
 import pytest
 
+from tenslora_search.report.compare import compare
 from tenslora_search.report.comparing import (
     band,
     equal_sizes,
@@ -18,6 +20,7 @@ from tenslora_search.report.comparing import (
 from tenslora_search.report.methods import FORMS, SHARES, best_of_methods, cells, sizes
 from tenslora_search.report.reading import read_run
 from tenslora_search.report.student import quantile, tail, welch
+from tenslora_search.runs.paths import LOCK
 
 
 def test_student_is_scipys():
@@ -81,6 +84,17 @@ def test_a_run_that_is_named_twice_or_was_copied_is_one_search(runs):
     assert settings({"copy": copied, "a": runs["a"]})[next(iter(groups))] == [copied]
     _, left_out = said_of({"a": runs["a"], "copy": copied, "b": runs["b"]}, groups)
     assert left_out.startswith(f"{copied.folder}: not counted")
+
+
+def test_a_search_that_still_runs_is_told(runs, tmp_path, caplog):
+    named = {"a": runs["a"], "b": runs["b"]}
+    with (runs["a"].folder / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        *_, line = said_of(named, settings(named))
+        compare([one.folder for one in named.values()], tmp_path / "page.html")
+    assert line == f"{runs['a'].folder}: its search is still running; what it has so far is counted"
+    assert caplog.messages == [line]
+    assert len(said_of(named, settings(named))) == 1  # the lock file alone says nothing
 
 
 def test_runs_that_were_asked_otherwise_are_no_seeds_of_one_setting(runs):

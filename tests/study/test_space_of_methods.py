@@ -12,6 +12,8 @@ from tenslora_search.spec.methods import METHODS, methods_named
 from tenslora_search.spec.sites import projections_of
 from tenslora_search.spec.table import NothingFitsError, QuestionError
 from tenslora_search.study.asked import space_of
+from tenslora_search.study.proposals import Proposals
+from tenslora_search.study.samplers import SAMPLERS
 from tenslora_search.study.space import SearchSpace
 
 PLAIN = Geometry.attention(32, 4, 3)
@@ -172,3 +174,20 @@ def test_the_table_has_a_row_a_method():
     rows = over("lora", "prilora ramp", "gelora", budget=4_000).table()
     assert [row.method for row in rows] == ["LoRA", "PRILoRA ramp", "GeLoRA"]
     assert all(row.smallest <= row.largest <= 4_000 for row in rows)
+
+
+@pytest.mark.parametrize(("n_trials", "n_all"), [(6, 6), (8, 6), (20, 6), (4, 4)])
+def test_each_method_that_was_named_is_tried_where_there_are_trials_enough(n_trials, n_all):
+    space = over("lora", "lotr", "sora", "loran", "lorta", "metatt")
+    proposals = Proposals(space, SAMPLERS["random"], "front", n_trials=n_trials, seed=0)
+    known, *_ = proposals.batches({}, n_trials)
+    tried = [event.point["method"] for event, _ in known]
+    assert len(set(tried)) == n_all
+    assert len(tried) == min(8, max(n_all, n_trials // 2)), "LoRA at three sizes, where half allows"
+
+
+def test_methods_that_nobody_has_named_take_half_of_the_trials():
+    space = SearchSpace.load("default", PLAIN, 5_000)
+    proposals = Proposals(space, SAMPLERS["random"], "front", n_trials=12, seed=0)
+    known, *_ = proposals.batches({}, 12)
+    assert len(known) == 6
