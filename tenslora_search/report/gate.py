@@ -82,7 +82,7 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
     where it lies below by more than the noise: a one-sided t-test, its noise pooled over both runs,
     at 5 % over all members together (Bonferroni). `within` is what else a score may lose: a search
     of another seed finds other trials, which the noise of retests does not hold. `QuestionError`
-    for runs of another task, model or score, or without retests.
+    for runs of another task, model or score, or not retested on two seeds or more.
     """
     if not slack >= 1:
         raise QuestionError(f"--slack is 1 or more; got {slack:g}.")
@@ -135,8 +135,7 @@ def _margin(known: Noise, n_retests: int, others: int, n_members: int) -> float:
 def _noise(runs: tuple[RunRecord, RunRecord]) -> Noise:
     least = max(run.least_noise for run in runs)
     known = noise([row for run in runs for row in run.rows], least)
-    if known is None:
-        raise QuestionError("a gate needs runs that were retested on two seeds or more (--retest).")
+    assert known is not None, "each run was retested twice"
     return known
 
 
@@ -155,4 +154,9 @@ def _check(new: RunRecord, old: RunRecord) -> None:
             raise QuestionError(
                 f"no member of the front of {run.folder} was retested; a gate goes by scores on "
                 "fresh seeds (--retest 2)."
+            )
+        if noise(run.rows) is None:
+            raise QuestionError(
+                f"the trials of {run.folder} were retested on one seed, so their noise is not "
+                "known; a gate needs two or more: the same command with --retest 2 goes on."
             )

@@ -78,3 +78,8 @@ def test_what_cannot_be_compared_is_one_line(digits, write_run, tmp_path):
     bare = write_run(tmp_path / "bare", 40, retests=0)
     with pytest.raises(QuestionError, match=r"no member of the front of .* was retested"):
         gate(bare, bare)
+    once = write_run(tmp_path / "once", 40, retests=1)
+    twice = write_run(tmp_path / "twice", 40, retests=2)
+    for pair in ((once, twice), (twice, once)):
+        with pytest.raises(QuestionError, match=r"/once were retested on one seed, .* --retest 2"):
+            gate(*pair)
