@@ -36,8 +36,11 @@ BEYOND = [
 """
 FOLDED, IN_FLOAT32 = "folded", "in_float32"
 """Names of ours among transformers' implementations of attention."""
-LOOK = "find_packed_sequence_indices"
-"""transformers' function that looks for several texts in a row."""
+LOOKS = (
+    (masking_utils, "find_packed_sequence_indices"),
+    (PreTrainedModel, "warn_if_padding_and_no_attention_mask"),
+)
+"""Where transformers looks into a batch: for several texts in a row, and for padding."""
 TRIALS = "trials_in_batch"
 """The entry of a model's config from which a mask learns of the trials."""
 
@@ -57,21 +60,27 @@ def attend_in_float32(model: PreTrainedModel) -> None:
 @contextmanager
 def trials_apart(model: Any, n_trials: int) -> Iterator[None]:
     """Within it the model's batches hold the texts of so many trials, side by side, and no tile
-    those of two. A row is one text: transformers does not look whether it holds several, which
-    would wait for the GPU.
+    those of two. A row is one text, padded where no token sees it or behind a mask: transformers
+    looks neither whether it holds several nor whether it is padded, which would wait for the GPU.
     """
     before = getattr(model.config, TRIALS, None)
     setattr(model.config, TRIALS, n_trials)
-    look = getattr(masking_utils, LOOK, None)
-    setattr(masking_utils, LOOK, lambda position_ids: None)
+    looks = [getattr(place, name, None) for place, name in LOOKS]
+    for place, name in LOOKS:
+        setattr(place, name, _look_at_nothing)
     try:
         yield
     finally:
-        setattr(masking_utils, LOOK, look)
+        for (place, name), look in zip(LOOKS, looks, strict=True):
+            setattr(place, name, look)
         if before is None:
             delattr(model.config, TRIALS)
         else:
             setattr(model.config, TRIALS, before)
+
+
+def _look_at_nothing(*about: Any, **more: Any) -> None:
+    return None
 
 
 def folded_mask(batch_size: int, q_length: int, kv_length: int, **options: Any) -> Tensor | None:

@@ -12,6 +12,7 @@ from tenslora_search.data.retain import load_retained
 from tenslora_search.data.task import TaskData
 from tenslora_search.runs.segment import Setting
 from tenslora_search.spec.tasks import TASKS
+from tenslora_search.training.limit import IsOver
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.writing import measures_of_writing
 
@@ -26,7 +27,7 @@ def measures(
     setting: Setting,
     data: TaskData,
     place: Callable[[TaskData], TaskData],
-    is_over: Callable[..., bool] | None = None,
+    is_over: IsOver | None = None,
 ) -> list[dict[str, float]]:
     """By trial; `place` puts data onto the worker's device. `TimeIsUp` once `is_over` says so."""
     found: list[dict[str, float]] = [{} for _ in pack.specs]
@@ -41,18 +42,21 @@ def measures(
         retained = place(load_retained(setting.retain, setting.model, max_length))
         found = [
             one | {FORGETTING: rise}
-            for one, rise in zip(found, _forgotten(pack, retained), strict=True)
+            for one, rise in zip(found, _forgotten(pack, retained, is_over), strict=True)
         ]
     return found
 
 
-def _forgotten(pack: Pack, retained: TaskData) -> list[float]:
+def _forgotten(pack: Pack, retained: TaskData, is_over: IsOver | None) -> list[float]:
     """Each trial's rise of the loss on the first rows of report."""
     split = retained.report.take(np.arange(len(retained.report)) < RETAINED)
     targets = split.labels.cpu().numpy()
     bare, mine = (
-        [retained.goal.score(one, targets) for one in pack.predict(split, retained.goal, is_bare=b)]
-        for b in (True, False)
+        [
+            retained.goal.score(one, targets)
+            for one in pack.predict(split, retained.goal, is_bare=is_bare, is_over=is_over)
+        ]
+        for is_bare in (True, False)
     )
     return [before - after for before, after in zip(bare, mine, strict=True)]
 

@@ -26,6 +26,7 @@ from tenslora_search.nn.attach import attach, layout
 from tenslora_search.spec.form import Care
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.learner import Kept, Rules, TrialLearner
+from tenslora_search.training.limit import IsOver, look
 from tenslora_search.training.nonzero import n_nonzero
 from tenslora_search.training.optimizer import PackedAdamW, Part
 from tenslora_search.training.replay import Replay
@@ -215,10 +216,12 @@ class Pack:
 
     @torch.no_grad()
     def predict(
-        self, split: Split, goal: Goal | None = None, *, is_bare: bool = False
-    ) -> np.ndarray:
+        self, split: Split, goal: Goal | None = None, *,
+        is_bare: bool = False, is_over: IsOver | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """The goal's answers, (trial, row, ...) in float32: logits of classes, probabilities of
         labels, numbers in their labels' units, losses of text. `is_bare`: without the adapters.
+        `TimeIsUp` once `is_over`, which is asked between batches, says so.
         """
         goal, n_trials = goal or self.data.goal, len(self.specs)
         order = split.lengths.cpu().argsort(stable=True)
@@ -228,6 +231,7 @@ class Pack:
                 for site in self.adapter.sites.values():
                     site.updates = []
             for rows in order.split(EVALUATION * self.batches.batch_size):
+                look(is_over, self.step)
                 batch = self.batches.take(split, rows)
                 parts.append(goal.answers(self.model, batch, n_trials))
         return torch.cat(parts, 1)[self._rows][:, order.argsort()].cpu().numpy()

@@ -7,7 +7,7 @@ import gc
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,11 +36,11 @@ from tenslora_search.runs.segment import (
 )
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.training.cutting import cut_state
+from tenslora_search.training.limit import IsOver, TimeIsUp
 from tenslora_search.training.measures import measures, to_device
 from tenslora_search.training.memory import is_out_of_memory
 from tenslora_search.training.pack import Pack
 from tenslora_search.training.probes import PROBES, capacity_key, remember
-from tenslora_search.training.writing import TimeIsUp
 
 _largest: dict[str, int] = {}
 """Trials that fit into memory together, by `capacity_key`, once more have not."""
@@ -48,10 +48,6 @@ _largest: dict[str, int] = {}
 
 _recomputed: set[str] = set()
 """`capacity_key`s of which a single trial does not fit unless its layers are computed again."""
-
-
-IsOver = Callable[..., bool]
-"""Asked between steps, and told which: whether the segment is to end where it is."""
 
 
 def run(segment: Segment, folder: Path, is_over: IsOver | None = None) -> list[TrialResult]:
@@ -160,11 +156,12 @@ def _scored(
     pack: Pack, split: Split, segment: Segment, data: TaskData, is_over: IsOver | None
 ) -> list[_Scored]:
     """Scores, and in a retest what is measured besides; none where time is up meanwhile."""
-    answers, targets = pack.predict(split), split.labels.cpu().numpy()
-    scores = [data.goal.score(one, targets) for one in answers]
-    if segment.split != "report":
-        return [_Scored(score) for score in scores]
+    targets, is_report = split.labels.cpu().numpy(), segment.split == "report"
     try:
+        answers = pack.predict(split, is_over=is_over if is_report else None)
+        scores = [data.goal.score(one, targets) for one in answers]
+        if not is_report:
+            return [_Scored(score) for score in scores]
         more = measures(pack, segment.setting, data, to_device, is_over)
     except TimeIsUp:
         return []

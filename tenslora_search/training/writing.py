@@ -5,17 +5,19 @@ It is measured at the retest, never in the search. A prompt is what stands befor
 that is learnt, and what was wanted is what is learnt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import StoppingCriteriaList
 
 from tenslora_search.backbone.attention import trials_apart
 from tenslora_search.data.answers import ANSWERS
 from tenslora_search.data.batches import Split
 from tenslora_search.nn.token_loss import IGNORED
+from tenslora_search.training.limit import IsOver, look
 from tenslora_search.training.pack import Pack
 
 ROWS = 200
@@ -26,16 +28,12 @@ BATCH = 32
 """Prompts at a time."""
 
 
-class TimeIsUp(Exception):
-    """The time limit of a search was reached while trials were writing."""
-
-
 def measures_of_writing(
     pack: Pack,
     split: Split,
     tokenizer: Any,
     names: Sequence[str],
-    is_over: Callable[..., bool] | None = None,
+    is_over: IsOver | None = None,
 ) -> list[dict[str, float]]:
     """For each trial the means of entries of ANSWERS over the first ROWS rows of a split;
     `TimeIsUp` once `is_over` says so.
@@ -59,10 +57,10 @@ def wanted_texts(split: Split, tokenizer: Any) -> list[str]:
 
 @torch.no_grad()
 def writes(
-    pack: Pack, split: Split, tokenizer: Any, is_over: Callable[..., bool] | None = None
+    pack: Pack, split: Split, tokenizer: Any, is_over: IsOver | None = None
 ) -> list[list[str]]:
     """For each trial, as the caller counts them, what it writes for each of the first ROWS rows;
-    `TimeIsUp` once `is_over`, which is asked between batches, says so.
+    `TimeIsUp` once `is_over`, which is asked at each token, says so.
     """
     model: Any = pack.model
     targets = split.inputs["targets"][:ROWS].cpu()
@@ -70,11 +68,13 @@ def writes(
     prompts = [_prompt(split, row, model) for row in range(len(targets))]
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     texts: list[list[str]] = [[""] * len(prompts) for _ in pack.specs]
-    stop = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    stop: dict[str, Any] = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "stopping_criteria": StoppingCriteriaList([_clock(pack, is_over)]),
+    }
     with pack.adapter.held():
         for start in range(0, len(order), BATCH):
-            if is_over is not None and is_over(pack.step):
-                raise TimeIsUp
             rows = order[start : start + BATCH]
             inputs = _side_by_side([prompts[row] for row in rows], pack, tokenizer)
             most = int(n_wanted[rows].max()) + MARGIN
@@ -86,6 +86,16 @@ def writes(
                 trial, row = divmod(place, len(rows))
                 texts[trial][rows[row]] = _text(tokens, tokenizer)
     return [texts[row] for row in pack.places]
+
+
+def _clock(pack: Pack, is_over: IsOver | None) -> Any:
+    """What transformers asks at each token which rows are to end: none, but `TimeIsUp` for all."""
+
+    def looked(tokens: Tensor, scores: Any, **more: Any) -> Tensor:
+        look(is_over, pack.step)
+        return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+
+    return looked
 
 
 def _prompt(split: Split, row: int, model: Any) -> Tensor:

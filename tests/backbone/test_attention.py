@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from transformers import masking_utils
+from transformers import PreTrainedModel, masking_utils
 from transformers.masking_utils import bidirectional_mask_function
 
 from tenslora_search.backbone.attention import TILE, fold_attention, folded_mask, trials_apart
@@ -55,6 +55,20 @@ def test_a_decoder_needs_no_mask(tiny, n_texts, length):
     whole = folded_mask(2, 40, 40, allow_is_causal_skip=True, **options)
     assert whole is None
     assert folded_mask(2, 40, 40, allow_is_causal_skip=True, local_size=8, **options) is not None
+
+
+def test_nobody_looks_for_padding_that_no_token_sees(tiny, monkeypatch):
+    """GPT-2 with one token for padding and the end of a text would warn of it."""
+    looks = []
+    look = "warn_if_padding_and_no_attention_mask"
+    monkeypatch.setattr(PreTrainedModel, look, lambda *about: looks.append(about))
+    model, _ = tiny("gpt2", "LMHeadModel", pad_token_id=0, eos_token_id=0)
+    ids = torch.tensor([[5, 6, 0, 0]])
+    with trials_apart(model, 1):
+        model(input_ids=ids)
+    assert not looks
+    model(input_ids=ids)
+    assert len(looks) == 1
 
 
 def test_a_tile_is_filled_with_texts_that_see_only_themselves():

@@ -15,9 +15,10 @@ from tenslora_search.runs.segment import Setting
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
+from tenslora_search.training.limit import TimeIsUp
 from tenslora_search.training.measures import FORGETTING, measures
 from tenslora_search.training.pack import Pack
-from tenslora_search.training.writing import TimeIsUp, wanted_texts, writes
+from tenslora_search.training.writing import wanted_texts, writes
 
 
 class Numbers:
@@ -68,8 +69,19 @@ def test_written_in_a_pack_is_written_alone(tiny, rows):
 
 
 def test_writing_ends_when_time_is_up(tiny, rows):
+    """At the next token, not at the next batch: one may take half a minute."""
+    n_looks = 0
+
+    def is_over(step: int) -> bool:
+        nonlocal n_looks
+        n_looks += 1
+        return step == 12 and n_looks == 3
+
     with trained(tiny, rows, (0,)) as pack, pytest.raises(TimeIsUp):
-        writes(pack, rows, Numbers(), lambda step: step == 12)
+        writes(pack, rows, Numbers(), is_over)
+    assert n_looks == 3
+    with trained(tiny, rows, (0,)) as pack, pytest.raises(TimeIsUp):
+        pack.predict(rows, is_over=lambda step: step == 12)
 
 
 def test_what_was_wanted_is_what_is_learnt(rows):
