@@ -40,7 +40,8 @@ def of_config(context: typer.Context, path: Path | None) -> Path | None:
         for role, names in columns.items()
         for name in (names if isinstance(names, list) else [names])
     ]
-    said |= {"column": roles, "plugin": said.pop("plugins", [])}
+    listed = {"column": roles, "plugin": said.pop("plugins", [])}
+    said |= {name: value for name, value in listed.items() if value}  # the file is blamed for them
     if isinstance(said.get("methods"), list):
         said["methods"] = ",".join(said["methods"])
     if isinstance(said.get("warm_start"), str):

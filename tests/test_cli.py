@@ -149,6 +149,14 @@ def test_dry_run_knows_wrong_names(command, option, known):
     assert known in err
 
 
+def test_what_is_about_a_retest_that_is_left_out_is_told(command, caplog):
+    asked = ["--budget", "6k", "--task", "digits", "--dry-run", "--retest-methods"]
+    assert command(*asked)[0] == command(*asked, "--retest", "0")[0] == 0
+    (line,) = caplog.messages
+    assert line.startswith("--retest-methods asks nothing of this search")
+    assert "--retest 2" in line
+
+
 @pytest.mark.parametrize("words", sorted(set(SEARCHES)))
 def test_the_searches_of_the_readme_are_right_questions(command, tmp_path, monkeypatch, words):
     (tmp_path / "reviews.csv").write_text("text,label\ndull,bad\ngood,good\n")
@@ -261,6 +269,14 @@ def test_options_come_from_the_environment_alone_and_errors_say_so(command, monk
     config.write_text("trials = 0\n")
     assert f"--trials is from --config {config}." in command("--config", str(config))[2]
     assert "--trials is from" not in command("--config", str(config), "--trials", "-1")[2]
+    with (
+        monkeypatch.context() as patch
+    ):  # a file that says nothing of a plugin is not blamed for it
+        patch.setenv("TENSLORA_EXECUTOR", "foo")
+        config.write_text("trials = 1\n")
+        err = command("--config", str(config))[2]
+    assert err.endswith("--executor is from the environment, TENSLORA_EXECUTOR='foo'.\n")
+    assert str(config) not in err
     config.write_text('trials = "x"\n')
     assert f"{config}: trials is a whole number; got 'x'." in command("--config", str(config))[2]
 

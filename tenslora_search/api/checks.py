@@ -2,6 +2,7 @@
 dry run does it too.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tenslora_search.spec.table import QuestionError
 from tenslora_search.study.pruners import PRUNERS
 from tenslora_search.study.samplers import SAMPLERS
 
+LOGGER = logging.getLogger("tenslora_search")
+
 
 def check_options(
     question: Question,
@@ -24,7 +27,9 @@ def check_options(
     time_limit: float | None,
     track: Sequence[str],
 ) -> None:
-    """`QuestionError` for a name that is in no table, or a number that cannot be."""
+    """`QuestionError` for a name that is in no table, or a number that cannot be; says in a warning
+    what asks for nothing: the same command with another --retest goes on, so it is no mistake yet.
+    """
     for name in track:
         check_tracker(name)
     _ = SAMPLERS[question.sampler], PRUNERS[question.pruner], EXECUTORS[executor]
@@ -37,6 +42,13 @@ def check_options(
         )
     if time_limit is not None and not time_limit > 0:
         raise QuestionError(f"--time-limit is more than 0 seconds; got {time_limit!r}.")
+    for name in ("retain", "retest_methods") if not question.retest else ():
+        if getattr(question, name):
+            LOGGER.warning(
+                "--%s asks nothing of this search: it is about the retest, which --retest 0 leaves "
+                "out. The same command with --retest 2 goes on with it",
+                name.replace("_", "-"),
+            )  # fmt: skip
 
 
 def checked_folder(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from tenslora_search.backbone.load import Backbone, load_backbone
@@ -131,11 +132,8 @@ def _train(
     memory = torch.cuda.max_memory_allocated() / 1e6 / len(trials) if on_gpu else None
     results: list[TrialResult] = []
     for place, (one, file) in enumerate(zip(trials, files, strict=True)):
-        score, measured, classes = found[place] if found else _Scored()
-        reason = reasons[place]
-        if score is not None and not math.isfinite(score):
-            reason = reason or "its predictions are not finite"
-        loss = losses[place]
+        score, measured, classes, why = found[place] if found else _Scored()
+        reason, loss = reasons[place] or why, losses[place]
         if reason:
             file.unlink()
             score = loss = measured = classes = None
@@ -150,6 +148,8 @@ class _Scored(NamedTuple):
     score: float | None = None
     measures: dict[str, float] | None = None
     by_class: ByClass | None = None
+    reason: str | None = None
+    """why the score is none"""
 
 
 def _scored(
@@ -160,13 +160,25 @@ def _scored(
     try:
         answers = pack.predict(split, is_over=is_over if is_report else None)
         scores = [data.goal.score(one, targets) for one in answers]
+        whys = [_why(*one, data) for one in zip(scores, answers, strict=True)]
         if not is_report:
-            return [_Scored(score) for score in scores]
+            return [_Scored(score, reason=why) for score, why in zip(scores, whys, strict=True)]
         more = measures(pack, segment.setting, data, to_device, is_over)
     except TimeIsUp:
         return []
     classes = [by_class(one, targets) if data.goal.names else None for one in answers]
-    return [_Scored(*one) for one in zip(scores, more, classes, strict=True)]
+    return [_Scored(*one) for one in zip(scores, more, classes, whys, strict=True)]
+
+
+def _why(score: float, answers: np.ndarray, data: TaskData) -> str | None:
+    """Why a score is not finite: the trial's answers, or the metric, which made it of finite
+    ones.
+    """
+    if math.isfinite(score):
+        return None
+    if not np.isfinite(answers).all():
+        return "its predictions are not finite"
+    return f"metric {data.goal.metric} gives {score} of predictions that are all finite"
 
 
 def _trained(trials: Sequence[Entrant]) -> tuple[list[Entrant], list[int]]:

@@ -4,6 +4,7 @@ worker's caches.
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -90,6 +91,25 @@ def test_each_trial_has_a_score_and_a_state(tmp_path):
     states = [str(tmp_path / f"{result.number}.safetensors") for result in results]
     later = worker.run(make(from_step=3, to_step=6, states=states), tmp_path / "later")
     assert [result.step for result in later] == [6] * 4
+
+
+@pytest.mark.parametrize(
+    ("score", "predictions", "reason"),
+    [
+        (float("nan"), 0.5, "metric accuracy gives nan of predictions that are all finite"),
+        (float("nan"), float("nan"), "its predictions are not finite"),
+    ],
+)
+def test_a_score_that_is_no_number_says_whose_fault_it_is(
+    tmp_path, monkeypatch, score, predictions, reason
+):
+    _, data = worker.worker_backbone(make().setting)
+    monkeypatch.setattr(type(data.goal), "score", lambda *_: score)
+    answers = np.full((1, len(data.report), 10), predictions)
+    monkeypatch.setattr(Pack, "predict", lambda *_, **__: answers)
+    for split in ("select", "report"):
+        (one,) = worker.run(make(1, split=split), tmp_path)
+        assert (one.score, one.reason) == (None, reason)
 
 
 def test_it_is_a_pure_function_of_the_segment(tmp_path):
