@@ -214,7 +214,7 @@ class Run:
     def _facts(self, trial: "Row", report_scores: list[float]) -> Any:
         """What the model card says besides the specification."""
         from tenslora_search.data.goals import GOALS
-        from tenslora_search.export.card import Facts
+        from tenslora_search.export.facts import Facts
         from tenslora_search.hub.places import model_kind
 
         question = self.file.question

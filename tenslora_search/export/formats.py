@@ -18,7 +18,7 @@ from tenslora_search.spec.table import QuestionError, Table, unknown
 @dataclass(frozen=True, slots=True)
 class Format:
     """One form. `imports` and `load` are the card's code; {auto} and {base} stand for the model's
-    class and its base.
+    class and its base, {loaded} for the lines that load it so, {head} for those of a head beside.
     """
 
     save: Callable[..., Mapping[str, Pair] | None]
@@ -61,10 +61,13 @@ def _save_native(adapter: Adapter, folder: Path) -> None:
     save_native(adapter, folder)
 
 
-_BASE = """{auto}.from_pretrained(
+NEW_HEAD = """{auto}.from_pretrained(
     {base}, config=AutoConfig.from_pretrained(folder), ignore_mismatched_sizes=True
 )  # with a new task head, which the next line fills in
 """
+AS_IT_IS = """{auto}.from_pretrained({base})
+"""
+"""How a base is loaded whose own output is read."""
 
 HEAD_IMPORTS = "from safetensors.torch import load_file\n"
 HEAD_CODE = """base.load_state_dict(load_file(f"{folder}/head.safetensors"), strict=False)
@@ -78,7 +81,7 @@ FORMATS: Table[Format] = Table(
             write_peft,
             "peft",
             imports="from peft import PeftModel\n",
-            load=f"base = {_BASE}{{head}}model = PeftModel.from_pretrained(base, folder).eval()\n",
+            load="base = {loaded}{head}model = PeftModel.from_pretrained(base, folder).eval()\n",
             options=("rank", "uniform_rank", "head"),
             about="a LoRA checkpoint, the same update exactly (--rank, --uniform-rank, --no-head)",
         ),
@@ -86,7 +89,7 @@ FORMATS: Table[Format] = Table(
             _save_native,
             "tenslora-search",
             imports="from tenslora_search import load_adapter\n",
-            load=f"model = {_BASE}load_adapter(model.eval(), folder)\n",
+            load="model = {loaded}load_adapter(model.eval(), folder)\n",
             about="the factors alone, the smallest",
         ),
         "merged": Format(

@@ -16,8 +16,9 @@ from tenslora_search.backbone.readout import set_units, unpacked
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS, Goal
 from tenslora_search.data.processors import load_processor
-from tenslora_search.export.card import Base, Facts, card
+from tenslora_search.export.card import card
 from tenslora_search.export.cost import Cost, cost_of
+from tenslora_search.export.facts import Base, Facts
 from tenslora_search.export.factors import set_trial_factors
 from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.pairs import Pair, served_pairs
@@ -112,7 +113,8 @@ def export_trained(
             _save_processor(model, folder, facts.training["max_length"])
         if form.needs_base and model == OWN_MODEL:  # it is on no hub, and travels along
             shutil.copytree(model_place(model), folder / "base")
-        facts = replace(facts, label_offset=offset, is_headless=not options.get("head", True))
+        is_headless = facts.goal.n_outputs > 0 and not options.get("head", True)
+        facts = replace(facts, label_offset=offset, is_headless=is_headless)
         if isinstance(pairs, Mapping):
             rank = options.get("rank")
             cost = _cost(adapter, pairs, rank, facts, select) if rank else None

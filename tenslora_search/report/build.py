@@ -50,9 +50,9 @@ def page(record: RunRecord) -> str:
     """The report of one run as a self-contained HTML page."""
     file, n_trials = record.file, len(record.trained)
     n_complete = sum(one.is_complete for one in record.trained)
+    beside = f" (the task head has {file.head_params:,} more)" if file.head_params else ""
     about = (
-        f"{file.metric}, at most {file.budget:,} adapter parameters (the task head has "
-        f"{file.head_params:,} more). "
+        f"{file.metric}, at most {file.budget:,} adapter parameters{beside}. "
         f"{n_trials:,} trial{'s' if n_trials != 1 else ''}, {n_complete:,} complete, "
         f"{record.worker_seconds:,.0f} worker-seconds."
     )

@@ -20,7 +20,8 @@ from tenslora_search.backbone.load import load_backbone
 from tenslora_search.data.goals import Classes, Labels
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
-from tenslora_search.export.card import TAG, Facts, card
+from tenslora_search.export.card import TAG, card
+from tenslora_search.export.facts import Facts
 from tenslora_search.export.formats import FORMATS, Format
 from tenslora_search.export.target import export_folder
 from tenslora_search.export.trained import base_of, export_trained, load_trained

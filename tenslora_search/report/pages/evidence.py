@@ -118,7 +118,8 @@ def origins(record: RunRecord) -> dict[str, str]:
         "seeds": seeds,
         "data": f"{file.data_digest} (rows: {', '.join(rows)})",
         "rungs": ", ".join(map(str, file.rungs)) + " steps",
-        "task head": f"{file.head_params:,} parameters, counted beside the adapter",
+        "task head": file.head_params
+        and f"{file.head_params:,} parameters, counted beside the adapter",
         "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests" + _wall(file),
         "hardware": _hardware(file),
         "versions": ", ".join(f"{name} {version}" for name, version in file.versions.items()),
