@@ -264,16 +264,12 @@ def compare(
 
 @app.command()
 def export(
-    run: options.RunFolder,
-    pick: options.Pick = "best",
-    to: options.To = Path("adapter"),
-    format: options.Format = "peft",
-    rank: options.Rank = None,
-    uniform_rank: options.UniformRank = False,
-    head: options.Head = True,
-    license: options.License = None,
-    push: options.Push = None,
-) -> None:
+    run: options.RunFolder, pick: options.Pick = "best", to: options.To = Path("adapter"),
+    format: options.Format = "peft", rank: options.Rank = None,
+    uniform_rank: options.UniformRank = False, head: options.Head = True,
+    license: options.License = None, push: options.Push = None,
+    base_name: options.BaseName = None,
+) -> None:  # fmt: skip
     """Write a trained adapter of a run: weights, task head, labels, tokenizer, and a card that says
     how it is loaded.
     """
@@ -282,7 +278,7 @@ def export(
     loaded = load_run(run)
     number = loaded.pick(pick)
     asked = {"rank": rank, "uniform_rank": uniform_rank, "head": head}
-    asked |= {"license": license, "push": push}
+    asked |= {"license": license, "push": push, "base_name": base_name}
     print(f"trial {number}: {loaded.export(number, to, format, **asked)}")
 
 

@@ -300,6 +300,10 @@ Head = Annotated[
 License = Annotated[
     str | None, typer.Option(metavar="NAME", help="of the adapter, such as apache-2.0")
 ]
+BaseName = Annotated[
+    str | None,
+    typer.Option(metavar="ORG/MODEL", help="the base's id on the hub, where --model was a folder"),
+]
 Push = Annotated[
     str | None, typer.Option(metavar="ORG/NAME", help="upload to the hub too, private unless there")
 ]

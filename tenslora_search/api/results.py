@@ -119,6 +119,7 @@ class Run:
         *,
         license: str | None = None,
         push: str | None = None,
+        base_name: str | None = None,
         **options: Any,
     ) -> Path:
         """Writes a trial's adapter (best, knee, smallest or a number), task head and model card.
@@ -128,8 +129,9 @@ class Run:
         format: `uniform_rank=True` pads every map to one rank that they take, exactly; `rank=N`
         compresses every map to at most that, and the card says what it costs on select;
         `head=False` leaves the task head beside the checkpoint. `license` is named in the card;
-        `push` uploads the folder to a repository ORG/NAME of the hub. `QuestionError` for a trial
-        that is not complete, and for a folder of something else.
+        `push` uploads the folder to a repository ORG/NAME of the hub, where it names no path of
+        this machine: a base that is a local folder goes by `base_name`, its id on the hub.
+        `QuestionError` for a trial that is not complete, and for a folder of something else.
         """
         from tenslora_search.export.trained import export_trained
         from tenslora_search.hub.push import push as upload
@@ -145,8 +147,8 @@ class Run:
         export_trained(
             state, to, format,
             model=self.file.model, model_digest=self.file.model_digest,
-            facts=replace(facts, license=license, command=command),
-            options=options, select=self._select,
+            facts=replace(facts, license=license, command=command, push=push),
+            options=options, base_name=base_name, select=self._select,
         )  # fmt: skip
         if push is not None:
             upload(to, push)

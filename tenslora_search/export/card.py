@@ -58,7 +58,7 @@ trainable parameters.
 
 ## Made by
 
-{_fenced(facts.command)}
+{_fenced(_without_places(facts.command) if facts.push else facts.command)}
 """
 
 
@@ -72,6 +72,23 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
+
+
+PLACE = re.compile(
+    r"""(?P<quote>['"])~?/(?:[^'"]*/)?(?P<quoted>[^'"/]+)/?(?P=quote)"""
+    r"""|(?<![^\s=])~?/(?:[^\s'"]*/)?(?P<bare>[^\s'"/]+)/?"""
+)
+"""A path from the root or the home folder on, as a shell or Python has it."""
+
+
+def _without_places(text: str) -> str:
+    """With the last part alone of each path that is one of this machine."""
+
+    def last(found: re.Match[str]) -> str:
+        quote = found["quote"] or ""
+        return f"{quote}{found['quoted'] or found['bare']}{quote}"
+
+    return PLACE.sub(last, text)
 
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
@@ -96,8 +113,12 @@ def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:
     imports += HEAD_IMPORTS if head else ""
     loaded = (NEW_HEAD if has_head else AS_IT_IS).format(auto=auto, base=base.code)
     load = format.load.format(auto=auto, base=base.code, loaded=loaded, head=head)
+    here = repr(folder)
+    if facts.push:
+        imports += "from huggingface_hub import snapshot_download\n"
+        here = f"snapshot_download({facts.push!r})"
     return (
-        f"from transformers import {classes}\n{imports}\nfolder = {folder!r}  # this "
+        f"from transformers import {classes}\n{imports}\nfolder = {here}  # this "
         f"one\n{reader}\n{load}"
     )
 
@@ -221,7 +242,7 @@ def _about_the_base(base: Base, format: Format) -> str:
         return ""
     recorded = (
         f" adapter_config.json names its place at the time of export, `{_plain(base.place)}`."
-        if format.library == "peft" and base.hub is None
+        if format.library == "peft" and base.hub is None and base.place
         else ""
     )
     return f"\n{base.note}{recorded}\n"

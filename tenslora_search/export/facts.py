@@ -47,6 +47,8 @@ class Facts:
     """of the adapter, as hubs write it"""
     is_headless: bool = False
     """whether the task head lies beside the checkpoint, not in it"""
+    push: str | None = None
+    """the repository on the hub that the folder goes to: nothing in it names a path of here"""
     cut_from: int | None = None
     """the trial whose trained adapter was cut down to this one"""
 
@@ -80,7 +82,7 @@ class Base:
 
     name: str
     place: str
-    """where it is loaded from: the hub id or the folder"""
+    """where it is loaded from: the hub id or the folder; "" where others do not have that"""
     hub: str | None
     code: str
     """the Python expression that names it in the card's code"""

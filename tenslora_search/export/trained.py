@@ -24,11 +24,12 @@ from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.pairs import Pair, served_pairs
 from tenslora_search.export.target import export_folder
 from tenslora_search.hub.images import ImageProcessor
-from tenslora_search.hub.places import ORIGINS, model_place
+from tenslora_search.hub.places import HUB_ID, ORIGINS, model_place
 from tenslora_search.hub.places import model_digest as digest_of
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.nn.attach import Adapter, attach, head_parameters
 from tenslora_search.spec.backbones import BACKBONES, OWN_MODEL
+from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 from tenslora_search.spec.trial import TrialSpec
 from tenslora_search.training.states import read_state
@@ -91,21 +92,28 @@ def export_trained(
     facts: Facts,
     model_digest: str | None = None,
     options: Mapping[str, Any] | None = None,
+    base_name: str | None = None,
     select: Callable[[], Split] | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
     `options` are those of the format, such as the rank of a LoRA checkpoint; what that costs is
-    measured on the rows of `select`. `QuestionError` if the state cannot be read, if `to` holds
+    measured on the rows of `select`. `base_name` is the base's id on the hub. `QuestionError` if the state cannot be read, if `to` holds
     anything but an earlier export, or if the model's files are not those of `model_digest`.
     """
     form, options = FORMATS[format], options or {}
     form.check(format, options)
     _check_model(model, model_digest)
+    base = base_of(model, to, base_name, is_pushed=facts.push is not None)
+    if facts.push and form.needs_base and base.hub is None and model != OWN_MODEL:
+        raise QuestionError(
+            f"--push of an adapter over {shown(model)}, a folder of this machine that others do "
+            "not have: name the base by its id on the hub with --base-name, or take --format "
+            "merged."
+        )
     with export_folder(to) as folder:
         adapter, spec, offset = load_trained(state, model, goal=facts.goal)
-        base = base_of(model, to)
         config: Any = _told(adapter.model.config, base, offset)
         with quiet():
             pairs = form.save(adapter, folder, **options)
@@ -166,13 +174,21 @@ def _cost(
     return cost
 
 
-def base_of(model: str, to: Path) -> Base:
-    """The backbone as the user of an export finds it; `to` is the export's folder."""
+def base_of(model: str, to: Path, base_name: str | None = None, *, is_pushed: bool = False) -> Base:
+    """The backbone as the user of an export finds it; `to` is the export's folder, which moves
+    where it `is_pushed`.
+    """
+    if base_name is not None:
+        if not HUB_ID.fullmatch(base_name):
+            raise QuestionError(
+                f"--base-name takes an id on the hub, such as ORG/MODEL; got {base_name!r}."
+            )
+        return Base(base_name, base_name, base_name, repr(base_name))
     if model == OWN_MODEL:
         carried = str(to.expanduser().resolve() / "base")
         return Base(
             model,
-            carried,
+            "" if is_pushed else carried,
             None,
             'f"{folder}/base"',
             "The base model is on no hub; it lies in `base/` of this folder.",
@@ -186,6 +202,8 @@ def base_of(model: str, to: Path) -> Base:
         "The base model is a local folder: on no hub, and not part of this one. Hand it on "
         "with the adapter."
     )
+    if is_pushed:
+        return Base(Path(path).name, "", None, repr(Path(path).name), note)
     return Base(path, path, None, repr(path), note)
 
 

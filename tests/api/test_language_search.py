@@ -13,6 +13,7 @@ from tenslora_search import load_run
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.cli import main
 from tenslora_search.data.task import load_task
+from tenslora_search.spec.table import QuestionError
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,37 @@ def test_chats_are_found_and_learnt(run):
     assert -untrained + 0.1 < best < 0
 
 
+@pytest.mark.parametrize(
+    ("format", "base_name"), [("peft", "org/tiny"), ("merged", None), ("native", "org/tiny")]
+)
+def test_what_is_pushed_names_no_path_of_this_machine(
+    run, format, base_name, tmp_path, monkeypatch, tiny_llama
+):
+    pushed = []
+    monkeypatch.setattr("tenslora_search.hub.push.push", lambda *about: pushed.append(about))
+    to = tmp_path / format
+    assert run.export("best", to, format, push="me/it", base_name=base_name) == to
+    assert pushed == [(to, "me/it")]
+    for file in (path for path in to.rglob("*") if path.is_file()):
+        for place in (tiny_llama, str(tmp_path), str(run.folder.parent)):
+            assert place.encode() not in file.read_bytes(), file
+    if base_name:
+        card = (to / "README.md").read_text()
+        assert f"base_model: {base_name}" in card
+        assert 'snapshot_download("me/it")'.replace('"', "'") in card
+    if format == "peft":
+        config = json.loads((to / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == base_name
+
+
+def test_an_adapter_over_a_folder_is_not_pushed_without_its_name(run, tmp_path):
+    with pytest.raises(QuestionError, match=r"folder of this machine .* --base-name, or .* merged"):
+        run.export("best", tmp_path / "it", push="me/it")
+    with pytest.raises(QuestionError, match=r"--base-name takes an id on the hub, .*; got '/a'"):
+        run.export("best", tmp_path / "it", base_name="/a")
+    assert not (tmp_path / "it").exists()
+
+
 @pytest.mark.parametrize("format", ["peft", "native", "merged"])
 def test_an_export_gives_the_loss_of_its_card(run, format, tmp_path):
     to = run.export("best", tmp_path / format, format)
@@ -85,6 +117,7 @@ def test_an_export_gives_the_loss_of_its_card(run, format, tmp_path):
     assert said == pytest.approx(-loss, abs=1e-4)
     perplexity = float(re.search(r"perplexity on report, these weights \| ([\d.]+) \|", readme)[1])
     assert perplexity == pytest.approx(np.exp(loss), abs=1e-2)
+    assert "task head" not in readme
     exec(predicting, made)
     assert isinstance(made["answer"], str)
     if format == "peft":

@@ -255,6 +255,17 @@ def test_a_base_on_no_hub_travels_along(tmp_path, digits):
     assert not (tmp_path / "merged" / "base").exists()
 
 
+def test_a_base_that_travels_along_is_pushed_with_no_path_of_this_machine(tmp_path, digits):
+    state, model, _, facts, _ = digits
+    to = tmp_path / "made"
+    facts = replace(facts, push="me/it", command=f"tenslora-search export {tmp_path}/run --pick 3")
+    export_trained(state, to, "peft", model=model, facts=facts)
+    for file in (path for path in to.rglob("*") if path.is_file()):
+        assert str(tmp_path).encode() not in file.read_bytes(), file
+    assert json.loads((to / "adapter_config.json").read_text())["base_model_name_or_path"] is None
+    assert "tenslora-search export run --pick 3" in (to / "README.md").read_text()
+
+
 def test_a_base_that_a_package_holds_can_be_come_by(monkeypatch, tmp_path):
     monkeypatch.setattr("tenslora_search.export.trained.model_place", lambda name: str(tmp_path))
     of_hub, of_none = (base_of(name, tmp_path / "adapter") for name in ("minilm", "smollm2"))
