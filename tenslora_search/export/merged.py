@@ -11,6 +11,7 @@ from tenslora_search.nn.attach import Adapter
 from tenslora_search.nn.sites import is_quantized, of_columns
 from tenslora_search.nn.wrappers import unwrapped
 from tenslora_search.spec.arguments import checked
+from tenslora_search.spec.paths import output_folder
 from tenslora_search.spec.table import QuestionError
 
 
@@ -85,7 +86,8 @@ def save_merged(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     >>> sorted(path.name for path in save_merged(adapter, folder).iterdir())
     ['config.json', 'model.safetensors']
     """
-    whole, folder = copy.deepcopy(unwrapped(adapter.model)), Path(folder).expanduser()
+    whole = copy.deepcopy(unwrapped(adapter.model))
     merged: Any = merge(getattr(whole, adapter.name), trial=trial)
-    merged.save_pretrained(folder)
-    return folder
+    place = output_folder(folder)
+    merged.save_pretrained(place)
+    return place

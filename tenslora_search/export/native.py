@@ -16,6 +16,7 @@ from tenslora_search.nn.places import Targets
 from tenslora_search.nn.wrappers import clean_name, unwrapped
 from tenslora_search.spec.adapter import AdapterSpec
 from tenslora_search.spec.arguments import checked
+from tenslora_search.spec.paths import output_folder
 from tenslora_search.spec.table import QuestionError
 
 NATIVE_FILE = "tenslora.safetensors"
@@ -33,11 +34,10 @@ def save_native(adapter: Adapter, folder: str | Path, *, trial: int = 0) -> Path
     >>> [path.name for path in save_native(adapter, folder).iterdir()]
     ['tenslora.safetensors']
     """
-    folder = Path(folder).expanduser()
     tensors = {f"factors.{name}": value for name, value in trial_factors(adapter, trial).items()}
     tensors |= {f"head.{name}": value for name, value in carried(adapter).items()}
     about = {"version": NATIVE_VERSION, "spec": adapter.specs[trial].to_json()}
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output_folder(folder)
     save_file(
         tensors, folder / NATIVE_FILE, metadata={"format": "pt", "tenslora": json.dumps(about)}
     )

@@ -13,6 +13,7 @@ from tenslora_search.export.pairs import Pair, Ranks, module_pairs
 from tenslora_search.hub.permissions import share
 from tenslora_search.nn.attach import Adapter
 from tenslora_search.spec.arguments import checked
+from tenslora_search.spec.paths import output_folder, typed
 from tenslora_search.spec.table import QuestionError
 
 HEAD_FILE = "head.safetensors"
@@ -42,7 +43,7 @@ def save_peft(
     >>> sorted(path.name for path in save_peft(adapter, folder).iterdir())
     ['adapter_config.json', 'adapter_model.safetensors']
     """
-    place = Path(folder).expanduser()
+    place = typed(folder)
     write_peft(adapter, place, trial=trial, rank=rank, uniform_rank=uniform_rank, head=head)
     return place
 
@@ -72,8 +73,7 @@ def write_peft(
         tensors[f"{prefix}{module}.lora_B.weight"] = b.T.contiguous()
     heads = carried(adapter)
     tensors |= {prefix + name: value for name, value in heads.items() if head}
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(tensors, folder / "adapter_model.safetensors")
+    _save(tensors, output_folder(folder) / "adapter_model.safetensors")
     if heads and not head:
         _save(heads, folder / HEAD_FILE)
     config = json.dumps(_config(adapter, ranks, heads if head else {}), indent=2)

@@ -18,7 +18,7 @@ from tenslora_search.report.pareto import front, hypervolume, picks_of
 from tenslora_search.report.reading import RunRecord, read_run, still_running
 from tenslora_search.report.rows import Row
 from tenslora_search.report.svg import SHAPES, Chart, bounds
-from tenslora_search.spec.paths import is_dir, is_file, leads_nowhere, shown, typed
+from tenslora_search.spec.paths import is_dir, is_file, leads_nowhere, output_folder, shown, typed
 from tenslora_search.spec.table import QuestionError, Table
 
 LOGGER = logging.getLogger("tenslora_search")
@@ -44,8 +44,8 @@ def compare(folders: Sequence[str | Path], out: str | Path) -> Path:
         "share these."
     )
     page = shell(f"{len(runs)} searches side by side", about, sections)
+    output_folder(out.parent)
     with _errors_told(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page, encoding="utf-8", errors="replace")
     for line in still_running(records):
         LOGGER.warning("%s", line)

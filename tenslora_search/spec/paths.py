@@ -48,6 +48,26 @@ def found(path: Path | str, option: str) -> Path:
     raise QuestionError(f"{option} {shown(path)}: no such file or folder.")
 
 
+def output_folder(path: Path | str) -> Path:
+    """The folder of a path as it was typed, made where it is not there; `QuestionError` where it
+    is a file, or cannot be made.
+    """
+    place = typed(path)
+    if exists(place) and not is_dir(place):
+        raise QuestionError(
+            f"cannot write into {shown(place)}: it is a file, and a folder is needed; choose "
+            "another path."
+        )
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise QuestionError(
+            f"cannot make the folder {shown(place)}: {why}; choose another path."
+        ) from error
+    return place
+
+
 def _special(path: Path) -> str:
     if path.is_fifo():
         return "a pipe"

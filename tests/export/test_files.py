@@ -448,3 +448,17 @@ def test_another_model(saved, tiny, more, message):
     other, _ = tiny("bert", **more)
     with pytest.raises(QuestionError, match=message):
         load_adapter(other, path)
+
+
+@pytest.mark.parametrize("save", [save_peft, save_native, save_merged])
+def test_a_path_that_is_a_file_is_told(tiny, save, tmp_path):
+    """transformers' own `save_pretrained` would go on and write nothing."""
+    model, _ = tiny("bert")
+    adapter = attach(model, AdapterSpec.of("none", "cp", 2, geometry_of(model)))
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(QuestionError, match=r"cannot write into .*/mine: it is a file"):
+        save(adapter, tmp_path / "mine")
+    with pytest.raises(QuestionError, match=r"cannot make the folder .*/mine/it: Not a directory"):
+        save(adapter, tmp_path / "mine" / "it")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert save(adapter, tmp_path / "new" / "it").is_dir()
