@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +209,7 @@ def _prepared(
     """
     from tenslora_search.data.task import load_task
 
+    _check_length(question)
     data = load_task(**question.task_options, model=question.model)
     _check_measures(question, data.goal.name)
     run = _run_file(question, data, None if force else folder)
@@ -226,6 +227,16 @@ def _prepared(
             "reads %s; unused: %s (--column ROLE=NAME reads others)", inputs, ", ".join(data.unused)
         )
     return run
+
+
+def _check_length(question: Question) -> None:
+    """Of texts: a usual length, which nobody typed, is cut where the model ends."""
+    from tenslora_search.data.processors import check_length
+
+    of_task = TASKS[question.task].max_length if question.task else None
+    usual = next(one.default for one in fields(Question) if one.name == "max_length")
+    if question.max_length != (of_task or usual):
+        check_length(question.model, question.max_length)
 
 
 def _check_measures(question: Question, goal: str) -> None:

@@ -11,6 +11,7 @@ from tenslora_search.hub.images import CONFIG_NAME, ImageProcessor
 from tenslora_search.hub.places import kind_of, model_place, place_and_config, reading
 from tenslora_search.hub.quiet import quiet
 from tenslora_search.spec.families import family_of
+from tenslora_search.spec.paths import shown
 from tenslora_search.spec.table import QuestionError
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ def load_processor(name: str) -> "PreTrainedTokenizerBase | ImageProcessor":
     place = model_place(name)
     with reading(name, place):
         return _processor(name, place, signature(place))
+
+
+def check_length(model: str, max_length: int) -> None:
+    """`QuestionError` for more tokens a text than the model reads: they would be cut off."""
+    processor = load_processor(model)
+    if isinstance(processor, ImageProcessor):
+        return
+    most = processor.model_max_length
+    if max_length > most:
+        raise QuestionError(
+            f"--max-length {max_length:,} is more than the {most:,} tokens that {shown(model)} has "
+            f"positions for; give {most:,} or less."
+        )
 
 
 @lru_cache(maxsize=4)

@@ -18,8 +18,8 @@ from tenslora_search.data.goals import GOALS, Goal
 from tenslora_search.data.processors import load_processor
 from tenslora_search.export.card import card
 from tenslora_search.export.cost import Cost, cost_of
-from tenslora_search.export.facts import Base, Facts
 from tenslora_search.export.factors import set_trial_factors
+from tenslora_search.export.facts import Base, Facts
 from tenslora_search.export.formats import FORMATS
 from tenslora_search.export.pairs import Pair, served_pairs
 from tenslora_search.export.target import export_folder
@@ -99,8 +99,9 @@ def export_trained(
     `to`.
 
     `options` are those of the format, such as the rank of a LoRA checkpoint; what that costs is
-    measured on the rows of `select`. `base_name` is the base's id on the hub. `QuestionError` if the state cannot be read, if `to` holds
-    anything but an earlier export, or if the model's files are not those of `model_digest`.
+    measured on the rows of `select`. `base_name` is the base's id on the hub. `QuestionError` if
+    the state cannot be read, if `to` holds anything but an earlier export, or if the model's files
+    are not those of `model_digest`.
     """
     form, options = FORMATS[format], options or {}
     form.check(format, options)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tenslora_search import load_run
+from tenslora_search import load_run, search
+from tenslora_search.api.search import _check_length
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.cli import main
+from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
+from tenslora_search.runs.question import Question
 from tenslora_search.spec.table import QuestionError
 
 
@@ -49,6 +52,21 @@ def run(chats, tiny_llama, tmp_path_factory):
             main()
     assert ended.value.code in (0, None)
     return load_run(folder)
+
+
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
+def test_texts_longer_than_the_model_are_told(request, model, chats, reviews, tmp_path):
+    """A length that nobody typed, 128, is cut where the model ends, as it has always been."""
+    folder = request.getfixturevalue(model)
+    data = chats if model == "tiny_llama" else tmp_path / "reviews.csv"
+    reviews.to_csv(tmp_path / "reviews.csv", index=False)
+    asked = {"data": data, "model": folder, "budget": "4k", "executor": "inline"}
+    most = load_processor(folder).model_max_length
+    assert most < 128
+    with pytest.raises(QuestionError, match=rf"--max-length 999 is more than the {most} tokens"):
+        search(**asked, max_length=999, out=tmp_path / "run")
+    question = Question.of(**{**asked, "executor": None})
+    _check_length(question)
 
 
 def test_chats_are_found_and_learnt(run):
