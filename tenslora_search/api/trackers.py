@@ -1,8 +1,11 @@
 """TRACKERS: a run folder as runs of MLflow, W&B or TensorBoard: one a trial, under one parent."""
 
+import logging
 import math
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import wraps
 from importlib import import_module
@@ -15,7 +18,7 @@ from tenslora_search.spec.table import QuestionError, Table
 if TYPE_CHECKING:
     from tenslora_search.api.results import Run
 
-
+LOGGER = logging.getLogger("tenslora_search")
 Tracker = Callable[["Run"], str]
 
 
@@ -67,12 +70,28 @@ def needs(name: str) -> Callable[[Callable[[Any, "Run"], str]], Tracker]:
     def given(send: Callable[[Any, "Run"], str]) -> Tracker:
         @wraps(send)
         def sent(run: "Run") -> str:
-            return send(_imported(name), run)
+            with _no_louder():
+                return send(_imported(name), run)
 
         vars(sent)["package"] = name
         return sent
 
     return given
+
+
+@contextmanager
+def _no_louder() -> Iterator[None]:
+    """Inside, nothing is logged below the level at which this package speaks: trackers, and what
+    they stand on, tell of tables made and upgraded. What they print goes to stderr: stdout may be
+    the result as JSON.
+    """
+    before = logging.root.manager.disable
+    logging.disable(max(before, LOGGER.getEffectiveLevel() - 1))
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def check_tracker(name: str) -> None:

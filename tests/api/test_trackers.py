@@ -2,6 +2,7 @@
 own.
 """
 
+import logging
 import shutil
 import struct
 import sys
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from tenslora_search.api.results import load_run
-from tenslora_search.api.trackers import TRACKERS, check_tracker, told
+from tenslora_search.api.trackers import TRACKERS, check_tracker, needs, told
 from tenslora_search.spec.table import QuestionError
 
 DIGITS = Path(__file__).parents[1] / "report" / "digits"
@@ -95,6 +96,28 @@ def test_mlflow_hears_of_one_parent_and_a_child_a_trial(run, monkeypatch):
     assert [one.name for one in children] == [one.name for one in told(run)]
     (scored,) = [one for one in children if one.name == retested(run)]
     assert scored.said["report_score"] > 0
+
+
+@pytest.mark.parametrize(("level", "heard"), [("ERROR", 1), ("WARNING", 2), ("INFO", 3)])
+def test_a_tracker_is_no_louder_than_the_package(run, monkeypatch, caplog, capsys, level, heard):
+    """Nor is its stdout the search's: that may be a result as JSON."""
+    told_by_it = logging.getLogger("alembic.runtime")
+
+    @needs("a_tracker")
+    def send(package, run):
+        for say in (told_by_it.info, told_by_it.warning, told_by_it.error):
+            say("made a table")
+        print("view it at")
+        return "sent"
+
+    monkeypatch.setitem(sys.modules, "a_tracker", SimpleNamespace())
+    caplog.set_level(logging.INFO, logger=told_by_it.name)
+    monkeypatch.setattr(logging.getLogger("tenslora_search"), "level", getattr(logging, level))
+    assert send(run) == "sent"
+    assert len(caplog.messages) == heard
+    assert tuple(capsys.readouterr()) == ("", "view it at\n")
+    told_by_it.info("and is heard again")
+    assert len(caplog.messages) == heard + 1
 
 
 def test_a_package_that_is_missing_is_one_line(run, monkeypatch):
