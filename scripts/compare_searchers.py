@@ -50,7 +50,6 @@ from tenslora_search.runs.segment import Segment, TrialResult
 from tenslora_search.spec.allocators import Measured
 from tenslora_search.spec.geometry import Geometry
 from tenslora_search.study import proposals as proposals_module
-from tenslora_search.study import pruners as pruners_module
 from tenslora_search.study import study as study_module
 from tenslora_search.study.prior import GRADIENT_PROBE, Prior
 from tenslora_search.study.samplers import SAMPLERS
@@ -68,7 +67,7 @@ OF_EIGHT = {"minilm": 5.55, "dinov2-small": 3.0}
 PEFT = 62.0
 """Steps a second of one process of peft with MiniLM (reports/bench_packs.md)."""
 T = TypeVar("T")
-ETA, ENDED = 3, pruners_module.FEW
+ETA = 3
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ class Way:
     n_processes: int = 1
     knows: bool = True
     """whether the known methods come first"""
-    trusts: bool = False
-    """whether `front` prunes before the run has shown what rungs are worth, as it did once"""
     note: str = ""
     gradient: float = 0.0
     """the weight of what the first gradient promises, in trials (FOLDER/spectra.json)"""
@@ -258,7 +255,6 @@ def in_packs(
     table = {**dict(SAMPLERS), "snapped": snapping(recorded, way.sampler, spent)}
     study_module.SAMPLERS, study_module.Dashboard = table, Silent  # type: ignore[assignment]
     proposals_module.settled = lambda space, point, generator: point  # they are recorded ones
-    pruners_module.FEW = 0 if way.trusts else ENDED
     found: list[Moment] = []
     recorded_space = recorded.led(way.gradient) if way.gradient else recorded.space
     space = recorded_space if way.knows else _without_known(recorded_space)
@@ -451,9 +447,9 @@ def ways_of(pack: int) -> list[Way]:
     return [
         *packed,
         *(Way(one, "none", pack) for one in ("random", "tpe", "lattice")),
-        *(replace(one, trusts=True, note=", from the first rung on") for one in packed[:2]),
         bare,
         replace(bare, sampler="lattice"),
+        replace(bare, sampler="random", pruner="none"),
         *(
             Way(sampler, "none", pack, gradient=weight, note=f", gradient prior {weight:g}")
             for sampler, weight in (("random", 64.0), ("tpe", 64.0), ("tpe", 1e6))

@@ -238,11 +238,21 @@ def test_optuna_sees_the_same_study(tmp_path, kind):
     assert len(open_study(tmp_path).dashboard.study.trials) == n_told
 
 
-def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path):
+def test_a_trial_told_as_pruned_ends_as_a_second_one(tmp_path, monkeypatch):
     """Which the climbing of a search taken further brings about."""
-    serve(open_study(tmp_path, n_trials=10, seed=2)).close()
+
+    def relents(eta, n_rungs):
+        """Lets all climb once there are more than ten, and nobody before."""
+        return lambda standings, rung: {
+            one.number for one in standings if len(one.scores) == rung + 1 and len(standings) > 10
+        }
+
+    monkeypatch.setattr(
+        "tenslora_search.study.study.PRUNERS", Table("pruner", {"relents": relents})
+    )
+    serve(open_study(tmp_path, n_trials=10, pruner="relents")).close()
     pruned = {number for number, trial in shown(tmp_path).items() if trial.state.name == "PRUNED"}
-    study = serve(open_study(tmp_path, n_trials=30, seed=2))
+    study = serve(open_study(tmp_path, n_trials=30, pruner="relents"))
     study.close()
     again = {number for number in pruned if study.records[number].state == "complete"}
     assert again
