@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tenslora_search.data.batches import Split
     from tenslora_search.report.reading import RunRecord
     from tenslora_search.report.rows import Row
+    from tenslora_search.runs.replay import Record
 
 USUAL: dict[str, Any] = {"rank": None, "uniform_rank": False, "head": True}
 """Options of an export where they are left out."""
@@ -139,16 +140,14 @@ class Run:
         number, to = self.pick(which), typed(to)
         record = self._record
         trial = _complete(record.rows, number, self.folder)
-        state = self._state(record, number)
-        retests = record.trials[number].retests
         options = {name: one for name, one in options.items() if one != USUAL.get(name, ...)}
-        facts = self._facts(trial, [retests[seed].report_score for seed in sorted(retests)])
-        command = self._export_command(number, format, options, to)
+        told = {"license": license, "push": push, "base_name": base_name}
+        told["command"] = self._export_command(number, format, options, to)
         export_trained(
-            state, to, format,
+            self._state(record, number), to, format,
             model=self.file.model, model_digest=self.file.model_digest,
-            facts=replace(facts, license=license, command=command, push=push),
-            options=options, base_name=base_name, select=self._select,
+            facts=replace(self._facts(trial, record.trials[number]), **told),
+            options=options, select=self._select,
         )  # fmt: skip
         if push is not None:
             upload(to, push)
@@ -213,7 +212,7 @@ class Run:
             self._known = digest, read_run(self.folder)
         return self._known[1]
 
-    def _facts(self, trial: "Row", report_scores: list[float]) -> Any:
+    def _facts(self, trial: "Row", told: "Record") -> Any:
         """What the model card says besides the specification."""
         from tenslora_search.data.goals import GOALS
         from tenslora_search.export.facts import Facts
@@ -237,7 +236,7 @@ class Run:
             report_rows=(self.file.rows or {}).get("report", 0),
             select_score=trial.score,
             cut_from=trial.cut_from,
-            report_scores=report_scores,
+            report_scores=[told.retests[seed].report_score for seed in sorted(told.retests)],
             budget=self.file.budget,
             head_params=self.file.head_params,
             goal=GOALS[self.file.goal].again(self.file.labels, self.file.metric, {}),

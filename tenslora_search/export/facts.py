@@ -49,6 +49,8 @@ class Facts:
     """whether the task head lies beside the checkpoint, not in it"""
     push: str | None = None
     """the repository on the hub that the folder goes to: nothing in it names a path of here"""
+    base_name: str | None = None
+    """the base's id on the hub, where it was a folder"""
     cut_from: int | None = None
     """the trial whose trained adapter was cut down to this one"""
 

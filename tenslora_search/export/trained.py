@@ -92,28 +92,21 @@ def export_trained(
     facts: Facts,
     model_digest: str | None = None,
     options: Mapping[str, Any] | None = None,
-    base_name: str | None = None,
     select: Callable[[], Split] | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
 
     `options` are those of the format, such as the rank of a LoRA checkpoint; what that costs is
-    measured on the rows of `select`. `base_name` is the base's id on the hub. `QuestionError` if
-    the state cannot be read, if `to` holds anything but an earlier export, or if the model's files
-    are not those of `model_digest`.
+    measured on the rows of `select`. `QuestionError` if the state cannot be read, if `to` holds
+    anything but an earlier export, or if the model's files are not those of `model_digest`.
     """
     form, options = FORMATS[format], options or {}
     form.check(format, options)
     _check_model(model, model_digest)
-    base = base_of(model, to, base_name, is_pushed=facts.push is not None)
-    if facts.push and form.needs_base and base.hub is None and model != OWN_MODEL:
-        raise QuestionError(
-            f"--push of an adapter over {shown(model)}, a folder of this machine that others do "
-            "not have: name the base by its id on the hub with --base-name, or take --format "
-            "merged."
-        )
     with export_folder(to) as folder:
+        base = base_of(model, to, facts.base_name, is_pushed=bool(facts.push))
+        _check_base(model, base, is_needed=bool(facts.push and form.needs_base))
         adapter, spec, offset = load_trained(state, model, goal=facts.goal)
         config: Any = _told(adapter.model.config, base, offset)
         with quiet():
@@ -125,13 +118,21 @@ def export_trained(
         is_headless = facts.goal.n_outputs > 0 and not options.get("head", True)
         facts = replace(facts, label_offset=offset, is_headless=is_headless)
         if isinstance(pairs, Mapping):
-            rank = options.get("rank")
-            cost = _cost(adapter, pairs, rank, facts, select) if rank else None
-            facts = replace(facts, served=served_pairs(pairs), cost=cost)
+            facts = _of_pairs(facts, adapter, pairs, options.get("rank"), select)
         # a command, or the folder, may have a name that is no UTF-8
         text = card(facts, spec, base, form, str(to))
         (folder / "README.md").write_text(text, encoding="utf-8", errors="replace")
     return to
+
+
+def _check_base(model: str, base: Base, *, is_needed: bool) -> None:
+    """`QuestionError` for one that whoever finds the adapter on the hub needs and does not have."""
+    if is_needed and base.hub is None and model != OWN_MODEL:
+        raise QuestionError(
+            f"--push of an adapter over {shown(model)}, a folder of this machine that others do "
+            "not have: name the base by its id on the hub with --base-name, or take --format "
+            "merged."
+        )
 
 
 def _told(config: Any, base: Base, offset: float) -> Any:
@@ -148,6 +149,18 @@ def _check_model(model: str, digest: str | None) -> None:
             f"the model {model} has changed since the search: its adapters belong to the files as "
             "they were."
         )
+
+
+def _of_pairs(
+    facts: Facts,
+    adapter: Adapter,
+    pairs: Mapping[str, Pair],
+    rank: int | None,
+    select: Callable[[], Split] | None,
+) -> Facts:
+    """What the card says of a LoRA checkpoint besides; with a `rank`, what that costs."""
+    cost = _cost(adapter, pairs, rank, facts, select) if rank else None
+    return replace(facts, served=served_pairs(pairs), cost=cost)
 
 
 def _cost(
