@@ -4,14 +4,16 @@ labels, tokenizer, card.
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from tenslora_search.backbone.load import load_backbone
+from tenslora_search.backbone.load import Backbone, load_backbone
 from tenslora_search.backbone.readout import set_units, unpacked
 from tenslora_search.data.batches import Split
 from tenslora_search.data.goals import GOALS, Goal
@@ -47,6 +49,42 @@ class Trained(NamedTuple):
     offset: float = 0.0
 
 
+@dataclass
+class Lent:
+    """A model that stays between exports, and the adapter that the last of them put on it."""
+
+    name: str | None = None
+    backbone: Backbone | None = None
+    adapter: Adapter | None = None
+
+
+LENT: ContextVar[Lent | None] = ContextVar("lent", default=None)
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """Inside, exports of one model after another load it once, where trials have no head of their
+    own in it: a language model takes seconds. For formats that leave its weights as they are.
+    """
+    token = LENT.set(Lent())
+    try:
+        yield
+    finally:
+        LENT.reset(token)
+
+
+def _backbone(model: str, goal: Goal) -> Backbone:
+    """Without an adapter."""
+    lent = LENT.get()
+    if lent is None or goal.n_outputs:
+        return load_backbone(model, goal)
+    if lent.adapter is not None:
+        _ = lent.adapter.detach()
+    if lent.backbone is None or lent.name != model:
+        lent.name, lent.backbone = model, load_backbone(model, goal)
+    return lent.backbone
+
+
 def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     """The backbone (a name, folder or hub id) with the trial on it, alone; its head's classes named
     as the task's.
@@ -56,9 +94,11 @@ def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     """
     about, tensors = read_state(state)
     spec = TrialSpec.from_json(about["spec"])
-    backbone, anew = load_backbone(model, goal)
+    backbone, anew = _backbone(model, goal)
     adapter = attach(backbone, spec.adapter)
     adapter.came_along = anew
+    if (lent := LENT.get()) is not None:
+        lent.adapter = adapter
     set_trial_factors(
         adapter, {name.removeprefix("value."): tensor for name, tensor in tensors.items()}
     )

@@ -4,10 +4,12 @@ transformers load.
 
 import json
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tenslora_search import load_run, search
 from tenslora_search.api.search import _check_length
@@ -15,6 +17,7 @@ from tenslora_search.backbone.load import load_backbone
 from tenslora_search.cli import main
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
+from tenslora_search.export.trained import loaded_once
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.table import QuestionError
 
@@ -106,6 +109,30 @@ def test_what_is_pushed_names_no_path_of_this_machine(
     if format == "peft":
         config = json.loads((to / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == base_name
+
+
+def test_adapters_of_one_model_that_is_loaded_once_are_those_of_a_model_each(
+    run, tmp_path, monkeypatch
+):
+    complete = [n for n, state in run.trials()[["number", "state"]].values if state == "complete"]
+    loads = []
+    monkeypatch.setattr(
+        "tenslora_search.export.trained.load_backbone",
+        lambda *asked: loads.append(asked) or load_backbone(*asked),
+    )
+    for folder, context in (("once", loaded_once), ("each", nullcontext)):
+        with context():
+            for number in complete:
+                for format in ("peft", "native"):
+                    run.export(number, tmp_path / folder / f"{number}-{format}", format)
+    files = sorted((tmp_path / "once").rglob("*.safetensors"))
+    assert len(files) == 2 * len(complete) > 2
+    for file in files:
+        other = tmp_path / "each" / file.relative_to(tmp_path / "once")
+        found, expected = load_file(file), load_file(other)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert len(loads) == 1 + 2 * len(complete)
 
 
 def test_an_adapter_over_a_folder_is_not_pushed_without_its_name(run, tmp_path):
