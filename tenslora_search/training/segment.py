@@ -205,7 +205,7 @@ def _left(pack: Pack, place: int, one: Entrant) -> int | None:
     return n_left if n_left < one.spec.adapter.n_params and not one.cut_to else None
 
 
-FIRST_STEPS, LEAST_SECONDS = 4, 0.5
+FIRST_STEPS, LEAST_SECONDS = 1, 0.5
 """Steps between two looks at the time: they double until they take this long."""
 
 
