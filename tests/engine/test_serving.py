@@ -202,6 +202,7 @@ def test_a_garbled_state_begins_again_from_nothing_and_left_overs_go(tmp_path, f
     """Seen by a search that is taken further; no trial fails for it."""
     folder = tmp_path / "run"
     asked = {**ASKED, "retest": 0, "pack": 4, "out": folder, "max_steps": 36}
+    asked |= {"pruner": "successive_halving"}
     search(**asked, trials=6)
     paused = list((folder / "states").glob("*-4.safetensors"))
     assert paused

@@ -123,10 +123,16 @@ def test_failures_do_not_teach_front_that_a_rung_tells_much():
     assert len(front([*good, *failed, *crowd], 0)) == 30
 
 
-def test_until_eight_were_trained_to_the_end_front_prunes_nobody():
-    crowd = new((2000, 0.0), (2000, 0.1))
-    assert front([*climbed(7, 0.0), *crowd], 0) == {100, 101}
-    assert front([*climbed(8, 0.0), *crowd], 0) == set()
+def test_until_eight_were_trained_to_the_end_front_prunes_nobody_of_many():
+    crowd = new((2000, 0.0), (2000, 0.1), *(14 * [(2000, 0.6)]))
+    assert len(front([*climbed(7, 0.0), *crowd], 0)) == 16
+    assert len(front([*climbed(8, 0.0), *crowd], 0)) < 15
+
+
+def test_of_few_front_stops_who_is_far_behind_one_that_is_no_larger():
+    few = [(100, 0.5), (200, 0.6), (300, 0.4), (400, 0.65), (500, 0.2), (600, 0.64)]
+    assert front(new(*few), 0) == {100, 101, 103, 105}
+    assert front(new(*few[:3]), 0) == {100, 101, 102}, "three tell nothing"
 
 
 @pytest.mark.parametrize(("early", "late"), [(0.5, 0.6), (None, 0.6), (0.5, None)])
