@@ -115,7 +115,7 @@ class Retests:
         for one in alone:
             self._failures[HEAD_ALONE, seed] += MOST_RETRIES + 1  # it is not tried again
             if one.score is None:
-                LOGGER.warning("the task head alone could not be scored: %s", one.reason)
+                LOGGER.warning("the model without an adapter could not be scored: %s", one.reason)
             else:
                 events.append(HeadAlone(seed, one.score, one.seconds))
         self.study.write(events)

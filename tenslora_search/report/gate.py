@@ -29,7 +29,7 @@ class Held:
     old_score: float
     """report, the mean over fresh seeds"""
     new: int | None
-    """None: nothing of the new front is as small, but perhaps the task head alone"""
+    """None: nothing of the new front is as small, but perhaps the model without an adapter"""
     new_score: float
     """NaN where there is nothing to hold up"""
     margin: float
@@ -68,7 +68,7 @@ class Verdict:
             return f"worse  {about}: nothing on the new front is as small"
         word = "holds" if one.holds else "worse"
         moved = one.new_score - one.old_score
-        who = "the task head alone" if one.new is None else f"trial {one.new}"
+        who = "without an adapter" if one.new is None else f"trial {one.new}"
         now = f"now {one.new_score:.4f} ({who})"
         return f"{word}  {about}: {now}, {moved:+.4f}; allowed -{one.margin:.4f}"
 
@@ -78,7 +78,7 @@ def gate(new: str | Path, old: str | Path, *, slack: float = 1.1, within: float 
 
     For each retested member of the old front, the best retested trial of the new run that has at
     most its parameters, or at most `slack` times as many, whichever is better; where there is none,
-    the new task head alone. It is worse
+    the new model without an adapter. It is worse
     where it lies below by more than the noise: a one-sided t-test, its noise pooled over both runs,
     at 5 % over all members together (Bonferroni). `within` is what else a score may lose: a search
     of another seed finds other trials, which the noise of retests does not hold. `QuestionError`
@@ -113,7 +113,7 @@ def _held(
 ) -> Held:
     """The new trial is chosen as a front is, by estimate or select score, so that the best of
     several on report is no lucky one: of those as small, or of those with `slack`, whichever is
-    better on report. So a run holds against itself. `zero` are the scores of the task head alone.
+    better on report. So a run holds against itself. `zero` are those without an adapter.
     """
     small = [other for other in tested if other.n_params <= slack * one.n_params]
     about = one.number, one.n_params, one.report_score

@@ -67,7 +67,7 @@ def test_a_front_that_lost_its_small_members_is_worse(digits, tmp_path):
         file.writelines(f"{json.dumps(one)}\n" for one in alone)
     held = [one for one in gate(large, digits).members if one.new is None]
     assert [one.holds for one in held if one.old_score == small] == [True]
-    assert "(the task head alone)" in str(gate(large, digits))
+    assert "(without an adapter)" in str(gate(large, digits))
 
 
 def test_what_cannot_be_compared_is_one_line(digits, write_run, tmp_path):
