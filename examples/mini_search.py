@@ -97,7 +97,8 @@ def score(trial: Trial, images: Tensor, labels: Tensor) -> float:
 
 
 def climbing(trials: list[Trial], rung: int) -> list[Trial]:
-    """Returns the best third of those that stand on a rung, and LoRA (`study/pruners.py`)."""
+    """Returns the best third of those that stand on a rung, and LoRA: successive halving (of
+    `study/pruners.py`, where the default goes by the chance to end on the front)."""
     here = sorted(trials, key=lambda one: -one.scores[rung])
     kept = here[: max(1, round(len(here) / 3))]
     return kept + [one for one in here if one.number == 0 and one not in kept]

@@ -228,9 +228,9 @@ def track(
 ) -> None:
     """Send a run to MLflow, W&B or TensorBoard: one run a trial, under one parent."""
     from tenslora_search.api.results import load_run
-    from tenslora_search.api.trackers import TRACKERS
+    from tenslora_search.api.trackers import track as send
 
-    print(TRACKERS[to](load_run(run)))
+    print(send(to, load_run(run)))
 
 
 @app.command()

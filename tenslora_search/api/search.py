@@ -14,7 +14,7 @@ from tenslora_search.api.finish import Interrupted, finish
 from tenslora_search.api.last_words import LastWords
 from tenslora_search.api.results import Run
 from tenslora_search.api.signals import Signals
-from tenslora_search.api.trackers import TRACKERS
+from tenslora_search.api.trackers import track
 from tenslora_search.engine.asking import Asking
 from tenslora_search.engine.executors import EXECUTORS, Serve
 from tenslora_search.engine.progress import Progress
@@ -125,7 +125,7 @@ def _begun(asked: Question, how: How) -> Run:
         pack=how.pack, time_limit=how.time_limit,
     )  # fmt: skip
     for name in how.track:
-        TRACKERS[name](run)
+        track(name, run)
     return run
 
 

@@ -70,13 +70,18 @@ def needs(name: str) -> Callable[[Callable[[Any, "Run"], str]], Tracker]:
     def given(send: Callable[[Any, "Run"], str]) -> Tracker:
         @wraps(send)
         def sent(run: "Run") -> str:
-            with _no_louder():
-                return send(_imported(name), run)
+            return send(_imported(name), run)
 
         vars(sent)["package"] = name
         return sent
 
     return given
+
+
+def track(name: str, run: "Run") -> str:
+    """Sends a run; returns where to."""
+    with _no_louder():
+        return TRACKERS[name](run)
 
 
 @contextmanager

@@ -4,7 +4,9 @@ is loaded.
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from statistics import mean, stdev
 from typing import Any
 
@@ -13,6 +15,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from tenslora_search.data.metrics import METRICS
 from tenslora_search.export.facts import Base, Facts
 from tenslora_search.export.formats import AS_IT_IS, HEAD_CODE, HEAD_IMPORTS, NEW_HEAD, Format
+from tenslora_search.hub.places import HUB_ID
 from tenslora_search.runs.provenance import versions
 from tenslora_search.spec.metrics import SHOWN, is_loss
 from tenslora_search.spec.served import Served, served
@@ -74,21 +77,20 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-PLACE = re.compile(
-    r"""(?P<quote>['"])~?/(?:[^'"]*/)?(?P<quoted>[^'"/]+)/?(?P=quote)"""
-    r"""|(?<![^\s=])~?/(?:[^\s'"]*/)?(?P<bare>[^\s'"/]+)/?"""
-)
-"""A path from the root or the home folder on, as a shell or Python has it."""
+def _without_places(command: str) -> str:
+    """Lines for a shell, with the last part alone of each path; ids on a hub stay."""
+    lines = [shlex.split(line) for line in command.splitlines()]
+    return "\n".join(shlex.join(map(_last_parts, words)) for words in lines)
 
 
-def _without_places(text: str) -> str:
-    """With the last part alone of each path that is one of this machine."""
+def _last_parts(word: str) -> str:
+    """`--name=/a/b,/c/d` is `--name=b,d`."""
+    return re.sub(r"[^=,]+", lambda one: _last_part(one[0]), word)
 
-    def last(found: re.Match[str]) -> str:
-        quote = found["quote"] or ""
-        return f"{quote}{found['quoted'] or found['bare']}{quote}"
 
-    return PLACE.sub(last, text)
+def _last_part(text: str) -> str:
+    is_place = "/" in text and not HUB_ID.fullmatch(text)
+    return PurePath(text).name if is_place else text
 
 
 def loading_code(facts: Facts, base: Base, format: Format, folder: str) -> str:

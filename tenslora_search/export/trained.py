@@ -230,14 +230,24 @@ def _cost(
 
 def base_of(model: str, to: Path, base_name: str | None = None, *, is_pushed: bool = False) -> Base:
     """The backbone as the user of an export finds it; `to` is the export's folder, which moves
-    where it `is_pushed`.
+    where it `is_pushed`. `base_name` is the hub id of a base that is a folder here.
     """
-    if base_name is not None:
-        if not HUB_ID.fullmatch(base_name):
-            raise QuestionError(
-                f"--base-name takes an id on the hub, such as ORG/MODEL; got {base_name!r}."
-            )
-        return Base(base_name, base_name, base_name, repr(base_name))
+    found = _base_here(model, to, is_pushed=is_pushed)
+    if base_name is None:
+        return found
+    if not HUB_ID.fullmatch(base_name):
+        raise QuestionError(
+            f"--base-name takes an id on the hub, such as ORG/MODEL; got {base_name!r}."
+        )
+    if found.hub is not None or model == OWN_MODEL:
+        raise QuestionError(
+            f"--base-name names a base that is a folder of this machine; this one is {model}, "
+            "which others have too: leave it out."
+        )
+    return Base(base_name, base_name, base_name, repr(base_name))
+
+
+def _base_here(model: str, to: Path, *, is_pushed: bool) -> Base:
     if model == OWN_MODEL:
         carried = str(to.expanduser().resolve() / "base")
         return Base(

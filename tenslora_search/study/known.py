@@ -39,8 +39,8 @@ def known_points(space: Space) -> list[dict[str, Any]]:
 
 
 def owed(space: Space, points: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The keys of the first point of each method, where the methods were named one by one: each is
-    tried at least once. Of methods that nobody has named none.
+    """The keys of the first point of each method, where --methods named them one by one: each is
+    tried at least once. Of methods of a space alone none.
     """
     first: dict[str, str] = {}
     for point in () if space.leaves_out else points:

@@ -30,7 +30,7 @@ New = tuple[Proposed, TrialSpec]
 
 class Proposals:
     """The known methods come first, behind the first of them what led `earlier` runs, until they
-    make up half of all trials, or, if that is more, until each that was named is there once; then
+    make up half of all trials, or, if that is more, until each of --methods is there once; then
     `sampler` is asked for the others of a batch at once.
     """
 

@@ -85,10 +85,9 @@ def wilcoxon(eta: int, n_rungs: int) -> Judge:
 
 
 def front(eta: int, n_rungs: int) -> Judge:
-    """Those stop whose chance to end on the front is below half of the average at their rung, by
-    what the run has shown: how the last scores of the better half went with those at this rung.
-    Where a rung tells nothing all chances are one, and nobody stops. Until eight trials have been
-    trained to the end, all climb on if many stand there; few are judged by what rungs usually tell.
+    """Those stop whose score at this rung makes it less than a quarter as likely that they end on the
+    front: by how the last scores of the better half went with those at this rung. So nobody stops
+    where a rung tells nothing, nor until eight trials have been trained to the end.
     """
     return lambda standings, rung: _front(standings, rung)
 
@@ -106,14 +105,11 @@ PRUNERS: Table[Callable[[int, int], Judge]] = Table(
     },
 )
 
-LEAST_CHANCE = 0.5
-"""Of the average chance: of 0.1 to 1, 0.25 and 0.5 keep the area under the front of a search that
-prunes nothing, and 0.5 takes less time (reports/few_trials.md).
-"""
-FEW, MANY = 8, 16
-"""As many trained to the end as tell what a rung is worth; and as many on a rung as make it worth
-while to wait for that. On recorded curves of TREC pruning before that cost a tenth of the area
-under the front; searches of 8 and 12 trials lose a fiftieth, for a third less of the steps.
+LEAST_CHANCE = 0.25
+"""Of the chance that a trial has whatever it scores at a rung (reports/few_trials.md)."""
+FEW = 8
+"""As many trained to the end as tell what a rung is worth. On recorded curves of TREC pruning
+before that cost a tenth of the area under the front.
 """
 USUAL_AGREEMENT, USUAL_COUNTS = 0.7, 4
 """The correlation of a rung with the end before a run shows any; it counts as so many trials."""
@@ -165,56 +161,56 @@ def _candidate(study: optuna.Study, number: int, rung: int) -> optuna.trial.Froz
 
 
 def _front(standings: Sequence[Standing], rung: int) -> set[int]:
-    peers = sorted((one for one in standings if len(one.scores) > rung), key=_by_size)
-    ended = sorted((one for one in standings if one.is_complete), key=_by_size)
+    here = [one for one in standings if len(one.scores) == rung + 1 and not one.is_complete]
+    ended = sorted(
+        (one for one in standings if one.is_complete), key=lambda one: (one.n_params, one.number)
+    )
     climbed = [one for one in ended if len(one.scores) > rung + 1]
-    sizes = np.array([one.n_params for one in peers])
-    scores = np.array([one.scores[rung] for one in peers])
-    if len(climbed) >= FEW:
-        early, late = (np.array([one.scores[at] for one in climbed]) for at in (rung, -1))
-        expected, error = forecast(early, late, scores, agreement_of(early, late))
-        tops = np.maximum.accumulate([-math.inf, *(one.scores[-1] for one in ended)])
-        bars = tops[np.searchsorted([one.n_params for one in ended], sizes, side="right")]
-    elif USUAL_COUNTS <= len(peers) < MANY:
-        expected, error = forecast(scores, scores, scores, USUAL_AGREEMENT)
-        are_rivals = (sizes <= sizes[:, None]) & ~np.eye(len(peers), dtype=bool)
-        bars = np.where(are_rivals, expected, -math.inf).max(1)
-    else:
-        expected, error, bars = scores, 1.0, scores
-    ahead = (bars - expected) / error  # the best of whom is no larger, in standard deviations
-    chances = np.array([math.erfc(one / math.sqrt(2)) / 2 for one in ahead])
-    least = LEAST_CHANCE * chances.mean() if peers else 0.0
+    if not here or len(climbed) < FEW:
+        return {one.number for one in here}
+    early, late = (np.array([one.scores[at] for one in climbed]) for at in (rung, -1))
+    told, before = forecasts(early, late, np.array([one.scores[rung] for one in here]))
+    tops = np.maximum.accumulate([-math.inf, *(one.scores[-1] for one in ended)])
+    n_as_small = np.searchsorted(
+        [one.n_params for one in ended], [one.n_params for one in here], side="right"
+    )
+    bars = tops[n_as_small]  # the best score of those that are no larger
+    chances, usual = told.beyond(bars), before.beyond(bars)
     return {
         one.number
-        for one, chance in zip(peers, chances, strict=True)
-        if len(one.scores) == rung + 1 and not one.is_complete and chance >= least
+        for one, is_less in zip(here, chances < LEAST_CHANCE * usual, strict=True)
+        if not is_less
     }
 
 
-def _by_size(one: Standing) -> tuple[int, int]:
-    return one.n_params, one.number
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Last scores to come: normal around `expected`, with one standard deviation."""
+
+    expected: Scores
+    deviation: float
+
+    def beyond(self, bars: Scores) -> Scores:
+        """The chance to end above each bar."""
+        gaps = (bars - self.expected) / max(self.deviation, 1e-9)
+        return np.array([math.erfc(one / math.sqrt(2)) / 2 for one in gaps])
 
 
-def forecast(early: Scores, late: Scores, here: Scores, agreement: float) -> tuple[Scores, float]:
-    """What trials that score `here` at a rung will score at the end, and the standard deviation of
-    that: the line of such a correlation through the `early` and `late` scores of the better half
-    of others. Scores of those that fail altogether would widen both.
+def forecasts(early: Scores, late: Scores, here: Scores) -> tuple[Forecast, Forecast]:
+    """The last scores of trials that score `here` at a rung, by that score and without it: as those
+    of others, `late`, go with what these had at the rung, `early`.
+
+    Of the others the better half tells: scores of those that fail altogether would widen all. The
+    fewer they are, the nearer their correlation is taken to what is usual.
     """
     is_better = early >= np.median(early)
     early, late = early[is_better], late[is_better]
-    slope = agreement * late.std() / early.std() if early.std() else 0.0
-    error = late.std() * math.sqrt(1 - agreement**2)
-    return late.mean() + slope * (here - early.mean()), max(float(error), 1e-9)
-
-
-def agreement_of(early: Scores, late: Scores) -> float:
-    """The correlation of scores at a rung with the last ones, from 0 to 1, among the better half;
-    the fewer they are, the nearer to what is usual.
-    """
-    is_better = early >= np.median(early)
-    early, late = early[is_better], late[is_better]
-    if not early.std() or not late.std():
-        return USUAL_AGREEMENT
-    found = float(np.corrcoef(early, late)[0, 1])
-    shrunk = len(early) * found + USUAL_COUNTS * USUAL_AGREEMENT
-    return max(0.0, shrunk / (len(early) + USUAL_COUNTS))
+    before = Forecast(np.full(len(here), late.mean()), float(late.std()))
+    if not np.ptp(early) or not np.ptp(late):
+        return before, before
+    shown = len(early) * float(np.corrcoef(early, late)[0, 1])
+    agreement = (shown + USUAL_COUNTS * USUAL_AGREEMENT) / (len(early) + USUAL_COUNTS)
+    agreement = max(0.0, agreement)
+    slope = agreement * before.deviation / float(early.std())
+    expected = before.expected + slope * (here - early.mean())
+    return Forecast(expected, before.deviation * math.sqrt(1 - agreement**2)), before

@@ -168,7 +168,7 @@ def check_pruner(name: str) -> None:
         Standing(
             number, 100 * (1 + number), (0.3 + number / 30,) * (1 + number % 3), number % 3 == 2
         )
-        for number in range(12)
+        for number in range(36)
     ]  # fmt: skip
     for rung in range(3):
         here = {one.number for one in standings if len(one.scores) == rung + 1}

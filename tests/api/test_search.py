@@ -53,7 +53,10 @@ def run(tmp_path_factory, told, heard):
     folder = tmp_path_factory.mktemp("search") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["/home/me/tenslora-study/study.py", "--foo"])
-        return search(**ASKED, trials=8, out=folder, progress=told.append, callbacks=[heard.append])
+        return search(
+            **ASKED, trials=8, out=folder, pruner="successive_halving",
+            progress=told.append, callbacks=[heard.append],
+        )  # fmt: skip
 
 
 def test_retests_are_told_by_class(run):

@@ -20,7 +20,7 @@ from tenslora_search.backbone.load import load_backbone
 from tenslora_search.data.goals import Classes, Labels
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
-from tenslora_search.export.card import TAG, card
+from tenslora_search.export.card import TAG, _without_places, card
 from tenslora_search.export.facts import Facts
 from tenslora_search.export.formats import FORMATS, Format
 from tenslora_search.export.target import export_folder
@@ -446,3 +446,26 @@ def test_a_file_and_what_goes_wrong_in_writing_are_one_line(tmp_path):
     with pytest.raises(QuestionError, match="No space left on device"):
         full(tmp_path / "to")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("--data /home/anna/mails.csv --out '/mnt/o b/run 1'", "--data mails.csv --out 'run 1'"),
+        ("--data ../secret/anna/run ~anna/x.csv", "--data run x.csv"),
+        ("--warm-start=/a/b,/home/anna/c", "--warm-start=b,c"),
+        ("--data '/home/o'\"'\"'brien/x.csv'", "--data x.csv"),
+        ("--model file:///home/anna/m", "--model m"),
+        ("--model org/model --budget 10k", "--model org/model --budget 10k"),
+    ],
+)
+def test_a_pushed_card_shows_the_last_part_of_paths(typed, shown):
+    assert _without_places(f"tenslora-search {typed}\ntenslora-search export /r/a") == (
+        f"tenslora-search {shown}\ntenslora-search export a"
+    )
+
+
+def test_a_base_that_others_have_takes_no_other_name(tmp_path):
+    for model in ("roberta-base", "digits-vit"):
+        with pytest.raises(QuestionError, match=f"is {model}, which others have too"):
+            base_of(model, tmp_path, "nobody/another-model")
