@@ -85,9 +85,9 @@ def wilcoxon(eta: int, n_rungs: int) -> Judge:
 
 
 def front(eta: int, n_rungs: int) -> Judge:
-    """Those stop whose score at this rung makes it less than a quarter as likely that they end on the
-    front: by how the last scores of the better half went with those at this rung. So nobody stops
-    where a rung tells nothing, nor until eight trials have been trained to the end.
+    """Those stop whose score at this rung makes it less than a quarter as likely that they end on
+    the front: by how the last scores of the better half went with those at this rung. So nobody
+    stops where a rung tells nothing, nor until eight trials have been trained to the end.
     """
     return lambda standings, rung: _front(standings, rung)
 

@@ -112,14 +112,14 @@ def origins(record: RunRecord) -> dict[str, str]:
     seeds = f"search {question.seed}"
     if question.retest:
         seeds += f", retests 1 to {question.retest}"
+    head = f"{file.head_params:,} parameters, counted beside the adapter"
     found = {
         "command": file.command or "search() of the Python API, with the question below",
         "question": ", ".join(asked),
         "seeds": seeds,
         "data": f"{file.data_digest} (rows: {', '.join(rows)})",
         "rungs": ", ".join(map(str, file.rungs)) + " steps",
-        "task head": file.head_params
-        and f"{file.head_params:,} parameters, counted beside the adapter",
+        "task head": head if file.head_params else "",
         "worker-seconds": f"{record.worker_seconds:,.0f} of search and retests" + _wall(file),
         "hardware": _hardware(file),
         "versions": ", ".join(f"{name} {version}" for name, version in file.versions.items()),
