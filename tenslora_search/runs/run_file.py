@@ -1,6 +1,7 @@
 """RunFile: what run.json says of a search; read and written here alone, each field checked."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -134,9 +135,11 @@ class RunFile:
 def read_both(folder: Path) -> tuple[RunFile, dict[str, Any]]:
     """The run file, and the JSON that it was made of."""
     path = folder / "run.json"
+    if not os.path.lexists(path):  # before anything of others is looked at
+        raise QuestionError(f"{folder} is no run folder: run.json is missing.")
     check_links(folder)
     if not path.is_file():
-        raise QuestionError(f"{folder} is no run folder: run.json is missing.")
+        raise QuestionError(f"{path} is a folder, and no file of a run; take it away.")
     try:
         data = parsed(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):

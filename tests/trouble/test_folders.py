@@ -203,3 +203,10 @@ def test_folders_whose_names_are_no_utf8(here, tmp_path):
     code, _, err = here("report", run)
     assert (code, err) == (0, "")
     assert len(read_local(folder / "own.csv").frames["train"]) == 80
+
+
+def test_a_folder_without_a_run_is_no_run_folder_whatever_else_lies_in_it(here, tmp_path):
+    """Such as Ray's sockets in /tmp."""
+    (tmp_path / "ray").mkdir()
+    os.mkfifo(tmp_path / "ray" / "store")
+    assert "is no run folder: run.json is missing" in refused(here, "report", str(tmp_path))

@@ -126,7 +126,7 @@ LABELLED = (
         own_model=OWN_MODEL,
         max_steps=120,
         batch_size=8,
-        trials=48,
+        trials=44,
         split=2,
         n_outputs=5,
     ),
