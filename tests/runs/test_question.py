@@ -53,7 +53,7 @@ def test_a_wrong_option_is_one_line(change, line):
 
 def test_a_task_brings_its_defaults_and_options_win():
     question = Question.of(**GOOD)
-    assert (question.model, question.max_steps, question.trials) == ("digits-vit", 120, 48)
+    assert (question.model, question.max_steps, question.trials) == ("digits-vit", 120, 44)
     assert Question.of(**GOOD, max_steps=30, model="some/model").max_steps == 30
     assert Question.of(**GOOD, trials=7).trials == 7
 
