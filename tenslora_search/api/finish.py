@@ -52,21 +52,22 @@ def _export(run: Run) -> None:
     is dense; takes away the earlier exports of others.
     """
     from tenslora_search.export.target import remove_export
-    from tenslora_search.export.trained import loaded_once
+    from tenslora_search.export.trained import LoadedOnce
 
     record, adapters = read_run(run.folder), inside(run.folder, "adapters")
     retested = [one.number for one in front(record.rows) if one.n_retests]
     leaders = leading(record.rows, MOST_RETESTED, typical=record.typical_noise("select"))
     numbers = dict.fromkeys([*leaders, *retested])
     written, wrong = [], ""
-    with loaded_once():
-        for number in numbers:
-            try:
-                adapter = record.trials[number].proposed.trial_spec().adapter
-                format = "peft" if adapter.is_low_rank else "native"
-                written.append(run.export(number, inside(run.folder, f"adapters/{number}"), format))
-            except QuestionError as error:
-                wrong = wrong or str(error)
+    writer = Run(run.folder, load=LoadedOnce())
+    for number in numbers:
+        try:
+            adapter = record.trials[number].proposed.trial_spec().adapter
+            format = "peft" if adapter.is_low_rank else "native"
+            to = inside(run.folder, f"adapters/{number}")
+            written.append(writer.export(number, to, format))
+        except QuestionError as error:
+            wrong = wrong or str(error)
     for old in adapters.glob("[0-9]*"):
         if written and old.name not in map(str, numbers):
             remove_export(old, like=written[0])

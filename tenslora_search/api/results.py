@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
     from tenslora_search.data.batches import Split
+    from tenslora_search.export.trained import Load
     from tenslora_search.report.reading import RunRecord
     from tenslora_search.report.rows import Row
     from tenslora_search.runs.replay import Record
@@ -51,9 +52,11 @@ class Run:
     True
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, load: "Load | None" = None) -> None:
+        """`load`: how exports load the base; else each loads it anew."""
         self.folder = folder
         self.file = RunFile.read(folder)
+        self._load = load
         self._known: tuple[str, RunRecord] | None = None
 
     def trials(self) -> "pandas.DataFrame":
@@ -147,7 +150,7 @@ class Run:
             self._state(record, number), to, format,
             model=self.file.model, model_digest=self.file.model_digest,
             facts=replace(self._facts(trial, record.trials[number]), **told),
-            options=options, select=self._select,
+            options=options, select=self._select, load=self._load,
         )  # fmt: skip
         if push is not None:
             upload(to, push)

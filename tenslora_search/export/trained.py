@@ -4,10 +4,8 @@ labels, tokenizer, card.
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,43 +47,31 @@ class Trained(NamedTuple):
     offset: float = 0.0
 
 
-@dataclass
-class Lent:
-    """A model that stays between exports, and the adapter that the last of them put on it."""
-
-    name: str | None = None
-    backbone: Backbone | None = None
-    adapter: Adapter | None = None
+Load = Callable[[str, Goal], Backbone]
+"""How the base of an export is loaded: by its name, folder or hub id, for a goal."""
 
 
-LENT: ContextVar[Lent | None] = ContextVar("lent", default=None)
-
-
-@contextmanager
-def loaded_once() -> Iterator[None]:
-    """Inside, exports of one model after another load it once, where trials have no head of their
-    own in it: a language model takes seconds. For formats that leave its weights as they are.
+class LoadedOnce:
+    """Loads as `load_backbone` does, but a model in which trials have no head of their own once: a
+    language model takes seconds. For one export after another, in formats that leave its weights
+    as they are.
     """
-    token = LENT.set(Lent())
-    try:
-        yield
-    finally:
-        LENT.reset(token)
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Backbone] = {}
+
+    def __call__(self, model: str, goal: Goal) -> Backbone:
+        if goal.n_outputs:
+            return load_backbone(model, goal)
+        if model not in self._kept:
+            self._kept[model] = load_backbone(model, goal)
+        backbone = self._kept[model]
+        for last in [one for one in backbone.model.modules() if isinstance(one, Adapter)]:
+            last.detach()
+        return backbone
 
 
-def _backbone(model: str, goal: Goal) -> Backbone:
-    """Without an adapter."""
-    lent = LENT.get()
-    if lent is None or goal.n_outputs:
-        return load_backbone(model, goal)
-    if lent.adapter is not None:
-        _ = lent.adapter.detach()
-    if lent.backbone is None or lent.name != model:
-        lent.name, lent.backbone = model, load_backbone(model, goal)
-    return lent.backbone
-
-
-def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
+def load_trained(state: Path, model: str, *, goal: Goal, load: Load | None = None) -> Trained:
     """The backbone (a name, folder or hub id) with the trial on it, alone; its head's classes named
     as the task's.
 
@@ -94,11 +80,9 @@ def load_trained(state: Path, model: str, *, goal: Goal) -> Trained:
     """
     about, tensors = read_state(state)
     spec = TrialSpec.from_json(about["spec"])
-    backbone, anew = _backbone(model, goal)
+    backbone, anew = (load or load_backbone)(model, goal)
     adapter = attach(backbone, spec.adapter)
     adapter.came_along = anew
-    if (lent := LENT.get()) is not None:
-        lent.adapter = adapter
     set_trial_factors(
         adapter, {name.removeprefix("value."): tensor for name, tensor in tensors.items()}
     )
@@ -133,6 +117,7 @@ def export_trained(
     model_digest: str | None = None,
     options: Mapping[str, Any] | None = None,
     select: Callable[[], Split] | None = None,
+    load: Load | None = None,
 ) -> Path:
     """Writes the trial as `peft`, `native` or `merged`, with all that is needed to use it; returns
     `to`.
@@ -145,9 +130,8 @@ def export_trained(
     form.check(format, options)
     _check_model(model, model_digest)
     with export_folder(to) as folder:
-        base = base_of(model, to, facts.base_name, is_pushed=bool(facts.push))
-        _check_base(model, base, is_needed=bool(facts.push and form.needs_base))
-        adapter, spec, offset = load_trained(state, model, goal=facts.goal)
+        base = _base(model, to, facts, is_needed=form.needs_base)
+        adapter, spec, offset = load_trained(state, model, goal=facts.goal, load=load)
         config: Any = _told(adapter.model.config, base, offset)
         with quiet():
             pairs = form.save(adapter, folder, **options)
@@ -165,14 +149,16 @@ def export_trained(
     return to
 
 
-def _check_base(model: str, base: Base, *, is_needed: bool) -> None:
+def _base(model: str, to: Path, facts: Facts, *, is_needed: bool) -> Base:
     """`QuestionError` for one that whoever finds the adapter on the hub needs and does not have."""
-    if is_needed and base.hub is None and model != OWN_MODEL:
+    base = base_of(model, to, facts.base_name, is_pushed=bool(facts.push))
+    if facts.push and is_needed and base.hub is None and model != OWN_MODEL:
         raise QuestionError(
             f"--push of an adapter over {shown(model)}, a folder of this machine that others do "
             "not have: name the base by its id on the hub with --base-name, or take --format "
             "merged."
         )
+    return base
 
 
 def _told(config: Any, base: Base, offset: float) -> Any:

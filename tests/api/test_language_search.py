@@ -4,7 +4,6 @@ transformers load.
 
 import json
 import re
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from tenslora_search import load_run, search
+from tenslora_search.api.results import Run
 from tenslora_search.api.search import _check_length
 from tenslora_search.backbone.load import load_backbone
 from tenslora_search.cli import main
 from tenslora_search.data.processors import load_processor
 from tenslora_search.data.task import load_task
-from tenslora_search.export.trained import loaded_once
+from tenslora_search.export.trained import LoadedOnce
 from tenslora_search.runs.question import Question
 from tenslora_search.spec.table import QuestionError
 
@@ -120,11 +120,10 @@ def test_adapters_of_one_model_that_is_loaded_once_are_those_of_a_model_each(
         "tenslora_search.export.trained.load_backbone",
         lambda *asked: loads.append(asked) or load_backbone(*asked),
     )
-    for folder, context in (("once", loaded_once), ("each", nullcontext)):
-        with context():
-            for number in complete:
-                for format in ("peft", "native"):
-                    run.export(number, tmp_path / folder / f"{number}-{format}", format)
+    for folder, writer in (("once", Run(run.folder, load=LoadedOnce())), ("each", run)):
+        for number in complete:
+            for format in ("peft", "native"):
+                writer.export(number, tmp_path / folder / f"{number}-{format}", format)
     files = sorted((tmp_path / "once").rglob("*.safetensors"))
     assert len(files) == 2 * len(complete) > 2
     for file in files:
